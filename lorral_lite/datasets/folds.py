@@ -1,0 +1,59 @@
+"""Subject-exclusive folds: no subject is ever in both train and test.
+
+A data set is cut into k parts of subjects. Fold f trains on all parts but one and tests on part k + 1 − f, the
+numbering of the field: fold 1 of BP4D and DISFA trains on parts 1 and 2 and tests on part 3.
+"""
+
+import json
+
+import numpy as np
+
+from ..data_files import data_file
+from . import DataError
+from .prepared import PreparedFolder
+
+
+def subject_parts(subjects, k: int = 3, seed: int = 0) -> list[list[str]]:
+    """The distinct subjects, shuffled by ``seed`` and dealt into k parts of nearly equal size."""
+    names = sorted({str(s) for s in subjects})
+    if not 2 <= k <= len(names):
+        raise ValueError(f"{len(names)} subjects cannot be cut into {k} parts: choose 2 to {len(names)}")
+    order = np.random.default_rng(seed).permutation(len(names))
+    return [sorted(names[i] for i in order[part::k]) for part in range(k)]
+
+
+def protocol_parts(source: str) -> list[list[str]] | None:
+    """The published three parts of ``bp4d`` or ``disfa`` (data/protocol/folds.json); None for any other source."""
+    table = json.loads(data_file("protocol", "folds.json").read_text(encoding="utf8"))
+    return [table[source][str(part)] for part in (1, 2, 3)] if source in ("bp4d", "disfa") else None
+
+
+def fold_rows(folder: PreparedFolder, fold: int, k: int = 3, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of the training and of the test subjects of fold 1 … k, both ascending.
+
+    BP4D and DISFA use the published parts; any other source is dealt by :func:`subject_parts`. A subject of BP4D or
+    DISFA that is in no published part is a DataError.
+    """
+    parts = protocol_parts(folder.meta["source"]) or subject_parts(folder.subjects, k, seed)
+    if not 1 <= fold <= len(parts):
+        raise ValueError(f"fold must be 1 to {len(parts)}, got {fold}")
+    stray = set(folder.subjects) - {name for part in parts for name in part}
+    if stray:
+        raise DataError(f"{folder.path / 'index.csv'}: subject {min(stray)} is in no published fold; leave it out")
+    test = np.isin(folder.subjects, parts[len(parts) - fold])
+    train_rows, test_rows = np.flatnonzero(~test), np.flatnonzero(test)
+    for name, rows in (("training", train_rows), ("test", test_rows)):
+        if not len(rows):
+            raise DataError(f"{folder.path}: fold {fold} has no {name} subject; prepare more subjects")
+    return train_rows, test_rows
+
+
+def hold_out(folder: PreparedFolder, rows: np.ndarray, share: float = 0.2, seed: int = 0):
+    """Split training rows by subject into (rest, held-out rows), for choosing an epoch without the test fold."""
+    names = sorted(set(folder.subjects[rows]))
+    count = max(1, round(share * len(names)))
+    if count >= len(names):
+        raise ValueError(f"cannot hold out {count} of {len(names)} training subjects")
+    held = np.random.default_rng(seed).choice(names, count, replace=False)
+    inside = np.isin(folder.subjects[rows], held)
+    return rows[~inside], rows[inside]

@@ -1,0 +1,275 @@
+"""The prepared folder, the only thing that training reads: its format, its checks, and the torch Dataset over it.
+
+    frames.npy     (N, S, S, 3) uint8    aligned faces
+    landmarks.npy  (N, 49, 2) float32    pixels of that frame, 0-based
+    labels.npy     (N, A) int8           1 shown, 0 not shown, -1 unknown
+    index.csv      subject,task,frame    one row a frame
+    meta.json      source, AUs, S, choices, counts, licensed, format version, checksums
+
+A folder is written beside its final place and renamed when it is complete, so a half-written one never looks whole.
+"""
+
+import csv
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from ..facs import check_aus
+from ..landmarks import NUM_LANDMARKS, mirror_landmarks
+from . import DataError
+
+FORMAT_VERSION = 1
+ARRAYS = {"frames.npy": np.uint8, "landmarks.npy": np.float32, "labels.npy": np.int8}
+
+
+class PreparedWriter:
+    """Writes a prepared folder frame by frame in constant memory; use as a context manager.
+
+    ``with PreparedWriter(out, rows, size, aus, meta) as w: w.write(first_row, frames, landmarks, labels)``.
+    On an exception nothing is left at ``out``; an existing folder at ``out`` is refused.
+    """
+
+    def __init__(self, out, index: list[tuple[str, str, int]], size: int, aus, meta: dict):
+        self.out, self.index, self.meta = Path(out), index, dict(meta)
+        if self.out.exists():
+            raise DataError(f"{self.out}: exists already; remove it or choose another folder")
+        if not index:
+            raise DataError(f"{self.out}: there are no frames to write")
+        self.size, self.aus = size, check_aus(aus)
+        self.partial = self.out.with_name(f".{self.out.name}.partial")
+
+    def __enter__(self):
+        rows = len(self.index)
+        shapes = [(rows, self.size, self.size, 3), (rows, NUM_LANDMARKS, 2), (rows, len(self.aus))]
+        shutil.rmtree(self.partial, ignore_errors=True)
+        try:
+            self.partial.mkdir(parents=True)
+            self.arrays = [
+                np.lib.format.open_memmap(self.partial / name, "w+", dtype, shape)
+                for (name, dtype), shape in zip(ARRAYS.items(), shapes, strict=True)
+            ]
+        except OSError as error:
+            raise DataError(f"{self.out}: cannot be written ({error.strerror}); choose another folder") from error
+        return self
+
+    def write(self, first: int, frames, landmarks, labels) -> None:
+        """Put a block of frames at rows ``first``, ``first`` + 1, …"""
+        for array, block in zip(self.arrays, (frames, landmarks, labels), strict=True):
+            array[first : first + len(block)] = block
+
+    def __exit__(self, kind, error, trace) -> None:
+        try:
+            if kind is None:
+                self._finish()
+        except OSError as failure:
+            raise DataError(f"{self.out}: cannot be written ({failure.strerror}); nothing was kept") from failure
+        finally:
+            self.arrays = []
+            shutil.rmtree(self.partial, ignore_errors=True)
+
+    def _finish(self) -> None:
+        labels = np.array(self.arrays[2])
+        for array in self.arrays:
+            array.flush()
+        with open(self.partial / "index.csv", "w", newline="", encoding="utf8") as file:
+            writer = csv.writer(file)
+            writer.writerow(["subject", "task", "frame"])
+            writer.writerows(self.index)
+        meta = {
+            "format_version": FORMAT_VERSION,
+            "licensed": False,
+            **self.meta,
+            "aus": list(self.aus),
+            "size": self.size,
+            "frames": len(self.index),
+            "subjects": len({row[0] for row in self.index}),
+            "positives": (labels == 1).sum(0).tolist(),
+            "unknown": (labels == -1).sum(0).tolist(),
+            "sha256": {name: _sha256(self.partial / name) for name in [*ARRAYS, "index.csv"]},
+        }
+        (self.partial / "meta.json").write_text(json.dumps(meta, indent=1) + "\n", encoding="utf8")
+        os.replace(self.partial, self.out)
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class PreparedFolder:
+    """An opened prepared folder. Arrays are memory-mapped: ``images``, ``landmarks``, ``labels``, and per frame
+    ``subjects``, ``tasks`` (string arrays), ``frames`` (int array); ``meta`` is meta.json, ``aus`` and ``size`` from it.
+    """
+
+    def __init__(self, path, check: bool = False):
+        self.path = Path(path)
+        if not self.path.is_dir():
+            raise DataError(f"{self.path}: no such folder; make one with `lorral prepare faces {self.path}`")
+        self.meta = self._read_meta()
+        self.aus, self.size = check_aus(self.meta["aus"]), self.meta["size"]
+        rows = self.meta["frames"]
+        self.images = self._read("frames.npy", (rows, self.size, self.size, 3))
+        self.landmarks = self._read("landmarks.npy", (rows, NUM_LANDMARKS, 2))
+        self.labels = self._read("labels.npy", (rows, len(self.aus)))
+        self._read_index(rows)
+        self._check_values()
+        if check:
+            self.check_checksums()
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def _read_meta(self) -> dict:
+        file = self.path / "meta.json"
+        try:
+            meta = json.loads(file.read_text(encoding="utf8"))
+            missing = {"format_version", "aus", "size", "frames", "source", "licensed"} - meta.keys()
+        except FileNotFoundError:
+            raise DataError(f"{file}: missing; this is no prepared folder, run `lorral prepare` again") from None
+        except (ValueError, AttributeError, OSError) as error:
+            raise DataError(f"{file}: not readable as JSON ({error}); run `lorral prepare` again") from None
+        if missing:
+            raise DataError(f"{file}: lacks {', '.join(sorted(missing))}; run `lorral prepare` again")
+        if meta["format_version"] != FORMAT_VERSION:
+            raise DataError(
+                f"{file}: format version {meta['format_version']}, this program reads {FORMAT_VERSION}; "
+                "run `lorral prepare` again"
+            )
+        return meta
+
+    def _read(self, name: str, shape: tuple) -> np.ndarray:
+        file = self.path / name
+        try:
+            array = np.load(file, mmap_mode="r", allow_pickle=False)
+        except FileNotFoundError:
+            raise DataError(f"{file}: missing; run `lorral prepare` again") from None
+        except (ValueError, EOFError, OSError) as error:
+            raise DataError(f"{file}: truncated or not a .npy file ({error}); run `lorral prepare` again") from None
+        if array.shape != shape or array.dtype != ARRAYS[name]:
+            raise DataError(
+                f"{file}: shape {array.shape} {array.dtype}, but meta.json says {shape} "
+                f"{np.dtype(ARRAYS[name])}; run `lorral prepare` again"
+            )
+        return array
+
+    def _read_index(self, rows: int) -> None:
+        file = self.path / "index.csv"
+        try:
+            with open(file, newline="", encoding="utf8") as handle:
+                table = list(csv.DictReader(handle))
+            self.subjects = np.array([row["subject"] for row in table])
+            self.tasks = np.array([row["task"] for row in table])
+            self.frames = np.array([int(row["frame"]) for row in table])
+        except FileNotFoundError:
+            raise DataError(f"{file}: missing; run `lorral prepare` again") from None
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{file}: needs columns subject,task,frame ({error}); run `lorral prepare` again") from None
+        if len(table) != rows:
+            raise DataError(f"{file}: {len(table)} rows, but meta.json says {rows}; run `lorral prepare` again")
+
+    def _check_values(self) -> None:
+        bad = np.flatnonzero(~np.isfinite(self.landmarks).all((1, 2)))
+        if len(bad):
+            raise DataError(f"{self.path / 'landmarks.npy'}: row {bad[0]} is not finite; run `lorral prepare` again")
+        bad = np.flatnonzero(~np.isin(self.labels, (-1, 0, 1)).all(1))
+        if len(bad):
+            raise DataError(f"{self.path / 'labels.npy'}: row {bad[0]} has a label outside -1, 0, 1")
+
+    def check_checksums(self) -> None:
+        """Compare every file with its checksum in meta.json; DataError names the first one that differs."""
+        for name, expected in self.meta.get("sha256", {}).items():
+            if _sha256(self.path / name) != expected:
+                raise DataError(f"{self.path / name}: its content changed since it was prepared; prepare it again")
+
+
+def open_prepared(path, check: bool = False) -> PreparedFolder:
+    """Open a prepared folder; a missing, truncated or misshapen file is a DataError. ``check``: checksums too."""
+    return PreparedFolder(path, check)
+
+
+def counter_uniform(seed: int, epoch: int, rows: np.ndarray, count: int) -> np.ndarray:
+    """(len(rows), count) numbers in [0, 1), each a hash (SplitMix64) of (seed, epoch, row, column) and nothing else."""
+    with np.errstate(over="ignore"):
+        state = np.full((1, 1), seed, dtype=np.uint64)
+        for key in (np.uint64(epoch), np.asarray(rows, np.uint64)[:, None], np.arange(count, dtype=np.uint64)):
+            z = (state ^ key) + np.uint64(0x9E3779B97F4A7C15)
+            z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+            z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+            state = z ^ (z >> np.uint64(31))
+    return (state >> np.uint64(11)) * 2.0**-53
+
+
+class FaceDataset(Dataset):
+    """Views of some rows of a prepared folder as the paper's predecessors take them (D3).
+
+    ``train``: a random crop of ``crop`` pixels and a mirror half of the time, both drawn from (seed, epoch, row) and
+    nothing else, so the number of workers and the order do not matter; else the centre crop. ``jitter`` (D70) also
+    varies contrast, brightness and colour saturation of training views, which the paper does not mention.
+
+    An item is a dict: image (3, crop, crop) float32 as (x − 0.5) / 0.5, landmarks (49, 2) float32 in its pixels,
+    labels (A,) int8 and row. ``dataset[[i, j, …]]`` gives the same with a leading batch axis.
+    """
+
+    def __init__(self, folder: PreparedFolder, rows, crop: int, train: bool, seed: int = 0, jitter: float = 0.0):
+        if not 0 < crop <= folder.size:
+            raise ValueError(f"crop must be between 1 and the folder's size {folder.size}, got {crop}")
+        self.folder, self.rows, self.crop = folder, np.asarray(rows), crop
+        self.train, self.seed, self.jitter, self.epoch = train, seed, jitter, 0
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose which random views the next items are."""
+        self.epoch = epoch
+
+    def __getitem__(self, item):
+        if isinstance(item, (int, np.integer)):
+            return {key: value[0] for key, value in self[[int(item)]].items()}
+        rows = self.rows[np.asarray(item)]
+        margin = self.folder.size - self.crop
+        if self.train:
+            u = counter_uniform(self.seed, self.epoch, rows, 6)
+            offsets = np.floor(u[:, :2] * (margin + 1)).astype(int)
+            flip = u[:, 2] < 0.5
+        else:
+            offsets, flip = np.full((len(rows), 2), margin // 2), np.zeros(len(rows), bool)
+        images = np.stack([
+            self.folder.images[row, y : y + self.crop, x : x + self.crop]
+            for row, (x, y) in zip(rows, offsets, strict=True)
+        ])
+        landmarks = self.folder.landmarks[rows] - offsets[:, None].astype(np.float32)
+        images[flip] = images[flip, :, ::-1]
+        landmarks[flip] = mirror_landmarks(landmarks[flip], self.crop)
+        pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
+        if self.train and self.jitter:
+            pixels = photometric(pixels, torch.from_numpy(u[:, 3:6]).float() * 2 - 1, self.jitter)
+        return {
+            "image": pixels.contiguous(),
+            "landmarks": torch.from_numpy(landmarks),
+            "labels": torch.from_numpy(np.asarray(self.folder.labels[rows])),
+            "row": torch.from_numpy(rows),
+        }
+
+    __getitems__ = __getitem__  # a DataLoader asks for a whole batch at once
+
+
+def photometric(images: torch.Tensor, draws: torch.Tensor, strength: float) -> torch.Tensor:
+    """Change contrast, brightness and saturation of (B, 3, H, W) images by (B, 3) draws in [−1, 1] (D70)."""
+    contrast, brightness, saturation = (draws * strength).unbind(1)
+    grey = images.mean(1, keepdim=True)
+    images = grey + (images - grey) * (1 + saturation).clamp(0, 2)[:, None, None, None]
+    level = images.mean((1, 2, 3), keepdim=True)
+    images = (images - level) * (1 + contrast)[:, None, None, None] + level + brightness[:, None, None, None]
+    return images.clamp(-1, 1)
+
+
+def as_batch(batch):
+    """The ``collate_fn`` for a DataLoader over FaceDataset, whose items come as batches already."""
+    return batch

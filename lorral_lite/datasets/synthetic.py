@@ -1,0 +1,53 @@
+"""``lorral prepare faces``: procedural faces with true AUs, landmarks and known relations as a prepared folder (D26)."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm.auto import tqdm
+
+from ..faces import render_faces
+from ..faces.population import Population, phi
+from ..landmarks import align_face
+from .prepared import PreparedFolder, PreparedWriter, open_prepared
+
+BLOCK = 64
+RENDER_SCALE = 1.25  # faces are rendered larger than the aligned size, so that alignment rarely has to enlarge them
+
+
+def prepare_faces(
+    out, subjects: int = 90, frames: int = 50, size: int = 100, profile: str = "bp4d", difficulty: str = "default",
+    relation_strength: float = 1.0, structure: str = "real", hidden=(), seed: int = 0, device=None,
+    progress: bool = True,
+) -> PreparedFolder:
+    """Render ``subjects`` people with ``frames`` faces each, align them and write the prepared folder ``out``.
+
+    Each person keeps face, skin, hair and habits over their frames; pose, light and background change with every
+    frame, which are independent draws of the population (D71), not a video. ``size`` is the aligned size in pixels:
+    100 for the lite model, 200 for paper(). The other arguments are those of
+    :class:`lorral_lite.faces.population.Population`. DataError when ``out`` exists or cannot be written.
+    """
+    people = Population(profile=profile, relation_strength=relation_strength, structure=structure, hidden=hidden,
+                        difficulty=difficulty, seed=seed)
+    draw = people.subjects(subjects, frames)
+    labels, strengths = draw.labels.reshape(-1, len(people.aus)), people.to_render(draw).reshape(subjects * frames, -1)
+    index = [(f"P{s + 1:03d}", "T1", f + 1) for s in range(subjects) for f in range(frames)]
+    meta = {
+        "source": "faces", "licensed": False, "seed": seed, "difficulty": difficulty,
+        "population": people.describe(), "realised_phi": np.round(phi(labels), 4).tolist(),
+    }
+    person = seed * 1_000_003 + np.repeat(np.arange(subjects), frames)
+    scene = seed * 1_000_003 + 500_009 + np.arange(subjects * frames)
+    render_size = max(48, round(size * RENDER_SCALE))
+    bar = tqdm(total=len(index), desc="faces", unit="face", disable=not progress)
+    with PreparedWriter(Path(out), index, size, people.aus, meta) as writer, bar:
+        for first in range(0, len(index), BLOCK):
+            block = slice(first, first + BLOCK)
+            drawn = render_faces(torch.as_tensor(strengths[block], dtype=torch.float32), render_size,
+                                 seed=person[block], scene=scene[block], device=device, **people.covers())
+            pixels = (drawn.images.permute(0, 2, 3, 1) * 255).round().to(torch.uint8).cpu().numpy()
+            faces = [align_face(image, points, size)
+                     for image, points in zip(pixels, drawn.landmarks.cpu().numpy(), strict=True)]
+            writer.write(first, [f[0] for f in faces], [f[1] for f in faces], labels[block])
+            bar.update(len(faces))
+    return open_prepared(out)

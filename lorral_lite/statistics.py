@@ -1,0 +1,226 @@
+"""How sure a mean F1 is, and whether one relation beats another: intervals over subjects, not over frames.
+
+Frames of one person resemble each other, so a person, not a frame, is the unit that is left out or drawn
+again. The input everywhere is the ``per_subject`` part of a ``metrics.json``: {subject: {"tp": [one count per
+AU], "fp": …, "fn": …, "tn": …}}.
+
+An interval over subjects says how the figure would move with other test people. It leaves out what training
+again with another seed would change (D60).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+COUNTS = ("tp", "fp", "fn")
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure with its interval: ``value`` in [``low``, ``high``] at ``level``, standard error ``se``.
+
+    ``p`` is two-sided against 0 (meaningful for differences), ``n`` counts subjects. With one subject,
+    ``se``, ``low``, ``high`` and ``p`` are nan: nothing can be said about other people.
+    """
+
+    value: float
+    se: float
+    low: float
+    high: float
+    p: float
+    n: int
+    level: float = 0.95
+
+
+def stack_counts(per_subject: dict) -> tuple[list[str], np.ndarray]:
+    """``per_subject`` of a metrics.json → subjects in sorted order and their counts (S, 3, A): tp, fp, fn.
+
+    ValueError when there is no subject, a count is missing or negative, or the subjects differ in length.
+    """
+    if not per_subject:
+        raise ValueError("no subject to count: per_subject is empty")
+    subjects = sorted(per_subject)
+    rows = []
+    for subject in subjects:
+        missing = [name for name in COUNTS if name not in per_subject[subject]]
+        if missing:
+            raise ValueError(f"subject {subject} has no count {missing[0]}: tp, fp and fn are needed")
+        rows.append([per_subject[subject][name] for name in COUNTS])
+    lengths = {len(row) for counts in rows for row in counts}
+    if len(lengths) != 1 or 0 in lengths:
+        raise ValueError(f"every subject needs one count per AU, got lengths {sorted(lengths)}")
+    counts = np.asarray(rows, dtype=np.float64)
+    if not np.isfinite(counts).all() or (counts < 0).any():
+        raise ValueError("counts must be finite and not negative")
+    return subjects, counts
+
+
+def f1_percent(counts: np.ndarray) -> np.ndarray:
+    r"""F1 per AU in percent from counts pooled over the subjects, (S, 3, A) → (A,).
+
+    .. math:: F_1 = 100 \cdot \frac{2\,tp}{2\,tp + fp + fn}
+
+    An AU that is neither shown nor predicted has no F1: nan. Source: paper section 4.1.
+    """
+    tp, fp, fn = counts.sum(0)
+    whole = 2 * tp + fp + fn
+    return np.divide(200 * tp, whole, out=np.full_like(whole, np.nan), where=whole > 0)
+
+
+def mean_f1(counts: np.ndarray) -> float:
+    """Mean over the AUs of :func:`f1_percent`; AUs without an F1 are left out (nan when none has one)."""
+    f1 = f1_percent(counts)
+    return float(f1[~np.isnan(f1)].mean()) if not np.isnan(f1).all() else float("nan")
+
+
+def _leave_one_out(samples: np.ndarray, statistic: Callable[[np.ndarray], float]) -> np.ndarray:
+    return np.array([statistic(np.delete(samples, i, axis=0)) for i in range(len(samples))])
+
+
+def jackknife(samples: np.ndarray, statistic: Callable[[np.ndarray], float] = np.mean,
+              level: float = 0.95) -> Estimate:
+    r"""Leave one subject out at a time; interval with a t quantile.
+
+    .. math:: se^2 = \frac{n-1}{n} \sum_i \big(\theta_{(i)} - \bar\theta_{(\cdot)}\big)^2, \qquad
+              \theta \pm t_{n-1,\,1-\alpha/2}\; se
+
+    For the mean of a sample this se is the classic :math:`s/\sqrt{n}` exactly. Source: Efron and Tibshirani
+    1993, *An Introduction to the Bootstrap*, eq. (11.5). ``samples`` has one row per subject, (S, …).
+    """
+    _check_level(level)
+    samples = np.asarray(samples, dtype=np.float64)
+    n = len(samples)
+    if n == 0:
+        raise ValueError("the jackknife needs at least one subject, got none")
+    value = float(statistic(samples))
+    if n == 1:
+        return Estimate(value, *[float("nan")] * 4, n, level)
+    left = _leave_one_out(samples, statistic)
+    se = float(np.sqrt((n - 1) / n * ((left - left.mean()) ** 2).sum()))
+    return _with_t(value, se, n, level)
+
+
+def _with_t(value: float, se: float, n: int, level: float) -> Estimate:
+    half = float(stats.t.ppf(0.5 + level / 2, n - 1)) * se
+    if se > 0:
+        p = float(2 * stats.t.sf(abs(value) / se, n - 1))
+    else:
+        p = float("nan") if np.isnan(se) or np.isnan(value) else float(value == 0)
+    return Estimate(value, se, value - half, value + half, p, n, level)
+
+
+def bootstrap(samples: np.ndarray, statistic: Callable[[np.ndarray], float] = np.mean, level: float = 0.95,
+              draws: int = 2000, seed: int = 0) -> Estimate:
+    r"""Draw the subjects again with replacement; the interval runs between percentiles of the redrawn figure.
+
+    .. math:: [\,q_{\alpha/2}(\theta^*),\; q_{1-\alpha/2}(\theta^*)\,]
+
+    For teaching, beside the jackknife: with few subjects it is too short (it held the truth in .92, .91 and
+    .88 of simulations at 41, 27 and 14 subjects where 0.95 was promised). Source: Efron and Tibshirani 1993,
+    section 13.3. ``p`` is twice the smaller share of draws on one side of 0.
+    """
+    _check_level(level)
+    samples = np.asarray(samples, dtype=np.float64)
+    n = len(samples)
+    if n == 0 or draws < 1:
+        raise ValueError(f"the bootstrap needs subjects and draws, got {n} subjects and {draws} draws")
+    value = float(statistic(samples))
+    if n == 1:
+        return Estimate(value, *[float("nan")] * 4, n, level)
+    rows = np.random.default_rng(seed).integers(n, size=(draws, n))
+    drawn = np.array([statistic(samples[r]) for r in rows])
+    if np.isnan(drawn).all():
+        return Estimate(value, *[float("nan")] * 4, n, level)
+    low, high = np.nanquantile(drawn, [0.5 - level / 2, 0.5 + level / 2])
+    p = min(1.0, 2 * min((drawn <= 0).mean(), (drawn >= 0).mean()))
+    return Estimate(value, float(np.nanstd(drawn, ddof=1)), float(low), float(high), float(p), n, level)
+
+
+def _check_level(level: float) -> None:
+    if not 0 < level < 1:
+        raise ValueError(f"level must lie between 0 and 1, got {level}")
+
+
+def _method(name: str):
+    methods = {"jackknife": jackknife, "bootstrap": bootstrap}
+    if name not in methods:
+        raise ValueError(f"unknown method {name!r}: choose from {', '.join(methods)}")
+    return methods[name]
+
+
+def mean_f1_interval(per_subject: dict, level: float = 0.95, method: str = "jackknife") -> Estimate:
+    """Mean F1 (percent, mean over AUs) of one output with its interval over subjects."""
+    return _method(method)(stack_counts(per_subject)[1], mean_f1, level)
+
+
+def au_f1_intervals(per_subject: dict, level: float = 0.95, method: str = "jackknife") -> list[Estimate]:
+    """F1 of each AU (percent) with its interval over subjects, in the order of the counts.
+
+    Values are kept inside 0–100; nan where an AU has no F1, or none once its only subject is left out.
+    """
+    counts = stack_counts(per_subject)[1]
+    result = []
+    for a in range(counts.shape[2]):
+        e = _method(method)(counts[:, :, a:a + 1], mean_f1, level)
+        low, high = (float(np.clip(x, 0, 100)) for x in (e.low, e.high))
+        result.append(Estimate(e.value, e.se, low, high, e.p, e.n, e.level))
+    return result
+
+
+def paired_gain(per_subject: dict, control: dict, level: float = 0.95, method: str = "jackknife",
+                aus: list[int] | None = None) -> Estimate:
+    """Mean F1 of ``per_subject`` minus mean F1 of ``control`` in points, both scored on the same subjects.
+
+    Leaving out one subject leaves it out on both sides: what makes a face hard for both cancels. ``aus`` are
+    the positions of the AUs to compare (default: all). ValueError when the subjects are not the same.
+    """
+    subjects, ours = stack_counts(per_subject)
+    others, theirs = stack_counts(control)
+    if subjects != others:
+        lonely = sorted(set(subjects) ^ set(others))[0]
+        raise ValueError(f"a paired difference needs the same subjects twice: {lonely} is only on one side")
+    if ours.shape != theirs.shape:
+        raise ValueError(f"a paired difference needs the same AUs, got {ours.shape[2]} and {theirs.shape[2]}")
+    both = np.stack([ours, theirs], axis=1)  # (S, 2, 3, A)
+    if aus is not None:
+        both = both[..., aus]
+    return _method(method)(both, lambda pair: mean_f1(pair[:, 0]) - mean_f1(pair[:, 1]), level)
+
+
+def at_level(estimate: Estimate, level: float) -> Estimate:
+    """The same jackknife estimate with its t interval at another ``level``."""
+    _check_level(level)
+    if estimate.n < 2:
+        return Estimate(estimate.value, *[float("nan")] * 4, estimate.n, level)
+    return _with_t(estimate.value, estimate.se, estimate.n, level)
+
+
+def holm(p_values, alpha: float = 0.05) -> tuple[np.ndarray, np.ndarray]:
+    r"""Holm's correction for several questions at once: adjusted p values, and the level each was tested at.
+
+    .. math:: \tilde p_{(k)} = \max_{j \le k} \min\big(1, (m - j + 1)\, p_{(j)}\big)
+
+    The k-th smallest p is tested at :math:`\alpha/(m-k+1)`, and testing stops at the first that fails: that
+    one and all after it carry the level of the stop. An interval drawn at 1 − that level lies off zero
+    exactly where Holm rejects (D61). Source: Holm 1979, *Scandinavian Journal of Statistics* 6. nan p values
+    (nothing to test) stay nan and are not counted in m.
+    """
+    if not 0 < alpha < 1:
+        raise ValueError(f"alpha must lie between 0 and 1, got {alpha}")
+    p = np.asarray(p_values, dtype=np.float64)
+    known = ~np.isnan(p)
+    if ((p[known] < 0) | (p[known] > 1)).any():
+        raise ValueError("p values must lie between 0 and 1")
+    adjusted, levels = np.full(p.shape, np.nan), np.full(p.shape, np.nan)
+    order = np.flatnonzero(known)[np.argsort(p[known], kind="stable")]
+    m, highest, level, stopped = len(order), 0.0, alpha, False
+    for k, i in enumerate(order):
+        highest = max(highest, min(1.0, (m - k) * p[i]))
+        adjusted[i] = highest
+        if not stopped:
+            level = alpha / (m - k)
+            stopped = p[i] > level
+        levels[i] = level
+    return adjusted, levels

@@ -1,0 +1,215 @@
+"""Prepared folders: what is written is read back, what is broken is refused with file and remedy, views are fixed."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from lorral_lite.datasets import DataError
+from lorral_lite.datasets.prepared import (
+    FaceDataset,
+    PreparedWriter,
+    as_batch,
+    counter_uniform,
+    open_prepared,
+)
+from lorral_lite.landmarks import MIRROR
+
+AUS = (1, 4, 12)
+
+
+def write(path, rows=12, size=20, aus=AUS, source="test"):
+    rng = np.random.default_rng(5)
+    frames = rng.integers(0, 256, (rows, size, size, 3), dtype=np.uint8)
+    landmarks = rng.uniform(0, size, (rows, 49, 2)).astype(np.float32)
+    labels = rng.integers(-1, 2, (rows, len(aus))).astype(np.int8)
+    index = [(f"S{i % 4}", "T1", i) for i in range(rows)]
+    with PreparedWriter(path, index, size, aus, {"source": source}) as writer:
+        writer.write(0, frames[:5], landmarks[:5], labels[:5])
+        writer.write(5, frames[5:], landmarks[5:], labels[5:])
+    return frames, landmarks, labels
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write(tmp_path / "p")
+    return tmp_path / "p"
+
+
+def test_round_trip(tmp_path):
+    frames, landmarks, labels = write(tmp_path / "p")
+    p = open_prepared(tmp_path / "p", check=True)
+    np.testing.assert_array_equal(p.images, frames)
+    np.testing.assert_array_equal(p.landmarks, landmarks)
+    np.testing.assert_array_equal(p.labels, labels)
+    assert (p.aus, p.size, len(p)) == (AUS, 20, 12)
+    assert p.subjects.tolist() == [f"S{i % 4}" for i in range(12)]
+    assert p.frames.tolist() == list(range(12))
+    assert p.meta["positives"] == (labels == 1).sum(0).tolist()
+    assert p.meta["unknown"] == (labels == -1).sum(0).tolist()
+    assert isinstance(p.images, np.memmap)
+
+
+def test_nothing_is_left_when_writing_fails(tmp_path):
+    with (
+        pytest.raises(RuntimeError),
+        PreparedWriter(tmp_path / "p", [("a", "b", 1)], 20, AUS, {"source": "test"}),
+    ):
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_existing_folder_is_not_overwritten(folder):
+    before = (folder / "frames.npy").read_bytes()
+    with pytest.raises(DataError, match="exists already"):
+        write(folder)
+    assert (folder / "frames.npy").read_bytes() == before
+
+
+def drop(name):
+    return lambda p: (p / name).unlink()
+
+
+def truncate(name):
+    return lambda p: (p / name).write_bytes((p / name).read_bytes()[:-7])
+
+
+def wrong_shape(p):
+    np.save(p / "landmarks.npy", np.zeros((12, 48, 2), np.float32))
+
+
+def wrong_dtype(p):
+    np.save(p / "labels.npy", np.zeros((12, 3), np.int64))
+
+
+def not_finite(p):
+    a = np.load(p / "landmarks.npy")
+    a[7, 3, 1] = np.nan
+    np.save(p / "landmarks.npy", a)
+
+
+def bad_label(p):
+    a = np.load(p / "labels.npy")
+    a[9, 2] = 9
+    np.save(p / "labels.npy", a)
+
+
+def meta(**changes):
+    def change(p):
+        values = json.loads((p / "meta.json").read_text())
+        (p / "meta.json").write_text(json.dumps({**values, **changes}))
+    return change
+
+
+def index_text(text):
+    return lambda p: (p / "index.csv").write_text(text)
+
+
+@pytest.mark.parametrize(("damage", "message"), [
+    (drop("frames.npy"), r"frames\.npy: missing; run `lorral prepare`"),
+    (drop("meta.json"), r"meta\.json: missing"),
+    (drop("index.csv"), r"index\.csv: missing"),
+    (truncate("frames.npy"), r"frames\.npy: truncated"),
+    (truncate("labels.npy"), r"labels\.npy: truncated"),
+    (truncate("meta.json"), r"meta\.json: not readable as JSON"),
+    (wrong_shape, r"landmarks\.npy: shape \(12, 48, 2\)"),
+    (wrong_dtype, r"labels\.npy: shape \(12, 3\) int64"),
+    (not_finite, r"landmarks\.npy: row 7 is not finite"),
+    (bad_label, r"labels\.npy: row 9 has a label outside"),
+    (meta(format_version=99), r"meta\.json: format version 99"),
+    (meta(frames=11), r"shape \(12, 20, 20, 3\)"),
+    (index_text("subject,task,frame\nS1,T1,1\n"), r"index\.csv: 1 rows"),
+    (index_text("who,when\nS1,T1\n"), r"index\.csv: needs columns"),
+])
+def test_damage_is_one_clear_line(folder, damage, message):
+    damage(folder)
+    with pytest.raises(DataError, match=message) as caught:
+        open_prepared(folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_folder_says_how_to_make_one(tmp_path):
+    with pytest.raises(DataError, match="no such folder; make one with `lorral prepare faces"):
+        open_prepared(tmp_path / "nowhere")
+
+
+def test_checksums_notice_one_changed_pixel(folder):
+    raw = bytearray((folder / "frames.npy").read_bytes())
+    raw[-1] ^= 1
+    (folder / "frames.npy").write_bytes(raw)
+    open_prepared(folder)
+    with pytest.raises(DataError, match=r"frames\.npy: its content changed"):
+        open_prepared(folder, check=True)
+
+
+def test_the_test_view_is_the_centre_crop(folder):
+    p = open_prepared(folder)
+    item = FaceDataset(p, [3], crop=16, train=False)[0]
+    expected = p.images[3, 2:18, 2:18].transpose(2, 0, 1) / 255
+    np.testing.assert_allclose(item["image"], (expected - 0.5) / 0.5, atol=1e-6)
+    np.testing.assert_allclose(item["landmarks"], p.landmarks[3] - 2, atol=1e-5)
+    assert item["labels"].tolist() == p.labels[3].tolist()
+
+
+def test_every_training_view_is_some_crop_mirrored_or_not(folder):
+    p = open_prepared(folder)
+    dataset = FaceDataset(p, np.arange(12), crop=16, train=True, seed=1)
+    seen = set()
+    for epoch in range(8):
+        dataset.set_epoch(epoch)
+        for row in range(12):
+            item = dataset[row]
+            found = []
+            for x in range(5):
+                for y in range(5):
+                    crop = p.images[row, y : y + 16, x : x + 16]
+                    for flip in (False, True):
+                        view = (crop[:, ::-1] if flip else crop).transpose(2, 0, 1) / 127.5 - 1
+                        if np.allclose(item["image"], view, atol=1e-6):
+                            found.append((x, y, flip))
+            assert len(found) == 1
+            x, y, flip = found[0]
+            points = p.landmarks[row] - (x, y)
+            if flip:
+                points = np.stack([15 - points[MIRROR, 0], points[MIRROR, 1]], 1)
+            np.testing.assert_allclose(item["landmarks"], points, atol=1e-4)
+            seen.add(found[0])
+    assert len(seen) > 35  # of 50 possible views
+
+
+def test_views_depend_on_seed_epoch_and_row_alone(folder):
+    p = open_prepared(folder)
+
+    def epoch(number, seed=0, order=range(12), workers=0):
+        d = FaceDataset(p, np.arange(12), crop=16, train=True, seed=seed, jitter=0.3)
+        d.set_epoch(number)
+        loader = DataLoader(d, 4, sampler=list(order), collate_fn=as_batch, num_workers=workers)
+        batches = list(loader)
+        rows = torch.cat([b["row"] for b in batches])
+        return torch.cat([b["image"] for b in batches])[rows.argsort()]
+
+    assert torch.equal(epoch(3), epoch(3, order=range(11, -1, -1)))
+    assert torch.equal(epoch(3), epoch(3, workers=2))
+    assert not torch.equal(epoch(3), epoch(4))
+    assert not torch.equal(epoch(3), epoch(3, seed=1))
+
+
+def test_counter_uniform_is_uniform_and_uncorrelated():
+    u = counter_uniform(7, 2, np.arange(20000), 3)
+    assert ((u >= 0) & (u < 1)).all()
+    np.testing.assert_allclose(np.histogram(u, 10, (0, 1))[0] / u.size, 0.1, atol=0.01)
+    v = counter_uniform(7, 3, np.arange(20000), 3)
+    assert abs(np.corrcoef(np.hstack([u, v]).T) - np.eye(6)).max() < 0.03
+
+
+def test_crop_larger_than_the_frame(folder):
+    with pytest.raises(ValueError, match="crop must be between 1 and the folder's size 20, got 21"):
+        FaceDataset(open_prepared(folder), [0], crop=21, train=True)
+
+
+def test_a_moved_folder_still_opens(folder, tmp_path):
+    shutil.move(folder, tmp_path / "elsewhere")
+    assert len(open_prepared(tmp_path / "elsewhere")) == 12
