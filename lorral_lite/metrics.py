@@ -1,0 +1,134 @@
+"""How well AUs and landmarks are found: F1, AUC and accuracy without unknown labels, and landmark error.
+
+Counts come first and everything else from them: counts of frames can be added over videos, subjects and folds, which
+F1 cannot. Arrays are NumPy; tensors are welcome too.
+"""
+
+import numpy as np
+from sklearn.metrics import roc_auc_score
+
+from .landmarks import interocular
+
+COUNTS = ("tp", "fp", "fn", "tn")
+FAILURE_PERCENT = 10.0
+
+
+def counts(au_logits, labels) -> dict[str, np.ndarray]:
+    """tp, fp, fn, tn per AU, each (A,) int64, from logits (N, A) and labels (N, A) in {1, 0, −1 unknown}.
+
+    An AU is predicted where its probability is at least 0.5, its logit at least 0 (D28). Unknown labels count nowhere.
+    """
+    logits, labels = check(au_logits, labels)
+    predicted, positive, negative = logits >= 0, labels == 1, labels == 0
+    hits = (predicted & positive, predicted & negative, ~predicted & positive, ~predicted & negative)
+    return {name: hit.sum(0) for name, hit in zip(COUNTS, hits, strict=True)}
+
+
+def f1_from_counts(count: dict) -> np.ndarray:
+    """F1 = 2 tp / (2 tp + fp + fn) in percent, from counts of any shape (…, A) → (…, A).
+
+    An AU that neither occurs nor is predicted (0 / 0) scores 0, as in scikit-learn; one without any known label is
+    NaN.
+    """
+    tp, fp, fn, tn = (np.asarray(count[name], dtype=np.float64) for name in COUNTS)
+    f1 = 100 * 2 * tp / np.maximum(2 * tp + fp + fn, 1)
+    return np.where(tp + fp + fn + tn > 0, f1, np.nan)
+
+
+def accuracy_from_counts(count: dict) -> np.ndarray:
+    """Share of known frames told rightly, in percent, (…, A) → (…, A); NaN without any known label."""
+    tp, fp, fn, tn = (np.asarray(count[name], dtype=np.float64) for name in COUNTS)
+    known = tp + fp + fn + tn
+    return np.where(known > 0, 100 * (tp + tn) / np.maximum(known, 1), np.nan)
+
+
+def auc(au_logits, labels) -> np.ndarray:
+    """Area under the ROC curve per AU in percent, (A,); NaN where the known labels are all the same."""
+    logits, labels = check(au_logits, labels)
+    result = np.full(labels.shape[1], np.nan)
+    for a, label in enumerate(labels.T):
+        known = label >= 0
+        if len(np.unique(label[known])) == 2:
+            result[a] = 100 * roc_auc_score(label[known], logits[known, a])
+    return result
+
+
+def always_positive_f1(labels) -> np.ndarray:
+    """The F1 (%) of saying yes to every frame, 2 r / (1 + r) for an AU of rate r: the floor to clear, (A,)."""
+    labels = as_array(labels)
+    return f1_from_counts(counts(np.zeros(labels.shape), labels))
+
+
+def evaluate_predictions(au_logits, labels, subjects=None) -> dict:
+    """All AU measures of one output, as plain lists and numbers for JSON.
+
+    Shape: au_logits (N, A), labels (N, A) in {1, 0, −1 unknown}, subjects (N,) names or None. Returned: f1, auc,
+    accuracy per AU and their means over AUs in percent (None where undefined, which the means leave out), counts, and
+    the counts of each subject.
+    """
+    logits, labels = check(au_logits, labels)
+    total = counts(logits, labels)
+    measures = {"f1": f1_from_counts(total), "auc": auc(logits, labels), "accuracy": accuracy_from_counts(total)}
+    result = {}
+    for name, values in measures.items():
+        result[name] = [or_none(v) for v in values]
+        result[f"mean_{name}"] = mean_or_none(values)
+    result["counts"] = as_lists(total)
+    subjects = np.asarray([] if subjects is None else subjects)
+    if len(subjects) not in (0, len(labels)):
+        raise ValueError(f"{len(labels)} frames but {len(subjects)} subjects")
+    result["per_subject"] = {
+        str(s): as_lists(counts(logits[subjects == s], labels[subjects == s])) for s in np.unique(subjects)
+    }
+    return result
+
+
+summarise = evaluate_predictions
+
+
+def always_positive(labels) -> dict:
+    """:func:`always_positive_f1` and its mean, as plain lists and numbers for JSON."""
+    f1 = always_positive_f1(labels)
+    return {"f1": [or_none(v) for v in f1], "mean_f1": mean_or_none(f1)}
+
+
+def landmark_errors(predicted, truth) -> np.ndarray:
+    """Mean distance of the 49 points over the true inter-ocular distance, in percent: (N, 49, 2) twice → (N,)."""
+    predicted, truth = (as_array(p).astype(np.float64) for p in (predicted, truth))
+    if predicted.shape != truth.shape:
+        raise ValueError(f"predicted landmarks {predicted.shape} and true ones {truth.shape} differ in shape")
+    distance = np.linalg.norm(predicted - truth, axis=-1).mean(-1)
+    return 100 * distance / interocular(truth)
+
+
+def evaluate_landmarks(predicted, truth) -> dict:
+    """Mean error of faces (NME) and the share of faces with an error above 10 %, both in percent."""
+    errors = landmark_errors(predicted, truth)
+    return {"nme_percent": float(errors.mean()), "failure_percent": float(100 * (errors > FAILURE_PERCENT).mean())}
+
+
+def check(au_logits, labels) -> tuple[np.ndarray, np.ndarray]:
+    logits, labels = as_array(au_logits), as_array(labels)
+    if logits.shape != labels.shape or labels.ndim != 2:
+        raise ValueError(f"logits and labels must both be (N, A), got {logits.shape} and {labels.shape}")
+    if not np.isfinite(logits).all():
+        raise ValueError("logits must be finite: the model has diverged")
+    if not np.isin(labels, (-1, 0, 1)).all():
+        raise ValueError("labels must be 1, 0 or -1 (unknown)")
+    return logits, labels
+
+
+def as_array(values) -> np.ndarray:
+    return np.asarray(values.detach().float().cpu() if hasattr(values, "detach") else values)
+
+
+def as_lists(count: dict) -> dict:
+    return {name: [int(v) for v in values] for name, values in count.items()}
+
+
+def or_none(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+def mean_or_none(values: np.ndarray) -> float | None:
+    return or_none(np.mean(values[~np.isnan(values)])) if not np.isnan(values).all() else None
