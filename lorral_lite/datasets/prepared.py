@@ -103,8 +103,8 @@ def _sha256(path: Path) -> str:
 
 
 class PreparedFolder:
-    """An opened prepared folder. Arrays are memory-mapped: ``images``, ``landmarks``, ``labels``, and per frame
-    ``subjects``, ``tasks`` (string arrays), ``frames`` (int array); ``meta`` is meta.json, ``aus`` and ``size`` from it.
+    """An opened prepared folder: memory-mapped ``images``, ``landmarks``, ``labels``; per frame ``subjects``, ``tasks``
+    (string arrays) and ``frames`` (int array); ``meta`` is meta.json, ``aus`` and ``size`` are from it.
     """
 
     def __init__(self, path, check: bool = False):

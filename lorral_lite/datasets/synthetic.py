@@ -1,4 +1,4 @@
-"""``lorral prepare faces``: procedural faces with true AUs, landmarks and known relations as a prepared folder (D26)."""
+"""``lorral prepare faces``: procedural faces with true AUs and known relations as a prepared folder (D26)."""
 
 from pathlib import Path
 

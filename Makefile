@@ -1,0 +1,46 @@
+# The two commands: `make reproduce` and `make test`. Everything lives in .venv; `make help` lists the rest.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/ready
+SLOW_NOTEBOOKS := $(wildcard notebooks/*.ipynb notebooks/solutions/*.ipynb)
+
+.PHONY: help reproduce test test-all unit notebooks lint lab setup clean
+.DEFAULT_GOAL := help
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
+
+setup: $(READY)  ## install the exact versions of requirements.lock into .venv
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+	  { echo "$(PYTHON) is not Python 3.11 to 3.13: call make with PYTHON=/path/to/python3.11"; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(READY)
+
+reproduce: $(READY)  ## the whole way on procedural faces, into runs/faces (again: only what is missing)
+	$(BIN)/lorral reproduce --out runs/faces
+
+test: lint unit notebooks  ## what CI runs: linters, unit tests, notebooks against their stored outputs
+
+test-all: $(READY)  ## the above, the slow tests, the solutions and every notebook under papermill
+	$(MAKE) test
+	$(BIN)/pytest tests -m slow -n 2 --dist load --durations 10
+	$(BIN)/python -m tests.notebooks.execute $(SLOW_NOTEBOOKS)
+
+lint: $(READY)
+	$(BIN)/ruff check .
+
+unit: $(READY)
+	$(BIN)/pytest tests -m "not slow" -n 2 --dist loadfile --durations 5
+
+notebooks: $(READY)
+	$(BIN)/pytest -p no:cacheprovider notebooks/*.ipynb --nbval --nbval-current-env --nbval-sanitize-with tests/notebooks/sanitize.cfg -n 2 --dist loadfile -W ignore
+
+lab: $(READY)  ## open JupyterLab on the notebooks
+	$(BIN)/jupyter lab notebooks/01_action_units_and_faces.ipynb
+
+clean:  ## remove the environment and everything the commands made
+	rm -rf .venv runs prepared prediction

@@ -1,0 +1,177 @@
+"""The command ``lorral``: exit code 0 done, 1 a check failed, 2 bad input (one line that says what and where)."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from . import __version__
+
+
+def _prepare_faces(args) -> None:
+    from .datasets.synthetic import prepare_faces
+
+    folder = prepare_faces(args.out, args.subjects, args.frames, args.size, args.profile, args.difficulty,
+                           args.relation_strength, args.structure, tuple(args.hidden), args.seed, args.device,
+                           not args.quiet)
+    print(f"{args.out}: {len(folder)} frames of {args.subjects} subjects, {folder.size} px, "
+          f"AUs {' '.join(map(str, folder.aus))}")
+
+
+def _train(args) -> None:
+    from .datasets.prepared import open_prepared
+    from .training import RunConfig, evaluate, train_step1, train_step2
+
+    folder = open_prepared(args.data)
+    recipe = {"lite": RunConfig.lite, "paper": RunConfig.paper}[args.profile]
+    config = recipe(Path(args.data), folder.aus, fold=args.fold, folds=args.folds, seed=args.seed, loss=args.loss,
+                    select=args.select)
+    train_step1(args.run, config, args.device, not args.quiet)
+    if not (Path(args.run) / "step1_metrics.json").exists():
+        evaluate(args.run, None, args.device, not args.quiet)
+    for relation in args.relation:
+        train_step2(args.run, relation, args.device, not args.quiet)
+        metrics = evaluate(args.run, relation, args.device, not args.quiet)
+        print(_line(metrics))
+
+
+def _evaluate(args) -> None:
+    from .training import evaluate
+
+    for relation in args.relation or [None]:
+        metrics = evaluate(args.run, relation, args.device, not args.quiet)
+        print(_line(metrics))
+        for name, output in metrics["outputs"].items():
+            cells = "  ".join(f"AU{au} {f1:.1f}" for au, f1 in zip(metrics["aus"], output["f1"], strict=True))
+            print(f"  {name:5s} {cells}")
+
+
+def _line(metrics: dict) -> str:
+    au, local = metrics["outputs"]["au"], metrics["outputs"]["local"]
+    return (f"{metrics['relation'] or 'step 1'}: F1 {au['mean_f1']:.1f} (local {local['mean_f1']:.1f}, "
+            f"always positive {metrics['always_positive']['mean_f1']:.1f}), AUC {au['mean_auc']:.1f}, "
+            f"landmarks {metrics['landmarks']['nme_percent']:.2f} %, {metrics['frames']} unseen frames of "
+            f"{metrics['subjects']} subjects; data: {metrics['data']['source']}")
+
+
+def _predict(args) -> None:
+    from .data_files import data_file
+    from .predict import predict_photo
+    from .training import load_model
+
+    run = args.run or data_file("weights", "faces_lite")
+    model = load_model(run, args.relation, args.device)
+    for photo in args.photo:
+        prediction = predict_photo(model, photo, Path(args.out) if len(args.photo) == 1
+                                   else Path(args.out) / Path(photo).stem)
+        print(f"{photo}: {prediction.line}")
+
+
+def _reproduce(args) -> None:
+    from .reproduce import reproduce
+
+    reproduce(args.out, args.subjects, args.frames, args.fold, args.seed, args.relation or None,
+              not args.no_notebooks, args.device, not args.quiet)
+
+
+def _report(args) -> None:
+    from .reporting import write_report
+
+    print(write_report(args.run, Path(args.run) / "report.html", show_licensed_faces=args.show_licensed_faces))
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line, as argparse sees it."""
+    top = argparse.ArgumentParser(prog="lorral", description=__import__("lorral_lite").__doc__.splitlines()[0])
+    top.add_argument("--version", action="version", version=f"lorral-lite {__version__}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--device", default=None, help="cuda, cpu, …; default: a GPU when there is one")
+    common.add_argument("--quiet", action="store_true", help="no progress bars")
+
+    def command(where, name, function, summary):
+        sub = where.add_parser(name, parents=[common], help=summary, description=summary[0].upper() + summary[1:] + ".",
+                               formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+        sub.set_defaults(function=function)
+        return sub
+
+    prepare = commands.add_parser("prepare", help="turn a source of faces into a prepared folder")
+    sources = prepare.add_subparsers(dest="source", required=True, metavar="SOURCE")
+    sub = command(sources, "faces", _prepare_faces, "render procedural faces with known AUs and relations")
+    sub.add_argument("out", metavar="OUT", help="the folder to make")
+    sub.add_argument("--subjects", type=_positive, default=90, help="how many people")
+    sub.add_argument("--frames", type=_positive, default=50, help="frames of each person")
+    sub.add_argument("--size", type=_positive, default=100, help="pixels: 100 for lite, 200 for paper")
+    sub.add_argument("--profile", choices=["bp4d", "disfa"], default="bp4d", help="whose AUs, rates and relations")
+    sub.add_argument("--difficulty", choices=["easy", "default", "hard"], default="default", help="how faint AUs are")
+    sub.add_argument("--relation-strength", type=float, default=1.0, help="0 (independent AUs) to 1 (the real data)")
+    sub.add_argument("--structure", choices=["real", "cooccurrence", "exclusion"], default="real",
+                     help="which relations the AUs have")
+    sub.add_argument("--hidden", type=int, nargs="*", default=[], metavar="AU", help="AUs whose evidence is covered")
+    sub.add_argument("--seed", type=int, default=0)
+
+    from .relations import RELATIONS
+
+    sub = command(commands, "train", _train, "train step 1, then step 2 with each relation named")
+    sub.add_argument("data", metavar="DATA", help="a prepared folder")
+    sub.add_argument("run", metavar="RUN", help="the run folder; a run that was stopped goes on")
+    sub.add_argument("--profile", choices=["lite", "paper"], default="lite", help="which model and schedule")
+    sub.add_argument("--relation", nargs="*", default=[], choices=list(RELATIONS), metavar="RELATION",
+                     help=f"for step 2: {', '.join(RELATIONS)}")
+    sub.add_argument("--fold", type=int, default=1)
+    sub.add_argument("--folds", type=int, default=3)
+    sub.add_argument("--seed", type=int, default=0)
+    sub.add_argument("--loss", choices=["ce", "jaa"], default="ce", help="jaa: per-AU weights and Dice of JAA-Net")
+    sub.add_argument("--select", choices=["last", "held_out"], default="last",
+                     help="keep the last epoch, or the best one on held-out training subjects")
+
+    sub = command(commands, "evaluate", _evaluate, "F1, AUC, accuracy and landmark error on the unseen subjects")
+    sub.add_argument("run", metavar="RUN")
+    sub.add_argument("--relation", nargs="*", default=[], choices=list(RELATIONS), metavar="RELATION",
+                     help="default: the model of step 1")
+
+    sub = command(commands, "predict", _predict, "landmarks and AUs of a photograph, as an overlay PNG and a CSV")
+    sub.add_argument("photo", metavar="PHOTO", nargs="+")
+    sub.add_argument("--run", default=None, help="a run folder; default: the weights that ship")
+    sub.add_argument("--relation", choices=list(RELATIONS), default="self_attention", metavar="RELATION")
+    sub.add_argument("--out", default="prediction", help="where the files go")
+
+    sub = command(commands, "reproduce", _reproduce, "the whole way on procedural faces, then one real photograph")
+    sub.add_argument("--out", default="runs/faces")
+    sub.add_argument("--subjects", type=_positive, default=90)
+    sub.add_argument("--frames", type=_positive, default=50)
+    sub.add_argument("--fold", type=int, default=1)
+    sub.add_argument("--seed", type=int, default=0)
+    sub.add_argument("--relation", nargs="*", default=[], choices=list(RELATIONS), metavar="RELATION",
+                     help="default: all")
+    sub.add_argument("--no-notebooks", action="store_true", help="leave out notebooks 08 to 10")
+
+    sub = command(commands, "report", _report, "the HTML report of a run folder")
+    sub.add_argument("run", metavar="RUN")
+    sub.add_argument("--show-licensed-faces", action="store_true",
+                     help="draw pixels of licensed faces; never share such a report")
+    return top
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
+    return value
+
+
+def main(argv=None) -> int:
+    """Run the command line; returns the exit code."""
+    args = parser().parse_args(argv)
+    try:
+        args.function(args)
+    except (ValueError, OSError) as error:  # DataError is a ValueError; file errors name their file
+        print(f"lorral: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("lorral: stopped; the same command goes on from here", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,574 @@
+"""Who shows what: action units drawn with the rates, relations, subject spread and run lengths of BP4D or DISFA.
+
+The relations are a Gaussian copula. Every AU has a latent normal variable z with mean 0 and variance 1; the AU is
+shown where z is above the threshold that its rate sets, and the AUs are related because their z are correlated::
+
+    z[subject, frame] = b[subject] + w[subject, frame],    b ~ N(0, B),  w ~ N(0, W),  B + W = R
+
+R is the latent correlation of ``data/protocol/au_statistics.json``. B is how subjects differ: it is set so that the
+rate of an AU varies between subjects as it does in the data. In clips, w moves smoothly in time, as fast as makes
+bouts (uninterrupted runs of an AU) as long as the real ones. Thresholds, and so the rates, never change.
+
+What the data do not say, and so is ours: how B splits over pairs of AUs (D45), the process in time (D46),
+how strong a shown AU is (D47).
+"""
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy.signal import lfilter
+from scipy.special import ndtr, ndtri
+
+from ..data_files import data_file
+from ..facs import ACTION_UNITS
+
+RENDER_AUS: tuple[int, ...] = tuple(ACTION_UNITS)
+"""The AUs of the renderer, in its order."""
+
+FRAMES_PER_SECOND = {"bp4d": 25, "disfa": 20}
+
+STRUCTURES = ("real", "cooccurrence", "exclusion")
+
+EXCLUSION_PAIRS: dict[str, tuple[tuple[int, int], ...]] = {
+    "bp4d": ((4, 12), (12, 15), (10, 24)),
+    "disfa": ((4, 12), (4, 25)),
+}
+"""Pairs that ``structure="exclusion"`` keeps apart by default: smiles from frowns, open from pressed lips."""
+
+EXCLUSION_SHARE = 0.9
+"""An excluded pair is pushed to this share of the lowest phi that its two rates allow."""
+
+DIFFICULTIES = {"easy": 0.5, "default": 1.0, "hard": 2.0}
+"""Exponent of the intensity, see :meth:`Population.intensity`. Larger: more faint AUs."""
+
+TRACE = 0.2
+"""Intensity A (trace). B to E are 0.4, 0.6, 0.8 and 1."""
+
+TRACES_PER_POSITIVE = 0.5
+"""DISFA profile: frames with a trace that is not yet labelled, per frame that is (D47)."""
+
+OCCLUDERS: dict[str, tuple[int, ...]] = {
+    "fringe": (1, 2, 4),
+    "glasses_dark": (5, 6, 7, 43),
+    "mask": (9, 10, 12, 14, 15, 17, 20, 23, 24, 25, 26),
+}
+"""Occluder of the renderer → the AUs whose own place on the face it covers."""
+
+_SMALLEST_EIGENVALUE = 0.01  # of a repaired correlation matrix; DISFA's own has 0.010
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(64)
+_SUBJECT, _FRAMES, _CLIP, _DRAW, _DISTRACTOR, _CALIBRATION = range(6)  # one stream of random numbers each
+
+
+# --- pairs of AUs -----------------------------------------------------------------------------------------------
+
+
+def phi(labels) -> np.ndarray:
+    """Phi coefficients, the correlations of occurrence.
+
+    labels: (..., A) with 1, 0 and −1 for unknown, which leaves that frame out of the pairs it concerns.
+    Returns (A, A) float64; NaN where an AU is constant over the frames of a pair.
+    """
+    labels = _label_array(labels)
+    frames = labels.reshape(-1, labels.shape[-1])
+    yes, no = (frames == 1).astype(float), (frames == 0).astype(float)
+    n11, n10, n01, n00 = yes.T @ yes, yes.T @ no, no.T @ yes, no.T @ no
+    spread = (n11 + n10) * (n01 + n00) * (n11 + n01) * (n10 + n00)
+    with np.errstate(invalid="ignore"):
+        return np.where(spread > 0, n11 * n00 - n10 * n01, np.nan) / np.sqrt(spread)
+
+
+def lowest_phi(rate_a, rate_b):
+    """The lowest phi that two rates allow: both AUs together as rarely as the rates let them be.
+
+    rate_a, rate_b: rates in (0, 1), numbers or arrays. Returns a number or an array.
+    """
+    a, b = np.asarray(rate_a, float), np.asarray(rate_b, float)
+    if not (np.all((a > 0) & (a < 1)) and np.all((b > 0) & (b < 1))):
+        raise ValueError(f"rates must be above 0 and below 1, got {rate_a} and {rate_b}")
+    lowest = (np.maximum(a + b - 1, 0) - a * b) / np.sqrt(a * (1 - a) * b * (1 - b))
+    return float(lowest) if lowest.ndim == 0 else lowest
+
+
+def bouts(labels) -> list[np.ndarray]:
+    """Lengths in frames of the uninterrupted runs of 1, one array per AU.
+
+    labels: (..., frames, A) with 1, 0 and −1 for unknown, which ends a run. A run cut by the end of a clip counts
+    with the length that was seen.
+    """
+    labels = _label_array(labels)
+    if labels.ndim < 2:
+        raise ValueError(f"labels must be (..., frames, AUs), got shape {labels.shape}")
+    shown = (labels == 1).reshape(-1, *labels.shape[-2:]).transpose(2, 0, 1)  # (A, clips, frames)
+    return [_runs(one) for one in shown]
+
+
+def _runs(shown: np.ndarray) -> np.ndarray:
+    """Run lengths of True along the last axis of (clips, frames)."""
+    edges = np.diff(np.pad(shown.astype(np.int8), ((0, 0), (1, 1))), axis=1)
+    return np.nonzero(edges == -1)[1] - np.nonzero(edges == 1)[1]
+
+
+def _label_array(labels) -> np.ndarray:
+    labels = np.asarray(labels)
+    if labels.ndim == 0 or not np.isin(labels, (-1, 0, 1)).all():
+        raise ValueError("labels must be an array of 1, 0 and -1 (unknown)")
+    return labels
+
+
+def _together(rate_a, rate_b, latent) -> np.ndarray:
+    """P(both AUs shown) when their latent variables correlate by ``latent``; the arguments broadcast.
+
+    d/dr of the bivariate normal probability is its density (Plackett 1954); integrated over r = sin(angle).
+    """
+    a, b = ndtri(1 - np.asarray(rate_a))[..., None], ndtri(1 - np.asarray(rate_b))[..., None]
+    top = np.arcsin(np.asarray(latent, float))[..., None]
+    angle = top * (_NODES + 1) / 2
+    density = np.exp(-(a * a + b * b - 2 * a * b * np.sin(angle)) / (2 * np.cos(angle) ** 2))
+    return rate_a * rate_b + (density * _WEIGHTS * top).sum(-1) / (4 * np.pi)
+
+
+def _phi_of(rate_a, rate_b, latent) -> np.ndarray:
+    spread = np.sqrt(rate_a * (1 - rate_a) * rate_b * (1 - rate_b))
+    return (_together(rate_a, rate_b, latent) - rate_a * rate_b) / spread
+
+
+def _rate_spread(rates, between) -> np.ndarray:
+    """Standard deviation of the subjects' rates when ``between`` of the latent variance lies between subjects.
+
+    Two frames of one subject have latents that correlate by ``between``: E[rate²] is the probability of both.
+    """
+    return np.sqrt(np.maximum(_together(rates, rates, between) - rates**2, 0))
+
+
+def _bisect(increasing, low: np.ndarray, high: np.ndarray, steps: int = 50) -> np.ndarray:
+    """Zero of an increasing function, element by element."""
+    for _ in range(steps):
+        middle = (low + high) / 2
+        above = increasing(middle) > 0
+        low, high = np.where(above, low, middle), np.where(above, middle, high)
+    return (low + high) / 2
+
+
+# --- correlation matrices ---------------------------------------------------------------------------------------
+
+
+def _at_least(matrix: np.ndarray, floor: float) -> np.ndarray:
+    """The nearest symmetric matrix whose eigenvalues are all at least ``floor``."""
+    values, vectors = np.linalg.eigh(matrix)
+    return (vectors * np.maximum(values, floor)) @ vectors.T
+
+
+def _factor(matrix: np.ndarray) -> np.ndarray:
+    """Lower triangular L with L Lᵀ = matrix, which may be singular (Cholesky stops there)."""
+    values, vectors = np.linalg.eigh(matrix)
+    lower = np.linalg.qr((vectors * np.sqrt(np.maximum(values, 0))).T)[1].T
+    return lower * np.where(np.diag(lower) < 0, -1.0, 1.0)
+
+
+def _nearest_correlation(target: np.ndarray, fixed: np.ndarray) -> np.ndarray:
+    """The positive definite correlation matrix nearest to ``target``, entries marked in ``fixed`` kept if possible.
+
+    Higham 2002, alternating projections with Dykstra's correction. When no such matrix has the fixed entries, the
+    last step keeps the matrix valid and gives up a little of them.
+    """
+    if np.linalg.eigvalsh(target)[0] >= _SMALLEST_EIGENVALUE:
+        return target
+    fixed = fixed | np.eye(len(target), dtype=bool)
+    matrix, correction = target, np.zeros_like(target)
+    for _ in range(5000):
+        definite = _at_least(matrix + correction, _SMALLEST_EIGENVALUE)
+        correction = matrix + correction - definite
+        matrix = np.where(fixed, target, definite)
+        if np.abs(matrix - definite).max() < 1e-9:
+            break
+    matrix = _at_least(matrix, _SMALLEST_EIGENVALUE)
+    scale = np.sqrt(np.diag(matrix))
+    return matrix / np.outer(scale, scale)
+
+
+def _between_subjects(latent: np.ndarray, variances: np.ndarray) -> np.ndarray:
+    """B: covariance between subjects with the given diagonal, so that B and W = latent − B both are covariances.
+
+    The nearest such matrix to one with the correlations of ``latent`` (D45), by Dykstra's alternating projections.
+    Where no such matrix exists (relations at the edge of what is possible), the whole of B is scaled down.
+    """
+    spread = np.sqrt(variances)
+    margin = np.linalg.eigvalsh(latent)[0] / 2  # leaves every AU something of its own within subjects
+    matrix = latent * np.outer(spread, spread)
+    first, second = np.zeros_like(latent), np.zeros_like(latent)
+    for _ in range(3000):
+        upper = _at_least(matrix + first, 0)
+        first = matrix + first - upper
+        lower = latent - _at_least(latent - (upper + second), margin)
+        second = upper + second - lower
+        moved = np.abs(np.diag(lower) - variances).max()
+        matrix = lower.copy()
+        np.fill_diagonal(matrix, variances)
+        if moved < 1e-9:
+            break
+    matrix = _at_least(matrix, 0)
+    root = np.linalg.inv(_factor(latent))
+    return matrix * min(1.0, 1 / np.linalg.eigvalsh(root @ matrix @ root.T)[-1])
+
+
+def _smooth(noise: np.ndarray, frames: float) -> np.ndarray:
+    """Stationary smooth noise of variance 1: (clips, T + 2) white → (clips, T), correlated over ``frames`` frames.
+
+    Second-order autoregression with a double root exp(−1/frames), critically damped: no jumps, no oscillation, so
+    runs start and end once instead of flickering (D46). The first two columns draw its state before frame 0.
+    """
+    root = np.exp(-1 / frames)
+    neighbours = 2 * root / (1 + root**2)  # correlation of two successive frames
+    gain = np.sqrt((1 - root**2) ** 3 / (1 + root**2))  # makes the variance 1
+    earlier = noise[:, 0]
+    last = neighbours * earlier + np.sqrt(1 - neighbours**2) * noise[:, 1]
+    state = np.stack([2 * root * last - root**2 * earlier, -(root**2) * last], axis=1)
+    return lfilter([gain], [1, -2 * root, root**2], noise[:, 2:], axis=1, zi=state)[0]
+
+
+# --- the population ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Frames of several subjects: who shows what, and how strongly.
+
+    labels: (subjects, frames, A) int8, 1 or 0. intensity: (subjects, frames, A) float32, 0 or 0.2–1 (A–E).
+    """
+
+    labels: np.ndarray
+    intensity: np.ndarray
+
+
+class Population:
+    """People who show the AUs of ``profile`` as the subjects of BP4D or DISFA do.
+
+    profile: "bp4d" (12 AUs, labelled at any intensity) or "disfa" (8 AUs, labelled from B).
+    relation_strength: 0 to 1, scales the latent correlations between AUs; the rates stay.
+    structure: "real"; "cooccurrence", negative pairs set to 0; "exclusion", ``exclusion_pairs`` pushed to 90 % of
+        the lowest phi that their rates allow. Both change other pairs where they must, see :meth:`describe`.
+    exclusion_pairs: pairs of AU numbers for "exclusion"; None: ``EXCLUSION_PAIRS[profile]``.
+    subject_effects: whether subjects differ in their rates.
+    difficulty: "easy", "default" or "hard": fewer or more faint AUs.
+    hidden: AUs whose own place on the face is to be covered, see :attr:`occluders`. Labels do not change.
+    seed: a whole number, 0 or more. The same arguments give the same people and the same labels.
+    """
+
+    def __init__(
+        self,
+        profile: str = "bp4d",
+        relation_strength: float = 1.0,
+        structure: str = "real",
+        exclusion_pairs: tuple[tuple[int, int], ...] | None = None,
+        subject_effects: bool = True,
+        difficulty: str = "default",
+        hidden: tuple[int, ...] = (),
+        seed: int = 0,
+    ) -> None:
+        _one_of("profile", profile, tuple(EXCLUSION_PAIRS))
+        _one_of("structure", structure, STRUCTURES)
+        _one_of("difficulty", difficulty, tuple(DIFFICULTIES))
+        if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+            raise ValueError(f"seed must be a whole number, 0 or more, got {seed!r}")
+        if exclusion_pairs is not None and structure != "exclusion":
+            raise ValueError(f'exclusion_pairs go with structure="exclusion", not "{structure}"')
+        statistics = json.loads(data_file("protocol", "au_statistics.json").read_text(encoding="utf-8"))[profile]
+        self.profile, self.structure, self.difficulty = profile, structure, difficulty
+        self.subject_effects, self.seed = bool(subject_effects), int(seed)
+        self.aus: tuple[int, ...] = tuple(statistics["aus"])
+        self.rates = np.array(statistics["rate"])
+        self.frames_per_second = FRAMES_PER_SECOND[profile]
+        self._real_spread = np.array(statistics["subject_rate_sd"])
+        self._real_bouts = np.array(statistics["bout_frames_median"])
+        self._thresholds = ndtri(1 - self.rates)
+        self.hidden = self._known("hidden", hidden)
+        self.exclusion_pairs = self._pairs(exclusion_pairs) if structure == "exclusion" else ()
+        target, fixed = self._structured(np.array(statistics["latent_correlation"]))
+        whole = _nearest_correlation(target, fixed)
+        self.largest_strength = float(1 / (1 - np.linalg.eigvalsh(whole)[0]))  # beyond it: no distribution
+        self.relation_strength = self._strength(relation_strength)
+        self.latent_correlation = np.where(np.eye(len(self.aus)) > 0, 1.0, self.relation_strength * whole)
+        self._repaired = self._phi(whole) - self._phi(target)
+
+    def _known(self, name: str, aus) -> tuple[int, ...]:
+        aus = tuple(aus) if np.iterable(aus) else (aus,)
+        unknown = [au for au in aus if au not in self.aus]
+        if unknown or len(set(aus)) < len(aus):
+            raise ValueError(f"{name} must be different AUs of {self.profile} {self.aus}, got {aus}")
+        return tuple(int(au) for au in aus)
+
+    def _pairs(self, pairs) -> tuple[tuple[int, int], ...]:
+        pairs = EXCLUSION_PAIRS[self.profile] if pairs is None else tuple(pairs)
+        if not pairs or any(not np.iterable(pair) or len(tuple(pair)) != 2 for pair in pairs):
+            raise ValueError(f"exclusion_pairs must be pairs of AU numbers such as (4, 12), got {pairs}")
+        return tuple(self._known("a pair of exclusion_pairs", pair) for pair in pairs)
+
+    def _strength(self, strength: float) -> float:
+        if not np.isscalar(strength) or not 0 <= strength <= 1:
+            raise ValueError(
+                f"relation_strength must be between 0 and 1, got {strength}; the largest admissible value is 1, the "
+                f'relations of {self.profile} with structure "{self.structure}" themselves (no latent correlations '
+                f"exist above {self.largest_strength:.3f})"
+            )
+        return float(strength)
+
+    def _structured(self, latent: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The latent correlations that ``structure`` asks for, and which of them a repair has to keep."""
+        fixed = np.zeros(latent.shape, bool)
+        if self.structure == "cooccurrence":
+            fixed = latent < 0
+            return np.where(fixed, 0.0, latent), fixed
+        latent = latent.copy()
+        for pair in self.exclusion_pairs:
+            i, j = (self.aus.index(au) for au in pair)
+            a, b = self.rates[i], self.rates[j]
+            wanted = EXCLUSION_SHARE * lowest_phi(a, b)
+            # −0.999: with common AUs the probability of neither binds, and the lowest phi needs a correlation of −1
+            found = _bisect(lambda r, a=a, b=b, w=wanted: _phi_of(a, b, r) - w, np.array(-0.999), np.array(0.0))
+            latent[i, j] = latent[j, i] = found
+            fixed[i, j] = fixed[j, i] = True
+        return latent, fixed
+
+    def _phi(self, latent: np.ndarray) -> np.ndarray:
+        pairs = np.where(np.eye(len(self.aus)) > 0, 0.0, latent)
+        return _phi_of(self.rates[:, None], self.rates[None, :], pairs) + np.eye(len(self.aus))
+
+    @property
+    def expected_phi(self) -> np.ndarray:
+        """(A, A) phi that the labels of very many frames have."""
+        return self._phi(self.latent_correlation)
+
+    @property
+    def occluders(self) -> tuple[str, ...]:
+        """The occluders of the renderer that cover the places of the ``hidden`` AUs."""
+        return tuple(name for name, aus in OCCLUDERS.items() if set(aus) & set(self.hidden))
+
+    @property
+    def covered(self) -> tuple[int, ...]:
+        """All AUs of the profile under :attr:`occluders`: whoever covers one mouth AU covers its neighbours too."""
+        return tuple(au for au in self.aus if any(au in OCCLUDERS[name] for name in self.occluders))
+
+    @cached_property
+    def _between(self) -> np.ndarray:
+        """B, (A, A): latent covariance between subjects."""
+        if not self.subject_effects:
+            return np.zeros_like(self.latent_correlation)
+        low, high = np.zeros(len(self.aus)), np.full(len(self.aus), 0.99)
+        variances = _bisect(lambda v: _rate_spread(self.rates, v) - self._real_spread, low, high)
+        return _between_subjects(self.latent_correlation, variances)
+
+    @property
+    def subject_rate_sd(self) -> np.ndarray:
+        """(A,) standard deviation of the rate between subjects."""
+        return _rate_spread(self.rates, np.diag(self._between))
+
+    # --- draws ---
+
+    def latent(self, n: int) -> np.ndarray:
+        """(n, A) float64 latent variables behind ``draw(n)``: independent frames, each of a new subject."""
+        _count("n", n)
+        normal = np.random.default_rng([self.seed, _DRAW]).standard_normal((n, len(self.aus)))
+        return normal @ _factor(self.latent_correlation).T
+
+    def draw(self, n: int) -> np.ndarray:
+        """(n, A) int8 labels of independent frames, without subject effects."""
+        return self.labels(self.latent(n))
+
+    def subjects(self, n_subjects: int, frames: int, first: int = 0) -> Frames:
+        """Independent frames of subjects ``first``, ``first + 1``, …, who differ in their rates.
+
+        Subject k is the same however many are asked for, so a long set can be drawn in blocks.
+        """
+        noise = self._noise(_FRAMES, n_subjects, frames, first)
+        within = noise @ _factor(self.latent_correlation - self._between).T
+        return self._frames(self._persons(n_subjects, first)[:, None] + within)
+
+    def clips(self, n_subjects: int, frames: int, first: int = 0) -> Frames:
+        """One clip of each subject: AUs come, stay as long as real ones (at ``frames_per_second``) and go.
+
+        The first call on a population measures :attr:`correlation_frames`, which takes two seconds.
+        """
+        _count("frames", frames)
+        noise = self._noise(_CLIP, n_subjects, frames + 2, first)  # 2 more, see _smooth
+        order, mixing = self._mixing
+        moving = np.stack([_smooth(noise[..., k], self.correlation_frames[au]) for k, au in enumerate(order)], -1)
+        latent = np.empty_like(moving)
+        latent[..., order] = moving @ mixing.T
+        return self._frames(self._persons(n_subjects, first)[:, None] + latent)
+
+    def _persons(self, n_subjects: int, first: int) -> np.ndarray:
+        """(n_subjects, A) b: how each subject differs; the same person in ``subjects`` and ``clips``."""
+        normal = [
+            np.random.default_rng([self.seed, _SUBJECT, k]).standard_normal(len(self.aus))
+            for k in range(first, first + n_subjects)
+        ]
+        return np.array(normal) @ _factor(self._between).T
+
+    def _noise(self, stream: int, n_subjects: int, frames: int, first: int) -> np.ndarray:
+        _count("n_subjects", n_subjects)
+        _count("frames", frames)
+        _count("first", first, smallest=0)
+        shape = (frames, len(self.aus))
+        return np.stack([
+            np.random.default_rng([self.seed, stream, k]).standard_normal(shape)
+            for k in range(first, first + n_subjects)
+        ])
+
+    def _frames(self, latent: np.ndarray) -> Frames:
+        return Frames(self.labels(latent), self.intensity(latent))
+
+    # --- time ---
+
+    @property
+    def _mixing(self) -> tuple[np.ndarray, np.ndarray]:
+        """Order of the AUs, slowest first, and triangular L with L Lᵀ = W in that order.
+
+        Triangular: an AU mixes its own noise with that of slower AUs only, so a fast AU never makes a slow one
+        flicker, and the correlations at each instant are exactly W.
+        """
+        order = np.argsort(-self._real_bouts, kind="stable")
+        return order, _factor((self.latent_correlation - self._between)[np.ix_(order, order)])
+
+    @cached_property
+    def correlation_frames(self) -> np.ndarray:
+        """(A,) correlation time, in frames, of each AU's own noise in :meth:`clips`.
+
+        Measured, not tabled, because it depends on relations and subjects: AU after AU, slowest first, by bisection
+        on the median bout of 400 clips of 2,400 frames. The seed is fixed: a population's constants do not depend
+        on its ``seed``.
+        """
+        clips, frames = 400, 2400
+        random = np.random.default_rng(_CALIBRATION)
+        persons = random.standard_normal((clips, len(self.aus))) @ _factor(self._between).T
+        order, mixing = self._mixing
+        times = np.empty(len(self.aus))
+        slower: list[np.ndarray] = []
+        for k, au in enumerate(order):
+            noise = random.standard_normal((clips, frames + 2))
+            given = persons[:, au, None] + sum(mixing[k, j] * one for j, one in enumerate(slower))
+            low, high = np.log(1.0), np.log(500.0)
+            for _ in range(9):
+                times[au] = np.exp((low + high) / 2)
+                own = _smooth(noise, times[au])
+                median = np.median(_runs(given + mixing[k, k] * own > self._thresholds[au]))
+                if median > self._real_bouts[au]:
+                    high = np.log(times[au])
+                else:
+                    low = np.log(times[au])
+            slower.append(own)
+        return times
+
+    # --- labels and intensities ---
+
+    def labels(self, latent: np.ndarray) -> np.ndarray:
+        """(..., A) latent → int8, 1 above the threshold."""
+        return (np.asarray(latent) > self._thresholds).astype(np.int8)
+
+    def intensity(self, latent: np.ndarray) -> np.ndarray:
+        """(..., A) latent → float32 intensity: 0, or 0.2 to 1 for A to E; it rises and falls with the latent.
+
+        With v in [0, 1) the place of the latent among all frames that show the AU (0 at the threshold):
+
+        - BP4D profile, labelled when shown at all: 0.2 + 0.8 v^k, and 0 below the threshold;
+        - DISFA profile, labelled from B: 0.4 + 0.6 v^k, and below the threshold a band of unlabelled traces, 0.2 to
+          0.4, half as frequent as the labelled frames.
+
+        The exponent k is 0.5 (easy), 1 (default) or 2 (hard). Frames at A or B among the shown, BP4D profile:
+        25 %, 50 % and 71 %. No data set publishes these shares for all AUs: k and the traces are ours (D47).
+        """
+        latent = np.asarray(latent, float)
+        tail = ndtr(-latent)  # share of all frames with a higher latent
+        strong = np.clip(1 - tail / self.rates, 0, 1) ** DIFFICULTIES[self.difficulty]
+        start = 2 * TRACE if self.profile == "disfa" else TRACE
+        below = 0.0
+        if self.profile == "disfa":
+            trace = 1 - (tail / self.rates - 1) / TRACES_PER_POSITIVE
+            below = np.where(trace > 0, np.minimum(TRACE + TRACE * trace, 0.399), 0.0)
+        return np.where(latent > self._thresholds, start + (1 - start) * strong, below).astype(np.float32)
+
+    def to_render(self, intensity: np.ndarray, distractors: float = 0.0, seed: int = 0) -> np.ndarray:
+        """(..., A) intensities of the profile's AUs → (..., 18) in the order of ``RENDER_AUS`` (``faces.AUS``).
+
+        distractors: share of frames, 0 to 0.5, in which each AU that the profile does not label is shown too,
+        independently, at 0.2 to 0.8; 43 never (blinks are the renderer's). A jaw drop (26) also parts the lips (25),
+        and lips that press (24) do not part. Frame by frame, so leave it 0 for clips.
+        """
+        intensity = np.asarray(intensity, np.float32)
+        if intensity.ndim == 0 or intensity.shape[-1] != len(self.aus):
+            raise ValueError(f"intensity must be (..., {len(self.aus)}) for {self.profile}, got {intensity.shape}")
+        if not ((intensity >= 0) & (intensity <= 1)).all():
+            raise ValueError("intensity must lie between 0 and 1")
+        if not 0 <= distractors <= 0.5:
+            raise ValueError(f"distractors must lie between 0 and 0.5, got {distractors}")
+        faces = np.zeros((*intensity.shape[:-1], len(RENDER_AUS)), np.float32)
+        faces[..., [RENDER_AUS.index(au) for au in self.aus]] = intensity
+        if distractors:
+            random = np.random.default_rng([seed, _DISTRACTOR])
+            shown = random.random(faces.shape) < distractors
+            strength = random.uniform(TRACE, 0.8, faces.shape)
+            free = np.array([au not in self.aus and au != 43 for au in RENDER_AUS])
+            faces = np.where(shown & free, strength, faces).astype(np.float32)
+            lips, jaw, press = (RENDER_AUS.index(au) for au in (25, 26, 24))
+            if free[lips]:
+                faces[..., lips] = np.maximum(faces[..., lips], faces[..., jaw])
+                faces[..., [lips, jaw]] *= faces[..., [press]] == 0
+        return faces
+
+    # --- what is true ---
+
+    def describe(self, labels=None, clips: bool = False) -> dict:
+        """The true parameters, ready for ``meta.json``: numbers, strings, lists.
+
+        labels: (..., A) labels that were drawn; adds the phi they realise (None where an AU is constant).
+        clips: adds ``correlation_frames``.
+        ``phi_changed_by_repair`` names the pairs whose phi is not what ``structure`` asked for (at strength 1, by more
+        than 0.01): no distribution has all the phi asked for, and this is the nearest one.
+        """
+        truth = {
+            "source": "aggregate statistics of the public frame labels, data/protocol/au_statistics.json",
+            "profile": self.profile,
+            "aus": list(self.aus),
+            "relation_strength": self.relation_strength,
+            "largest_strength": self.largest_strength,
+            "structure": self.structure,
+            "exclusion_pairs": [list(pair) for pair in self.exclusion_pairs],
+            "subject_effects": self.subject_effects,
+            "difficulty": self.difficulty,
+            "label_rule": "intensity B or more" if self.profile == "disfa" else "any intensity",
+            "hidden": list(self.hidden),
+            "occluders": list(self.occluders),
+            "covered": list(self.covered),
+            "seed": self.seed,
+            "frames_per_second": self.frames_per_second,
+            "rates": self.rates.tolist(),
+            "subject_rate_sd": self.subject_rate_sd.round(4).tolist(),
+            "latent_correlation": self.latent_correlation.round(4).tolist(),
+            "expected_phi": self.expected_phi.round(4).tolist(),
+            "largest_phi_change_by_repair": float(np.abs(self._repaired).max().round(4)),
+            "phi_changed_by_repair": {
+                f"{self.aus[i]}-{self.aus[j]}": round(float(self._repaired[i, j]), 4)
+                for i, j in np.argwhere(np.triu(np.abs(self._repaired) > 0.01, 1))
+            },
+        }
+        if clips:
+            truth["correlation_frames"] = self.correlation_frames.round(2).tolist()
+        if labels is not None:
+            realised = phi(labels)
+            if len(realised) != len(self.aus):
+                raise ValueError(f"labels must be (..., {len(self.aus)}), got {np.shape(labels)}")
+            truth["realised_phi"] = [
+                [None if np.isnan(v) else round(float(v), 4) for v in row] for row in realised
+            ]
+        return truth
+
+
+def _one_of(name: str, value, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
+
+
+def _count(name: str, value, smallest: int = 1) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < smallest:
+        raise ValueError(f"{name} must be a whole number, {smallest} or more, got {value!r}")

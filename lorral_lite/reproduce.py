@@ -1,0 +1,106 @@
+"""``lorral reproduce``: the whole way in one command, and again only what is missing.
+
+faces → step 1 → step 2 for every relation → evaluation → notebooks → one real photograph → report.
+"""
+
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+from .datasets import DataError
+from .datasets.prepared import open_prepared
+from .datasets.synthetic import prepare_faces
+from .predict import portrait_file, predict_photo
+from .relations import RELATIONS
+from .reporting import write_report
+from .training import RunConfig, evaluate, load_model, read_json, train_step1, train_step2, write_json
+
+NOTEBOOKS = {  # executed with papermill on the finished run
+    "08_losses_and_two_step_training": {},
+    "09_evaluation": {"run": "."},
+    "10_ablation_do_relations_help": {"run": "."},
+}
+PHOTO_RELATION = "self_attention"
+
+
+def reproduce(out="runs/faces", subjects: int = 90, frames: int = 50, fold: int = 1, seed: int = 0,
+              relations=None, notebooks: bool = True, device=None, progress: bool = True, say=print) -> Path:
+    """Run the main job on procedural faces in the folder ``out``; returns the report's path.
+
+    ``subjects`` × ``frames`` faces are prepared once; step 1 is trained once, step 2 for each of ``relations`` (all by
+    default: the control without relation but with the same extra epochs, the MLP control, and the modules).
+    Every part that is there already is left as it is. Seconds of each part are kept in ``times.json``.
+    """
+    out = Path(out)
+    data, run = out / "data", out / f"fold{fold}_seed{seed}"
+    relations = tuple(RELATIONS) if relations is None else tuple(relations)
+    times = read_json(out / "times.json") if (out / "times.json").exists() else {}
+
+    @contextmanager
+    def part(name: str):
+        say(f"· {name}")
+        started = time.perf_counter()
+        yield
+        times[name] = round(time.perf_counter() - started, 1)
+        write_json(out / "times.json", times)
+        say(f"  {times[name]:.0f} s")
+
+    if not data.exists():
+        with part("prepare faces"):
+            prepare_faces(data, subjects, frames, seed=seed, device=device, progress=progress)
+    folder = open_prepared(data)
+    wanted = RunConfig.lite(data, folder.aus, fold=fold, seed=seed)
+    if not (run / "step1_metrics.json").exists():
+        with part("step 1"):
+            train_step1(run, wanted, device, progress)
+            evaluate(run, None, device, progress)
+    for relation in relations:
+        if not (run / relation / "metrics.json").exists():
+            with part(f"step 2, {relation}"):
+                train_step2(run, relation, device, progress)
+                evaluate(run, relation, device, progress)
+    photo = run / "photo"
+    if not (photo / "prediction.json").exists():
+        with part("photograph"):
+            relation = PHOTO_RELATION if PHOTO_RELATION in relations else relations[0]
+            prediction = predict_photo(load_model(run, relation, device), portrait_file(), photo)
+            say(f"  {prediction.line}")
+    if notebooks:
+        for name, parameters in NOTEBOOKS.items():
+            if not (run / "notebooks" / f"{name}.ipynb").exists():
+                with part(f"notebook {name}"):
+                    values = {key: str(run.resolve()) for key in parameters}
+                    execute_notebook(name, run / "notebooks", values, progress)
+    with part("report"):
+        report = write_report(run, run / "report.html")
+    say(f"report: {report}")
+    return report
+
+
+def notebooks_folder() -> Path:
+    """The folder of the numbered notebooks: beside the package in a clone, else in the current folder."""
+    for folder in (Path(__file__).parents[1] / "notebooks", Path("notebooks")):
+        if folder.is_dir():
+            return folder
+    raise DataError("notebooks: no such folder here; run this in a clone of the repository")
+
+
+def execute_notebook(name: str, out: Path, parameters: dict, progress: bool = True) -> Path:
+    """Execute a notebook with papermill into ``out``. A failure leaves ``<name>.failed.ipynb`` and is a DataError."""
+    import papermill
+
+    source = notebooks_folder() / f"{name}.ipynb"
+    if not source.exists():
+        raise DataError(f"{source}: no such notebook")
+    out.mkdir(parents=True, exist_ok=True)
+    target, failed = out / f"{name}.ipynb", out / f"{name}.failed.ipynb"
+    unknown = set(parameters) - set(papermill.inspect_notebook(str(source)))
+    if unknown:
+        raise DataError(f"{source}: has no parameter {min(unknown)}")
+    try:
+        papermill.execute_notebook(str(source), str(failed), parameters, progress_bar=progress, log_output=False,
+                                   cwd=str(source.parent), kernel_name="python3")
+    except papermill.PapermillExecutionError as error:
+        raise DataError(f"{failed}: cell {error.exec_count} failed with {error.ename}: {error.evalue}") from None
+    failed.replace(target)
+    return target

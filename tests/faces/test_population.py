@@ -1,0 +1,391 @@
+"""Who shows what: rates, relations, subjects, bouts and intensities against oracles and the published statistics."""
+
+import json
+
+import numpy as np
+import pytest
+from scipy.stats import kstest, multivariate_normal, norm
+from sklearn.metrics import matthews_corrcoef
+
+from lorral_lite.data_files import data_file
+from lorral_lite.faces.population import (
+    DIFFICULTIES,
+    EXCLUSION_PAIRS,
+    OCCLUDERS,
+    RENDER_AUS,
+    STRUCTURES,
+    Population,
+    bouts,
+    lowest_phi,
+    phi,
+)
+
+PROFILES = ("bp4d", "disfa")
+REAL = json.loads(data_file("protocol", "au_statistics.json").read_text(encoding="utf-8"))
+PHI_TOLERANCE = {"bp4d": 0.03, "disfa": 0.06}
+DRAWS = 100_000
+
+
+def off_diagonal(matrix):
+    return np.asarray(matrix)[~np.eye(len(matrix), dtype=bool)]
+
+
+@pytest.fixture(scope="module", params=PROFILES)
+def moving(request):
+    """A population, and clips of 2,000 frames of 400 subjects."""
+    population = Population(request.param, seed=3)
+    return population, population.clips(400, 2000)
+
+
+# --- phi, lowest_phi and bouts ---
+
+
+def test_phi_is_matthews_correlation_with_unknown_labels_left_out():
+    random = np.random.default_rng(0)
+    labels = random.choice([-1, 0, 1], size=(7, 60, 3), p=[0.2, 0.5, 0.3])
+    labels[..., 2] = np.where(random.random((7, 60)) < 0.6, labels[..., 0], labels[..., 2])
+    flat = labels.reshape(-1, 3)
+    for i in range(3):
+        for j in range(3):
+            known = (flat[:, i] >= 0) & (flat[:, j] >= 0)
+            assert phi(labels)[i, j] == pytest.approx(matthews_corrcoef(flat[known, i], flat[known, j]), abs=1e-12)
+
+
+def test_phi_of_a_constant_au_is_not_a_number():
+    found = phi([[1, 0], [1, 1], [1, 0]])
+    assert np.isnan(found[0]).all()
+    assert np.isnan(found[:, 0]).all()
+    assert found[1, 1] == 1
+
+
+def test_lowest_phi_is_reached_by_labels_that_meet_as_rarely_as_they_can():
+    for ones_a, ones_b in ((3, 5), (12, 15), (10, 10)):  # of 20 frames: apart, forced to meet, complements
+        a, b = np.zeros(20, int), np.zeros(20, int)
+        a[:ones_a], b[20 - ones_b:] = 1, 1
+        assert lowest_phi(ones_a / 20, ones_b / 20) == pytest.approx(phi(np.stack([a, b], 1))[0, 1])
+    assert lowest_phi(0.5, 0.5) == -1
+    assert lowest_phi(np.array([0.2, 0.3]), 0.5).shape == (2,)
+
+
+def test_bouts_are_the_runs_that_a_loop_counts():
+    labels = np.random.default_rng(1).choice([-1, 0, 1], size=(5, 40, 2), p=[0.1, 0.4, 0.5])
+    for au, found in enumerate(bouts(labels)):
+        by_hand = []
+        for clip in labels[..., au]:
+            run = 0
+            for label in [*clip, 0]:
+                if label == 1:
+                    run += 1
+                elif run:
+                    by_hand.append(run)
+                    run = 0
+        assert sorted(found) == sorted(by_hand)
+    assert bouts([[1, 0], [1, 0], [0, 0]])[0].tolist() == [2]
+    assert bouts([[1, 0], [1, 0], [0, 0]])[1].tolist() == []
+
+
+# --- rates and relations ---
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_draws_have_the_real_rates_and_phi(profile):
+    labels = Population(profile, seed=1).draw(DRAWS)
+    assert labels.shape == (DRAWS, len(REAL[profile]["aus"]))
+    assert labels.dtype == np.int8
+    np.testing.assert_allclose(labels.mean(0), REAL[profile]["rate"], atol=0.01)
+    np.testing.assert_allclose(phi(labels), REAL[profile]["phi"], atol=PHI_TOLERANCE[profile])
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_strength_scales_latent_correlations_and_leaves_rates(profile):
+    whole = Population(profile)
+    for strength in (0.0, 0.5):
+        population = Population(profile, strength, seed=2)
+        labels = population.draw(DRAWS)
+        np.testing.assert_allclose(labels.mean(0), REAL[profile]["rate"], atol=0.01)
+        np.testing.assert_allclose(
+            off_diagonal(population.latent_correlation), strength * off_diagonal(whole.latent_correlation), atol=1e-12
+        )
+        np.testing.assert_allclose(phi(labels), population.expected_phi, atol=0.02)
+        if strength == 0:
+            assert np.abs(off_diagonal(phi(labels))).max() < 0.02
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_expected_phi_is_that_of_the_bivariate_normal(profile):
+    population = Population(profile, 0.8)
+    rates = np.array(REAL[profile]["rate"])
+    thresholds = norm.isf(rates)
+    for i in range(len(rates)):
+        for j in range(i):
+            r = 0.8 * REAL[profile]["latent_correlation"][i][j]
+            both = multivariate_normal.cdf([-thresholds[i], -thresholds[j]], cov=[[1, r], [r, 1]])
+            spread = np.sqrt(rates[i] * (1 - rates[i]) * rates[j] * (1 - rates[j]))
+            expected = (both - rates[i] * rates[j]) / spread
+            assert population.expected_phi[i, j] == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_strength_above_one_is_refused_with_the_largest_admissible_value(profile):
+    with pytest.raises(ValueError, match=r"^relation_strength must be between 0 and 1, got 1\.5; the largest admissible "
+                                         rf"value is 1, .*{profile}.*exist above 1\.\d\d\d\)$"):
+        Population(profile, 1.5)
+    for bad in (-0.1, 1.0001, float("nan")):
+        with pytest.raises(ValueError, match="relation_strength must be between 0 and 1"):
+            Population(profile, bad)
+    population = Population(profile)
+    identity = np.eye(len(population.aus))
+    offs = np.array(REAL[profile]["latent_correlation"]) - identity
+    np.linalg.cholesky(identity + 0.9999 * population.largest_strength * offs)
+    with pytest.raises(np.linalg.LinAlgError):
+        np.linalg.cholesky(identity + 1.0001 * population.largest_strength * offs)
+    with pytest.raises(ValueError, match=f"above {population.largest_strength:.3f}"):
+        Population(profile, 2)
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("structure", STRUCTURES)
+def test_every_structure_is_a_correlation_matrix_and_keeps_the_rates(profile, structure):
+    population = Population(profile, structure=structure, seed=4)
+    np.testing.assert_array_equal(np.diag(population.latent_correlation), 1)
+    np.linalg.cholesky(population.latent_correlation)
+    labels = population.draw(DRAWS)
+    np.testing.assert_allclose(labels.mean(0), REAL[profile]["rate"], atol=0.01)
+    np.testing.assert_allclose(phi(labels), population.expected_phi, atol=0.02)
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_cooccurrence_has_no_negative_pair_and_keeps_the_positive_ones(profile):
+    population = Population(profile, structure="cooccurrence")
+    real = np.array(REAL[profile]["latent_correlation"])
+    np.testing.assert_allclose(population.latent_correlation[real < 0], 0, atol=1e-6)
+    change = population.describe()["largest_phi_change_by_repair"]
+    assert change <= 0.03
+    kept = real >= 0
+    np.testing.assert_allclose(population.expected_phi[kept], Population(profile).expected_phi[kept], atol=change + 1e-4)
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_exclusion_pushes_the_named_pairs_near_the_lowest_phi(profile):
+    population = Population(profile, structure="exclusion", seed=5)
+    realised = phi(population.draw(DRAWS))
+    for pair in EXCLUSION_PAIRS[profile]:
+        i, j = (population.aus.index(au) for au in pair)
+        lowest = lowest_phi(population.rates[i], population.rates[j])
+        assert population.expected_phi[i, j] == pytest.approx(0.9 * lowest, abs=1e-4)
+        assert lowest <= realised[i, j] < 0.85 * lowest
+    changed = population.describe()["phi_changed_by_repair"]
+    assert max(map(abs, changed.values())) == population.describe()["largest_phi_change_by_repair"]
+    real = Population(profile).expected_phi
+    for name, change in changed.items():  # what a pair lost or gained beside the pairs that were asked for
+        i, j = (population.aus.index(int(au)) for au in name.split("-"))
+        assert population.expected_phi[i, j] - real[i, j] == pytest.approx(change, abs=1e-3)
+
+
+def test_pairs_that_cannot_all_exclude_each_other_still_give_a_distribution():
+    population = Population("bp4d", structure="exclusion", exclusion_pairs=((6, 12), (6, 10), (10, 12)))
+    np.linalg.cholesky(population.latent_correlation)
+    assert population.describe()["phi_changed_by_repair"]["6-12"] > 0.1  # three common AUs cannot all stay apart
+    assert population.subjects(3, 4).labels.shape == (3, 4, 12)
+
+
+# --- subjects ---
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_subjects_differ_as_the_real_ones(profile):
+    population = Population(profile, seed=6)
+    labels = population.subjects(1000, 200).labels
+    spread = labels.mean(1).std(0)
+    np.testing.assert_allclose(spread / REAL[profile]["subject_rate_sd"], 1, atol=0.2)
+    np.testing.assert_allclose(population.subject_rate_sd, REAL[profile]["subject_rate_sd"], atol=1e-4)
+    np.testing.assert_allclose(labels.mean((0, 1)), REAL[profile]["rate"], atol=0.025)
+    np.testing.assert_allclose(phi(labels), population.expected_phi, atol=0.06)
+
+
+def test_without_subject_effects_subjects_differ_by_chance_only():
+    population = Population("bp4d", subject_effects=False)
+    spread = population.subjects(500, 200).labels.mean(1).std(0)
+    np.testing.assert_allclose(spread, np.sqrt(population.rates * (1 - population.rates) / 200), rtol=0.12)
+    assert not population.subject_rate_sd.any()
+
+
+# --- clips ---
+
+
+def test_clips_have_the_real_median_bout_and_keep_rates_and_relations(moving):
+    population, clips = moving
+    real = REAL[population.profile]
+    median = np.array([np.median(runs) for runs in bouts(clips.labels)])
+    np.testing.assert_allclose(median / real["bout_frames_median"], 1, atol=0.25)
+    np.testing.assert_allclose(clips.labels.mean((0, 1)), real["rate"], atol=0.035)
+    np.testing.assert_allclose(phi(clips.labels), population.expected_phi, atol=0.1)
+
+
+def test_intensities_of_clips_rise_and_fall_without_jumps(moving):
+    population, clips = moving
+    shown = (clips.labels[:, 1:] == 1) & (clips.labels[:, :-1] == 1)
+    step = np.abs(np.diff(clips.intensity, axis=1))[shown]
+    assert np.quantile(step, 0.99) < 0.2  # less than a letter, from one frame to the next
+    inside = clips.intensity[:, 1:-1]
+    onset = (clips.labels[:, 1:-1] == 1) & (clips.labels[:, :-2] == 0)
+    start = 0.2 if population.profile == "bp4d" else 0.4
+    assert np.median(inside[onset]) < start + 0.1
+
+
+def test_the_latent_process_of_clips_starts_stationary():
+    labels = Population("bp4d", seed=7).clips(1500, 3).labels
+    np.testing.assert_allclose(labels.mean(0), np.tile(REAL["bp4d"]["rate"], (3, 1)), atol=0.05)
+
+
+# --- intensities ---
+
+
+def test_labels_follow_the_rule_of_the_profile():
+    bp4d, disfa = Population("bp4d"), Population("disfa")
+    latent = bp4d.latent(20_000)
+    intensity = bp4d.intensity(latent)
+    np.testing.assert_array_equal(bp4d.labels(latent), intensity > 0)
+    assert intensity[intensity > 0].min() >= 0.2
+    latent = disfa.latent(20_000)
+    intensity = disfa.intensity(latent)
+    np.testing.assert_array_equal(disfa.labels(latent), intensity >= 0.4)
+    traces = (intensity > 0) & (intensity < 0.4)
+    assert intensity[traces].min() >= 0.2
+    np.testing.assert_allclose(traces.mean(0), 0.5 * disfa.rates, atol=0.01)
+
+
+@pytest.mark.parametrize(("difficulty", "faint"), [("easy", 0.25), ("default", 0.5), ("hard", 0.5**0.5)])
+def test_difficulty_sets_the_share_of_faint_aus(difficulty, faint):
+    population = Population("bp4d", difficulty=difficulty)
+    intensity = population.intensity(population.latent(DRAWS))
+    shown = intensity[intensity > 0]
+    assert (shown < 0.6).mean() == pytest.approx(faint, abs=0.01)
+    assert shown.max() <= 1
+    place = ((shown - 0.2) / 0.8) ** (1 / DIFFICULTIES[difficulty])
+    assert kstest(place, "uniform").statistic < 0.01
+
+
+def test_intensity_grows_with_the_latent():
+    for profile in PROFILES:
+        population = Population(profile)
+        latent = np.linspace(-4, 5, 2000)[:, None].repeat(len(population.aus), 1)
+        assert (np.diff(population.intensity(latent), axis=0) >= 0).all()
+
+
+def test_to_render_puts_every_au_at_its_place():
+    assert RENDER_AUS == (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 24, 25, 26, 43)
+    population = Population("disfa")
+    faces = population.to_render(np.arange(1, 9, dtype=float).reshape(1, 1, 8) / 10)
+    assert faces.shape == (1, 1, 18)
+    assert faces.dtype == np.float32
+    placed = {au: round(float(value), 6) for au, value in zip(RENDER_AUS, faces[0, 0], strict=True) if value}
+    assert placed == {1: 0.1, 2: 0.2, 4: 0.3, 6: 0.4, 9: 0.5, 12: 0.6, 25: 0.7, 26: 0.8}
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_distractors_are_rare_unlabelled_and_possible(profile):
+    population = Population(profile)
+    intensity = population.intensity(population.latent(20_000))
+    faces = population.to_render(intensity, distractors=0.05, seed=8)
+    own = [RENDER_AUS.index(au) for au in population.aus]
+    np.testing.assert_array_equal(faces[:, own], intensity)
+    column = {au: faces[:, i] for i, au in enumerate(RENDER_AUS)}
+    assert (column[5] > 0).mean() == pytest.approx(0.05, abs=0.01)
+    assert column[5][column[5] > 0].min() >= 0.2
+    assert not column[43].any()
+    if profile == "bp4d":
+        assert (column[25] >= column[26]).all()
+        assert not column[25][column[24] > 0].any()
+        assert column[26].any()
+    np.testing.assert_array_equal(faces, population.to_render(intensity, distractors=0.05, seed=8))
+
+
+# --- what is hidden, what is true ---
+
+
+def test_hidden_names_the_occluders_and_all_they_cover():
+    population = Population("bp4d", hidden=(4, 12))
+    assert population.occluders == ("fringe", "mask")
+    assert population.covered == (1, 2, 4, 10, 12, 14, 15, 17, 23, 24)
+    assert Population("bp4d").covered == ()
+    assert sorted(au for aus in OCCLUDERS.values() for au in aus) == list(RENDER_AUS)
+    np.testing.assert_array_equal(population.draw(50), Population("bp4d").draw(50))
+
+
+def test_describe_is_the_truth_in_json():
+    population = Population("disfa", 0.5, "exclusion", seed=9)
+    labels = population.draw(2000)
+    labels[:, 0] = 0
+    truth = json.loads(json.dumps(population.describe(labels)))
+    assert truth["profile"] == "disfa"
+    assert truth["relation_strength"] == 0.5
+    assert truth["exclusion_pairs"] == [[4, 12], [4, 25]]
+    np.testing.assert_allclose(truth["latent_correlation"], population.latent_correlation, atol=1e-4)
+    np.testing.assert_allclose(truth["expected_phi"], population.expected_phi, atol=1e-4)
+    assert truth["realised_phi"][0] == [None] * 8
+    np.testing.assert_allclose(truth["realised_phi"][1:][0][1:], phi(labels)[1, 1:], atol=1e-4)
+    assert "correlation_frames" not in truth
+
+
+def test_describe_gives_the_times_of_clips_when_asked(moving):
+    population, _ = moving
+    assert population.describe(clips=True)["correlation_frames"] == population.correlation_frames.round(2).tolist()
+
+
+# --- the same again ---
+
+
+@pytest.mark.parametrize("draw", [
+    lambda p: p.draw(30), lambda p: p.subjects(4, 9).labels, lambda p: p.subjects(4, 9).intensity,
+])
+def test_the_seed_decides(draw):
+    np.testing.assert_array_equal(draw(Population(seed=1)), draw(Population(seed=1)))
+    assert (draw(Population(seed=1)) != draw(Population(seed=2))).any()
+
+
+def test_a_subject_does_not_depend_on_how_many_are_drawn(moving):
+    population, clips = moving
+    whole, block = population.subjects(6, 9), population.subjects(2, 9, first=4)
+    np.testing.assert_array_equal(whole.intensity[4:], block.intensity)
+    again = population.clips(2, 2000, first=7)
+    np.testing.assert_array_equal(clips.labels[7:9], again.labels)
+    np.testing.assert_array_equal(clips.intensity[7:9], again.intensity)
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    ({"profile": "ck"}, r"^profile must be one of bp4d, disfa, got 'ck'$"),
+    ({"structure": "none"}, r"^structure must be one of real, cooccurrence, exclusion, got 'none'$"),
+    ({"difficulty": "odd"}, r"^difficulty must be one of easy, default, hard, got 'odd'$"),
+    ({"seed": -1}, r"^seed must be a whole number, 0 or more, got -1$"),
+    ({"seed": 1.5}, r"^seed must be a whole number"),
+    ({"hidden": (9,)}, r"^hidden must be different AUs of bp4d \(1, 2, 4, .*\), got \(9,\)$"),
+    ({"hidden": (4, 4)}, r"^hidden must be different AUs"),
+    ({"exclusion_pairs": ((4, 12),)}, r'^exclusion_pairs go with structure="exclusion", not "real"$'),
+    ({"structure": "exclusion", "exclusion_pairs": ()}, r"^exclusion_pairs must be pairs of AU numbers"),
+    ({"structure": "exclusion", "exclusion_pairs": ((4, 12, 15),)}, r"^exclusion_pairs must be pairs of AU numbers"),
+    ({"structure": "exclusion", "exclusion_pairs": ((4, 26),)}, r"^a pair of exclusion_pairs must be different AUs"),
+    ({"structure": "exclusion", "exclusion_pairs": ((4, 4),)}, r"^a pair of exclusion_pairs must be different AUs"),
+])
+def test_bad_arguments_are_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        Population(**arguments)
+
+
+@pytest.mark.parametrize(("call", "message"), [
+    (lambda p: p.draw(0), r"^n must be a whole number, 1 or more, got 0$"),
+    (lambda p: p.subjects(0, 5), r"^n_subjects must be a whole number, 1 or more, got 0$"),
+    (lambda p: p.subjects(5, 1.5), r"^frames must be a whole number, 1 or more, got 1.5$"),
+    (lambda p: p.subjects(5, 5, first=-1), r"^first must be a whole number, 0 or more, got -1$"),
+    (lambda p: p.clips(2, 0), r"^frames must be a whole number, 1 or more, got 0$"),
+    (lambda p: p.to_render(np.zeros((3, 8))), r"^intensity must be \(\.\.\., 12\) for bp4d, got \(3, 8\)$"),
+    (lambda p: p.to_render(np.full((3, 12), np.nan)), r"^intensity must lie between 0 and 1$"),
+    (lambda p: p.to_render(np.zeros((3, 12)), distractors=0.7), r"^distractors must lie between 0 and 0.5, got 0.7$"),
+    (lambda p: p.describe(np.zeros((3, 8), int)), r"^labels must be \(\.\.\., 12\), got \(3, 8\)$"),
+    (lambda p: phi([[2, 0]]), r"^labels must be an array of 1, 0 and -1 \(unknown\)$"),
+    (lambda p: bouts([1, 0]), r"^labels must be \(\.\.\., frames, AUs\), got shape \(2,\)$"),
+    (lambda p: lowest_phi(0, 0.5), r"^rates must be above 0 and below 1, got 0 and 0.5$"),
+])
+def test_bad_calls_are_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call(Population())

@@ -1,0 +1,48 @@
+"""The files that travel with the package, and that a wheel is told to carry them."""
+
+import json
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lorral_lite.data_files import data_file
+from lorral_lite.facs import AU_SETS
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_a_missing_file_is_named():
+    with pytest.raises(FileNotFoundError, match=r"^data/protocol/nothing\.json is missing: .*install"):
+        data_file("protocol", "nothing.json")
+
+
+def test_statistics_are_those_of_the_public_label_counts():
+    statistics = json.loads(data_file("protocol", "au_statistics.json").read_text(encoding="utf-8"))
+    for profile, positives_12 in (("bp4d", 82531), ("disfa", 16848)):  # AU12: frames × rate, as public lists count
+        one = statistics[profile]
+        assert tuple(one["aus"]) == AU_SETS[profile]
+        assert one["frames"] * one["rate"][one["aus"].index(12)] == pytest.approx(positives_12, rel=1e-3)
+        rate = np.array(one["rate"])
+        np.testing.assert_allclose(one["always_positive_f1"], 200 * rate / (1 + rate), atol=0.06)
+        for name in ("phi", "latent_correlation"):
+            matrix = np.array(one[name])
+            np.testing.assert_array_equal(matrix, matrix.T)
+            np.testing.assert_array_equal(np.diag(matrix), 1)
+
+
+def test_folds_hold_every_subject_once():
+    folds = json.loads(data_file("protocol", "folds.json").read_text(encoding="utf-8"))
+    for profile, sizes in (("bp4d", [14, 14, 13]), ("disfa", [9, 9, 9])):
+        parts = [folds[profile][fold] for fold in ("1", "2", "3")]
+        assert [len(part) for part in parts] == sizes
+        assert len(set().union(*parts)) == sum(sizes)
+
+
+def test_the_wheel_is_told_of_every_package_and_of_the_data():
+    setup = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+    there = {".".join(file.parent.relative_to(ROOT).parts) for file in (ROOT / "lorral_lite").rglob("*.py")}
+    assert set(setup["packages"]) == there | {"lorral_lite._data"}
+    assert setup["package-dir"] == {"lorral_lite._data": "data"}
+    assert setup["package-data"]["lorral_lite._data"] == ["**/*"]

@@ -1,0 +1,174 @@
+"""Landmarks: subsets, mirror, centres against the written rules, alignment of pixels and points alike."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import center_of_mass, map_coordinates
+from torch.testing import assert_close
+
+from lorral_lite.facs import ACTION_UNITS
+from lorral_lite.landmarks import (
+    FROM_66,
+    FROM_68,
+    MIRROR,
+    align_face,
+    alignment,
+    au_centers,
+    interocular,
+    mirror_landmarks,
+    ruler,
+    to_49,
+    transform,
+    warp,
+)
+
+ALL = tuple(ACTION_UNITS)
+
+
+def face(shift=(0.0, 0.0), scale=1.0, degrees=0.0):
+    """A plausible frontal face of 49 points, about 200 px wide, then moved by a similarity."""
+    left = [(40, 60), (48, 52), (58, 49), (68, 50), (76, 54), (100, 65), (100, 78), (100, 90), (100, 102),
+            (88, 112), (94, 114), (100, 116), (54, 68), (61, 63), (70, 63), (78, 69), (70, 72), (61, 72),
+            (70, 132), (82, 127), (93, 124), (100, 126), (92, 142), (82, 139), (100, 144), (92, 131), (100, 131),
+            (92, 135), (100, 135)]
+    points = np.full((49, 2), np.nan)
+    where = [0, 1, 2, 3, 4, 10, 11, 12, 13, 14, 15, 16, 19, 20, 21, 22, 23, 24, 31, 32, 33, 34, 41, 42, 40, 43, 44,
+             48, 47]
+    points[where] = left
+    for i, j in enumerate(MIRROR):
+        if np.isnan(points[i, 0]):
+            points[i] = 200 - points[j, 0], points[j, 1]
+    assert np.isfinite(points).all()
+    a = np.deg2rad(degrees)
+    rotation = np.array([[np.cos(a), -np.sin(a)], [np.sin(a), np.cos(a)]])
+    return ((points - 100) @ rotation.T * scale + 100 + shift).astype(np.float32)
+
+
+def test_subsets_of_66_and_68_points():
+    assert len(FROM_66) == len(FROM_68) == 49
+    assert [i for i in range(68) if i not in FROM_68] == [*range(17), 60, 64]
+    p = np.random.default_rng(0).normal(size=(3, 68, 2))
+    np.testing.assert_array_equal(to_49(p)[:, 31:43], p[:, 48:60])  # the outer lip of the 68-point scheme
+    np.testing.assert_array_equal(to_49(p)[:, 43:46], p[:, 61:64])
+    np.testing.assert_array_equal(to_49(p)[:, 46:49], p[:, 65:68])
+    np.testing.assert_array_equal(to_49(p[:, :66])[:, 0], p[:, 17])
+    with pytest.raises(ValueError, match="a face of 51 landmarks: 49, 66 or 68"):
+        to_49(p[:, :51])
+
+
+def test_mirror_is_its_own_inverse_and_swaps_sides():
+    p = face((3, 4), 1.1, 5)
+    twice = mirror_landmarks(mirror_landmarks(p, 230), 230)
+    np.testing.assert_allclose(twice, p, atol=1e-4)
+    m = mirror_landmarks(p, 230)
+    np.testing.assert_allclose(m[31], [229 - p[37, 0], p[37, 1]], atol=1e-4)
+    assert m[19, 0] < m[28, 0]  # the left eye is still on the left
+    assert_close(mirror_landmarks(torch.from_numpy(p), 230), torch.from_numpy(m))
+
+
+def test_centres_follow_the_written_rules():
+    p = face()
+    r = abs(p[22, 0] - p[25, 0])
+    assert ruler(p) == pytest.approx(r)
+    expected = {  # point, point, rulers down: the published table
+        1: (4, 5, -1 / 2), 2: (1, 8, -1 / 3), 4: (2, 7, 1 / 3), 6: (24, 29, 1), 7: (21, 26, 0), 9: (15, 17, -1 / 2),
+        10: (43, 45, 0), 12: (31, 37, 0), 14: (31, 37, 0), 15: (31, 37, 0), 17: (39, 41, 1 / 2), 23: (34, 40, 0),
+        24: (34, 40, 0), 25: (34, 40, 0), 26: (39, 41, 1 / 2),
+    }
+    centres = au_centers(p, tuple(expected))
+    for row, (a, b, down) in zip(centres, expected.values(), strict=True):
+        np.testing.assert_allclose(row, [p[a] + (0, down * r), p[b] + (0, down * r)], atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(49, 2), (2, 49, 2), (2, 3, 49, 2)])
+def test_centres_of_batches_and_tensors_agree(shape, rng):
+    p = rng.uniform(0, 200, shape)
+    centres = au_centers(p, ALL)
+    assert centres.shape == (*shape[:-2], len(ALL), 2, 2)
+    assert_close(au_centers(torch.from_numpy(p), ALL), torch.from_numpy(centres), rtol=0, atol=1e-12)
+
+
+def test_centres_of_a_mirrored_face_are_the_mirrored_centres():
+    p = face((4, -3), 0.9)
+    p[0:5, 1] -= 7  # make the sides differ
+    p[31] += 3
+    direct = au_centers(mirror_landmarks(p, 210), ALL)
+    mirrored = au_centers(p, ALL) * (-1, 1) + (209, 0)
+    for au, a, b in zip(ALL, direct, mirrored, strict=True):
+        swapped = b if au in (23, 24, 25) else b[::-1]  # top and bottom stay, left and right swap
+        np.testing.assert_allclose(a, swapped, atol=1e-3, err_msg=f"AU{au}")
+
+
+def test_unknown_au():
+    with pytest.raises(ValueError, match="unknown action unit 99"):
+        au_centers(face(), (1, 99))
+
+
+@pytest.mark.parametrize("degrees", [-17, 0, 30])
+@pytest.mark.parametrize("size", [100, 200])
+def test_aligned_faces_have_level_eyes_and_the_box_of_the_rule(degrees, size):
+    p = face((20, 11), 1.3, degrees).astype(np.float64)
+    q = transform(p, alignment(p, size))
+    left, right = q[19:25].mean(0), q[25:31].mean(0)
+    assert left[1] == pytest.approx(right[1], abs=1e-9)
+    five = np.stack([left, right, q[13], q[31], q[37]])
+    np.testing.assert_allclose((five.min(0) + five.max(0)) / 2, (size - 1) / 2, atol=1e-9)
+    assert np.ptp(five, axis=0).max() * 2.9 == pytest.approx(size - 1)
+    np.testing.assert_allclose(interocular(q) / interocular(p), np.ptp(q[:, 0]) / np.ptp(
+        (face(scale=1.3))[:, 0].astype(float)), rtol=1e-5)  # one scale in both directions, no shear
+
+
+def test_warp_is_bilinear_as_scipy_samples():
+    image = np.random.default_rng(1).integers(0, 256, (60, 70, 3), dtype=np.uint8)
+    matrix = np.array([[0.9, 0.3, -4.0], [-0.3, 0.9, 11.0]])
+    found = warp(image, matrix, 40)
+    inverse = np.linalg.inv(np.vstack([matrix, [0, 0, 1]]))[:2]
+    y, x = np.mgrid[:40, :40]
+    source = np.einsum("ij,jyx->iyx", inverse, np.stack([x, y, np.ones_like(x)]))
+    inside = (source[0] > 1) & (source[0] < 68) & (source[1] > 1) & (source[1] < 58)
+    assert inside.sum() > 800
+    for c in range(3):
+        expected = map_coordinates(image[..., c].astype(float), source[::-1], order=1)
+        np.testing.assert_array_less(abs(found[..., c][inside] - expected[inside]), 1 + 1e-9)  # cut to uint8
+    outside = (source[0] < -2) | (source[1] < -2)
+    assert (found[outside] == 128).all()
+
+
+@pytest.mark.parametrize("degrees", [0, 21])
+def test_pixels_and_landmarks_move_together_to_a_third_of_a_pixel(degrees):
+    p = face((60, 40), 1.7, degrees)
+    assert_markers_found(p, p)
+
+
+def test_a_landmark_counted_from_one_is_caught():
+    p = face((60, 40), 1.7)
+    with pytest.raises(AssertionError):
+        assert_markers_found(p, p + 1)
+
+
+def assert_markers_found(points, claimed):
+    """Draw a soft dot at each of some points, align with the claimed ones, and find the dots there within 0.3 px."""
+    y, x = np.mgrid[:420, :420]
+    for index in (0, 9, 13, 22, 31, 40):
+        dot = 255 * np.exp(-((x - points[index, 0]) ** 2 + (y - points[index, 1]) ** 2) / (2 * 3.0**2))
+        image = np.repeat(dot[..., None], 3, 2).round().astype(np.uint8)
+        aligned, moved = align_face(image, claimed)
+        window = aligned[..., 0].astype(float)
+        window[window == 128] = 0  # the grey border
+        found = np.array(center_of_mass(window))[::-1]
+        assert np.linalg.norm(found - moved[index]) < 0.3
+
+
+@pytest.mark.parametrize(("landmarks", "message"), [
+    (np.zeros((48, 2)), r"shape \(49, 2\), got shape \(48, 2\)"),
+    (np.full((49, 2), np.nan), "must be finite"),
+    (np.zeros((49, 2)), "the two eye centres coincide"),
+])
+def test_bad_landmarks(landmarks, message):
+    with pytest.raises(ValueError, match=message):
+        alignment(landmarks)
+
+
+def test_bad_image():
+    with pytest.raises(ValueError, match=r"image must be \(H, W, 3\) uint8, got \(5, 5\) uint8"):
+        align_face(np.zeros((5, 5), np.uint8), face())
