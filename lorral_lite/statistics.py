@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-COUNTS = ("tp", "fp", "fn")
+from .metrics import COUNTS, f1_from_counts
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Estimate:
 
 
 def stack_counts(per_subject: dict) -> tuple[list[str], np.ndarray]:
-    """``per_subject`` of a metrics.json → subjects in sorted order and their counts (S, 3, A): tp, fp, fn.
+    """``per_subject`` of a metrics.json → subjects in sorted order and their counts (S, 4, A): tp, fp, fn, tn.
 
     ValueError when there is no subject, a count is missing or negative, or the subjects differ in length.
     """
@@ -46,7 +46,7 @@ def stack_counts(per_subject: dict) -> tuple[list[str], np.ndarray]:
     for subject in subjects:
         missing = [name for name in COUNTS if name not in per_subject[subject]]
         if missing:
-            raise ValueError(f"subject {subject} has no count {missing[0]}: tp, fp and fn are needed")
+            raise ValueError(f"subject {subject} has no count {missing[0]}: tp, fp, fn and tn are needed")
         rows.append([per_subject[subject][name] for name in COUNTS])
     lengths = {len(row) for counts in rows for row in counts}
     if len(lengths) != 1 or 0 in lengths:
@@ -58,19 +58,18 @@ def stack_counts(per_subject: dict) -> tuple[list[str], np.ndarray]:
 
 
 def f1_percent(counts: np.ndarray) -> np.ndarray:
-    r"""F1 per AU in percent from counts pooled over the subjects, (S, 3, A) → (A,).
+    r"""F1 per AU in percent from counts pooled over the subjects, (S, 4, A) → (A,).
 
     .. math:: F_1 = 100 \cdot \frac{2\,tp}{2\,tp + fp + fn}
 
-    An AU that is neither shown nor predicted has no F1: nan. Source: paper section 4.1.
+    0 for an AU neither shown nor predicted, nan for one without a known label, as in
+    :mod:`lorral_lite.metrics`. Source: paper section 4.1.
     """
-    tp, fp, fn = counts.sum(0)
-    whole = 2 * tp + fp + fn
-    return np.divide(200 * tp, whole, out=np.full_like(whole, np.nan), where=whole > 0)
+    return f1_from_counts(dict(zip(COUNTS, counts.sum(0), strict=True)))
 
 
 def mean_f1(counts: np.ndarray) -> float:
-    """Mean over the AUs of :func:`f1_percent`; AUs without an F1 are left out (nan when none has one)."""
+    """Mean over the AUs of :func:`f1_percent`; AUs without a known label are left out (nan when none has one)."""
     f1 = f1_percent(counts)
     return float(f1[~np.isnan(f1)].mean()) if not np.isnan(f1).all() else float("nan")
 
@@ -158,7 +157,7 @@ def mean_f1_interval(per_subject: dict, level: float = 0.95, method: str = "jack
 def au_f1_intervals(per_subject: dict, level: float = 0.95, method: str = "jackknife") -> list[Estimate]:
     """F1 of each AU (percent) with its interval over subjects, in the order of the counts.
 
-    Values are kept inside 0–100; nan where an AU has no F1, or none once its only subject is left out.
+    Values are kept inside 0–100; nan where an AU has no known label, or none once a subject is left out.
     """
     counts = stack_counts(per_subject)[1]
     result = []
@@ -183,7 +182,7 @@ def paired_gain(per_subject: dict, control: dict, level: float = 0.95, method: s
         raise ValueError(f"a paired difference needs the same subjects twice: {lonely} is only on one side")
     if ours.shape != theirs.shape:
         raise ValueError(f"a paired difference needs the same AUs, got {ours.shape[2]} and {theirs.shape[2]}")
-    both = np.stack([ours, theirs], axis=1)  # (S, 2, 3, A)
+    both = np.stack([ours, theirs], axis=1)  # (S, 2, 4, A)
     if aus is not None:
         both = both[..., aus]
     return _method(method)(both, lambda pair: mean_f1(pair[:, 0]) - mean_f1(pair[:, 1]), level)

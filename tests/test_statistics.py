@@ -51,8 +51,8 @@ def test_jackknife_of_a_ratio_by_hand():
 
 def test_f1_is_pooled_over_subjects_and_skips_what_has_none():
     counts = stack_counts({
-        "b": {"tp": [3, 0], "fp": [1, 0], "fn": [0, 0]},
-        "a": {"tp": [1, 0], "fp": [1, 0], "fn": [2, 0]},
+        "b": {"tp": [3, 0], "fp": [1, 0], "fn": [0, 0], "tn": [5, 0]},
+        "a": {"tp": [1, 0], "fp": [1, 0], "fn": [2, 0], "tn": [5, 0]},
     })
     assert counts[0] == ["a", "b"]
     f1 = f1_percent(counts[1])
@@ -161,8 +161,8 @@ def test_one_subject_has_a_value_and_no_interval():
 @pytest.mark.parametrize(("call", "message"), [
     (lambda: stack_counts({}), "no subject to count"),
     (lambda: stack_counts({"a": {"tp": [1], "fp": [1]}}), "subject a has no count fn"),
-    (lambda: stack_counts({"a": {"tp": [1], "fp": [1], "fn": [1, 2]}}), r"per AU, got lengths \[1, 2\]"),
-    (lambda: stack_counts({"a": {"tp": [-1], "fp": [1], "fn": [1]}}), "not negative"),
+    (lambda: stack_counts({"a": {"tp": [1], "fp": [1], "fn": [1, 2], "tn": [1]}}), r"per AU, got lengths \[1, 2\]"),
+    (lambda: stack_counts({"a": {"tp": [-1], "fp": [1], "fn": [1], "tn": [1]}}), "not negative"),
     (lambda: paired_gain(people(0), people(0, subjects=8)), "P08 is only on one side"),
     (lambda: paired_gain(people(0), people(0, aus=3)), "same AUs, got 4 and 3"),
     (lambda: mean_f1_interval(people(0), method="guess"), "'guess': choose from jackknife, bootstrap"),
