@@ -187,3 +187,19 @@ def furrows(aus: np.ndarray, age: np.ndarray) -> dict[str, np.ndarray]:
         "press": a[24], "square": a[10], "flare": np.maximum(a[9], 0.5 * a[10]), "pull": a[12], "down": a[15],
         "roll": np.maximum(a[23], a[24]), "lid": a[43], "wide": a[5],
     }
+
+
+def speak(face: np.ndarray, speech: np.ndarray, seeds: np.ndarray) -> np.ndarray:
+    """Speech-like opening of the mouth (0–1), wide or rounded as the scene's seed says; a distractor, no AU."""
+    from .anatomy import uniforms
+
+    rounded = uniforms(seeds, "vowel")[:, 0]
+    opening = (0.35 * MOVES_26 + 0.8 * MOVES_25)[None] * speech[:, None, None]
+    face = face + opening
+    mouth = np.arange(31, 49)
+    middle = face[:, mouth, 0].mean(1, keepdims=True)
+    face[:, mouth, 0] = middle + (face[:, mouth, 0] - middle) * (1 - 0.22 * (rounded - 0.35) * speech)[:, None]
+    return face
+
+
+MOVES_25, MOVES_26 = BASIS.sum(0)[_INDEX[25]], BASIS.sum(0)[_INDEX[26]]
