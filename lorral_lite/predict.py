@@ -31,7 +31,7 @@ NOTE = figures.PHOTO_WARNING
 
 BOX_CENTRE = (0.5, 0.55)
 """Centre of the aligned square in a box of the face detector, as shares of the box (D50)."""
-BOX_SIDE = 1.5
+BOX_SIDE = 1.3
 """Side of the aligned square as a multiple of the side of the detector's box (D50)."""
 DETECT_AT = 640
 """The detector looks at the photo shrunk to at most this many pixels: cascades need no more, and are slow on more."""
@@ -369,7 +369,8 @@ def write_prediction(prediction: Prediction, image: np.ndarray, out_dir) -> None
         text = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
         _atomic(out / "prediction.json", lambda file: file.write_text(text, encoding="utf8"))
     except OSError as error:
-        raise DataError(f"{out}: cannot be written ({error.strerror or error}); choose another folder") from None
+        why = error.strerror or error
+        raise DataError(f"{out}: cannot be written ({why}); free some space or choose another folder") from None
 
 
 def _number(value: float | None) -> float | None:
