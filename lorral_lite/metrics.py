@@ -53,13 +53,16 @@ def auc(au_logits, labels) -> np.ndarray:
     return result
 
 
-def always_positive_f1(labels) -> np.ndarray:
-    """The F1 (%) of saying yes to every frame, 2 r / (1 + r) for an AU of rate r: the floor to clear, (A,)."""
+def always_positive_f1(labels) -> list[float]:
+    """The F1 (%) of saying yes to every frame, 2 r / (1 + r) for an AU of rate r: the floor to clear, A numbers.
+
+    An AU without any known label has a floor of 0.
+    """
     labels = as_array(labels)
-    return f1_from_counts(counts(np.zeros(labels.shape), labels))
+    return [float(v) for v in np.nan_to_num(f1_from_counts(counts(np.zeros(labels.shape), labels)))]
 
 
-def evaluate_predictions(au_logits, labels, subjects=None) -> dict:
+def summarise(au_logits, labels, subjects=None) -> dict:
     """All AU measures of one output, as plain lists and numbers for JSON.
 
     Shape: au_logits (N, A), labels (N, A) in {1, 0, −1 unknown}, subjects (N,) names or None. Returned: f1, auc,
@@ -83,16 +86,10 @@ def evaluate_predictions(au_logits, labels, subjects=None) -> dict:
     return result
 
 
-summarise = evaluate_predictions
+evaluate_predictions = summarise
 
 
-def always_positive(labels) -> dict:
-    """:func:`always_positive_f1` and its mean, as plain lists and numbers for JSON."""
-    f1 = always_positive_f1(labels)
-    return {"f1": [or_none(v) for v in f1], "mean_f1": mean_or_none(f1)}
-
-
-def landmark_errors(predicted, truth) -> np.ndarray:
+def landmark_nme(predicted, truth) -> np.ndarray:
     """Mean distance of the 49 points over the true inter-ocular distance, in percent: (N, 49, 2) twice → (N,)."""
     predicted, truth = (as_array(p).astype(np.float64) for p in (predicted, truth))
     if predicted.shape != truth.shape:
@@ -101,9 +98,9 @@ def landmark_errors(predicted, truth) -> np.ndarray:
     return 100 * distance / interocular(truth)
 
 
-def evaluate_landmarks(predicted, truth) -> dict:
+def landmark_errors(predicted, truth) -> dict:
     """Mean error of faces (NME) and the share of faces with an error above 10 %, both in percent."""
-    errors = landmark_errors(predicted, truth)
+    errors = landmark_nme(predicted, truth)
     return {"nme_percent": float(errors.mean()), "failure_percent": float(100 * (errors > FAILURE_PERCENT).mean())}
 
 

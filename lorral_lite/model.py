@@ -69,11 +69,11 @@ class LoRRaLConfig:
 
     @classmethod
     def lite(cls, aus=AU_SETS["bp4d"], relation: str | None = None, **fields) -> "LoRRaLConfig":
-        """The same in small, for two CPU cores: 88 of 100 pixels, features 32×22×22 and 32×5×5 (D3, D4, D31)."""
+        """The same in small, for two CPU cores: 88 of 100 pixels, features 32×22×22 and 24×5×5 (D3, D4, D31)."""
         small = {
-            "name": "lite", "image_size": 88, "frame_size": 100, "patch_channels": (16, 32), "patch_grids": (8, 4),
-            "feat_channels": (24, 32), "local_channels": (16, 24), "crop_size": 6, "landmark_hidden": 128,
-            "head_hidden": 128,
+            "name": "lite", "image_size": 88, "frame_size": 100, "patch_channels": (8, 32), "patch_grids": (8, 4),
+            "feat_channels": (24, 24), "local_channels": (16, 24), "crop_size": 6,
+            "landmark_hidden": 96, "head_hidden": 96,
         }  # fmt: skip
         return cls(aus=tuple(aus), relation=relation, **{**small, **fields})
 
