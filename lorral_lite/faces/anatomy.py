@@ -126,8 +126,8 @@ _HALF = {
     0: (-1.47, -0.43), 1: (-1.24, -0.60), 2: (-0.95, -0.665), 3: (-0.65, -0.63), 4: (-0.37, -0.54),
     10: (0.0, -0.02), 11: (0.0, 0.30), 12: (0.0, 0.62), 13: (0.0, 0.94),
     14: (-0.36, 1.11), 15: (-0.18, 1.18), 16: (0.0, 1.22),
-    19: (-1.18, -0.015), 20: (-0.985, -0.145), 21: (-0.71, -0.145), 22: (-0.50, 0.03), 23: (-0.71, 0.105),
-    24: (-0.97, 0.10),
+    19: (-1.18, -0.015), 20: (-0.985, -0.128), 21: (-0.715, -0.135), 22: (-0.50, 0.035), 23: (-0.715, 0.100),
+    24: (-0.97, 0.090),
     31: (-0.72, 1.64), 32: (-0.45, 1.535), 33: (-0.16, 1.465), 34: (0.0, 1.49),
     40: (0.0, 1.935), 41: (-0.17, 1.92), 42: (-0.45, 1.825),
     43: (-0.25, 1.655), 44: (0.0, 1.665), 47: (0.0, 1.668), 48: (-0.25, 1.658),
@@ -149,8 +149,8 @@ AVERAGE_FACE = _average_face()
 def resting_face(person: dict[str, np.ndarray], seeds: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """The neutral face of each person: landmarks (N, 49, 2) in rulers, and the lengths that the drawing needs.
 
-    The second value holds (N,) arrays: chin (v of the chin), width (half the head at the cheekbones), jaw (exponent
-    of the jaw line), crown, hairline (v of both), brow (half its thickness).
+    The second value holds (N,) arrays: chin (v of the chin), width (half the head at the cheekbones), jaw (1.5–2.5,
+    pointed to square), crown, hairline (v of both), brow (half its thickness).
     """
     n = len(seeds)
     p = {k: v[:, None] for k, v in person.items()}
@@ -196,8 +196,8 @@ def resting_face(person: dict[str, np.ndarray], seeds: np.ndarray) -> tuple[np.n
     q = person
     lengths = {
         "chin": 2.66 + 0.10 * q["face_length"] + 0.04 * q["jaw"],
-        "width": 1.70 + 0.07 * q["build"] - 0.01 * q["face_length"],
-        "jaw": 2.35 + 0.30 * q["jaw"] + 0.12 * q["build"],
+        "width": 1.75 + 0.06 * q["build"] - 0.01 * q["face_length"],
+        "jaw": (1.88 + 0.17 * q["jaw"] + 0.10 * q["build"]).clip(1.5, 2.5),
         "crown": -2.72 - 0.05 * q["face_length"],
         "hairline": -1.78 - 0.10 * q["forehead"],
         "brow": 0.070 * np.exp(0.25 * q["brow_thickness"]),

@@ -29,7 +29,7 @@ SCENE: dict[str, Factor] = {
     "zoom": Factor("normal", 1.0, 0.03, 0.85, 1.2),
     "light_azimuth": Factor("normal", 0.0, 32.0, -80.0, 80.0),
     "light_elevation": Factor("normal", 30.0, 14.0, -20.0, 75.0),
-    "light_strength": Factor("uniform", 0.35, 0.8),
+    "light_strength": Factor("uniform", 0.45, 0.85),
     "light_warmth": Factor("normal", 0.0, 0.45, -1.0, 1.0),
     "exposure": Factor("normal", 0.0, 0.12, -0.7, 0.7),
     "background": Factor("choice", (0.2, 0.35, 0.3, 0.15), names=BACKGROUNDS),
@@ -194,8 +194,8 @@ def _plan(aus, people, places, given, size) -> dict[str, np.ndarray]:
     plan["light"], plan["light_head"] = light, np.einsum("nji,nj->ni", spin, light)
     warm = scene["light_warmth"][:, None] * np.array([0.14, 0.0, -0.20])
     share = scene["light_strength"][:, None]
-    plan["key"] = (1.25 * share) * (1 + warm)
-    plan["ambient"] = (1.02 - 0.62 * share) * (1 - 0.5 * warm)
+    plan["key"] = (1.35 * share) * (1 + warm)
+    plan["ambient"] = (1.0 - 0.72 * share) * (1 - 0.5 * warm)
     plan["gain"] = 2.0 ** scene["exposure"] * (1 + 0.35 * person["skin"] ** 2)
     plan["random"] = uniforms(places, "backdrop", 32)
     plan["marks"] = uniforms(people, "marks", 32)
@@ -230,8 +230,10 @@ class Canvas:
         u, v = self.u[None, :], self.v[:, None]
         angle = torch.atan2(u, -(v + 0.9))
         radius = (u * u + (v + 0.9) ** 2).sqrt()
-        self.strand_row = (radius * 9).long()
-        self.strand_column = (angle.abs() * 60).long(), (angle * 60).long()
+        self.grain_row = ((v - V_TOP) * 52).long().expand(self.height, self.width)
+        self.grain_column = (u.abs() * 52 + 0.1).long().expand(self.height, self.width)
+        self.strand_row = (radius * 7).long()
+        self.strand_column = (angle.abs() * 75 + 0.1).long(), (angle * 75).long() + 250
         rows = torch.arange(size, device=device, dtype=torch.float32)
         self.pixels = rows
 
@@ -359,11 +361,11 @@ def _outline(shape):
 
 
 # Per hair style: widening of the head, rise above the crown, how far down it reaches, half-width of the face
-# window, cover (0 bald).
+# window, cover (0 bald), unruliness of the outline.
 _STYLES = {
-    "bald": (0.0, 0.0, -0.5, 1.62, 0.0), "short": (0.06, 0.16, 0.20, 1.52, 1.0),
-    "medium": (0.20, 0.26, 1.05, 1.52, 1.0), "long": (0.26, 0.24, 3.6, 1.46, 1.0),
-    "afro": (0.50, 0.46, 0.85, 1.50, 1.0), "tied": (0.03, 0.10, 0.05, 1.55, 1.0),
+    "bald": (0.0, 0.0, -0.5, 1.62, 0.0, 0.0), "short": (0.05, 0.16, 0.18, 1.60, 1.0, 0.010),
+    "medium": (0.20, 0.26, 1.00, 1.60, 1.0, 0.030), "long": (0.22, 0.22, 3.9, 1.54, 1.0, 0.012),
+    "afro": (0.46, 0.44, 0.75, 1.58, 1.0, 0.045), "tied": (0.02, 0.08, 0.05, 1.64, 1.0, 0.004),
 }
 _STYLE_TABLE = torch.tensor([_STYLES[name] for name in anatomy.HAIR])
 
@@ -380,7 +382,7 @@ def _paint_head(p, canvas, size):
 
     # Outlines: face, hair outside, hairline inside.
     middle = 0.25 * one
-    head = _superellipse(u, v, p["width"], middle, middle - p["crown"], chin - middle, p["jaw"], 2.55 * one)
+    head = _superellipse(u, v, p["width"], middle, middle - p["crown"], chin - middle, 2.25 * one, p["jaw"])
     skin_edge = _outline(head)
     skin_cover = (0.5 - skin_edge / px).clamp(0, 1)
 
@@ -403,10 +405,8 @@ def _paint_head(p, canvas, size):
     _tint(blood, shade, p, face)
     red = blood.value(u, v)
     dark = shade.value(u, v)
-    grain = canvas.tile(canvas.soft, (torch.arange(height, device=u.device)[:, None] * 0 +
-                        (v[:, None] * 40 + 256).long()).expand(height, width),
-                        _grain_columns(canvas, u, 40).expand(height, width), p["marks"][:, 0] * 500)
-    tone = 1 - 0.75 * dark + 0.022 * grain
+    grain = canvas.tile(canvas.soft, canvas.grain_row, canvas.grain_column, p["marks"][:, 0] * 500)
+    tone = 1 - 0.75 * dark + 0.016 * grain
     albedo = p["c_skin"][:, :, None, None] * tone[:, None]
     albedo[:, 1] *= 1 - 0.20 * red
     albedo[:, 2] *= 1 - 0.22 * red
@@ -438,10 +438,6 @@ def _paint_head(p, canvas, size):
     return torch.cat([colour * cover[:, None], cover[:, None], occluded[:, None]], 1)
 
 
-def _grain_columns(canvas, u, density):
-    return ((u.abs() + 0.003) * density).long()[None, :]
-
-
 def _relief(b, p, face, rest, chin):
     """Bumps of the resting face and of the moving one; amounts in rulers."""
     f = {k[2:]: v for k, v in p.items() if k.startswith("f_")}
@@ -453,7 +449,7 @@ def _relief(b, p, face, rest, chin):
     b.add(0.20, 0, tip, 0.155 * wide, 0.14)
     b.pair(0.13 + 0.04 * f["flare"], 0.255 * wide, face[:, 16, 1] - 0.14, 0.085 * wide, 0.10)
     b.add(-0.12, 0, face[:, 16, 1] + 0.10, 0.40, 0.09)
-    heavy = 0.045 + 0.02 * p["jaw"].clamp(1.5, 4) * 0.3 + 0.01 * p["brow_thickness"]
+    heavy = 0.05 + 0.02 * (p["jaw"] - 1.88) + 0.01 * p["brow_thickness"]
     b.pair(heavy, 0.72, rest[:, 2, 1] + 0.10, 0.42, 0.13)
     b.pair(-0.13, 0.62, 0.0 * nose - 0.12, 0.22, 0.16)
     b.pair(-0.05, 0.95, 0.22, 0.38, 0.10)
@@ -777,11 +773,11 @@ def _eyes(p, canvas, albedo, gu, gv, gloss, face, rest):
 
         # Eyeball: white, iris, pupil, a glint of the light; shade from the upper lid.
         cx = 0.5 * (rest[:, upper_points[0], 0] + rest[:, upper_points[3], 0]) * side + p["gaze_x"] * side * 0.0052
-        cy = rest[:, [20, 21, 23, 24] if side < 0 else [26, 27, 29, 30], 1].mean(1) - 0.012 + p["gaze_y"] * 0.0052
-        radius = 0.152 + 0.003 * p["eye_size"]
+        cy = rest[:, [20, 21, 23, 24] if side < 0 else [26, 27, 29, 30], 1].mean(1) - 0.010 + p["gaze_y"] * 0.0052
+        radius = 0.158 + 0.003 * p["eye_size"]
         r = (((x - column(cx)) ** 2 + (v - column(cy)) ** 2).sqrt()) / column(radius)
         ring = px / column(radius)
-        white = torch.tensor([0.66, 0.62, 0.59], device=u.device)[None, :, None, None]
+        white = torch.tensor([0.60, 0.56, 0.53], device=u.device)[None, :, None, None]
         edge = (span * (1 - span)).clamp(0, 0.25)[:, None]
         shade = (1 - 0.55 * torch.exp(-(d_up / 0.055).clamp_min(0))) * (0.62 + 1.5 * edge.clamp(max=0.25))
         albedo_eye = white * shade[:, None]
@@ -830,11 +826,11 @@ def _brows(p, canvas, albedo, gloss, face):
         soft = max(0.035, 0.7 * px)
         body = smooth(half[:, None] - d.abs(), -soft, soft) * (
             smooth(span, -0.05, 0.10) * smooth(-span, -1.05, -0.93))[:, None]
-        lean = (xx[None, None] * 26 + 14 * d).long()
+        lean = (xx[None, None] * 42 + 24 * d).long()
         level = (d * 9 + xx[None, None] * 3).long() + 200
         s = (p["marks"][:, 19] * 500).long()[:, None, None]
         hairs = canvas.white[(level + s) % 512, (lean + 2 * s) % 512]
-        alpha = (body * (0.80 + 0.16 * hairs)).clamp(0, 0.95)
+        alpha = (body * (0.80 + 0.11 * hairs)).clamp(0, 0.95)
         paint(albedo, rows, columns, p["c_brow"] * 0.8, alpha)
         gloss[:, rows, columns] *= 1 - alpha
 
@@ -870,29 +866,43 @@ def _beard(p, canvas, albedo, gloss, face, rest, chin):
 
 
 def _hair(p, canvas, albedo, gu, gv, gloss, cover, style):
+    """Hair over the head: an outline, a hairline, strands that run from the crown; returns the cover of the head."""
     u, v = canvas.u, canvas.v
     one = torch.ones_like(p["age"])
-    dw, dtop, reach, window, present = style.unbind(1)
-    outer = _outline(_superellipse(u, v, p["width"] + dw, 0.1 * one, 0.1 - p["crown"] + dtop, 30 * one, 2.3 * one, 2.3 * one))
+    dw, dtop, reach, window, present, wild = style.unbind(1)
     natural = p["asymmetry"].clamp(max=1)
-    part = natural * (p["marks"][:, 14] - 0.5) * 0.35
-    inner = _outline(_superellipse(u, v, window * p["width"] / 1.7, -0.15 * one, -0.15 - p["hairline"], 30 * one,
-                                   3.0 * one, 2.6 * one))
-    mirrored = bool((natural == 0).any())
-    column_index = canvas.strand_column[0 if mirrored else 1]
-    strands = canvas.tile(canvas.white, canvas.strand_row, column_index, p["marks"][:, 15] * 500)
-    inner = inner + 0.025 * strands + (column(part) * u[None, None, :] * (v[None, :, None] < -0.6) * 0.3)
-    soft = max(0.05, canvas.pixel)
-    end = smooth(reach[:, None] - v[None], -0.10, 0.10)[:, :, None]
+    index = canvas.strand_column[0 if bool((natural == 0).any()) else 1]
+    shift = p["marks"][:, 15] * 500
+    strands = canvas.tile(canvas.white, canvas.strand_row, index, shift)
+    locks = canvas.tile(canvas.soft, canvas.strand_row // 3, index // 2, shift)
+    swing = torch.sin(v[None] * (1.2 + 0.8 * p["marks"][:, 12:13]) + 6 * p["marks"][:, 13:14])
+    hang = smooth(v, 0.2, 2.2)[None] * (reach[:, None] > 1.5)
+    outer = _outline(_superellipse(u, v, p["width"] + dw, 0.0 * one, dtop - p["crown"], 30 * one, 2.2 * one, 2.3 * one))
+    outer = outer - (0.06 * swing * hang + 0.12 * hang)[:, :, None] + column(wild) * (locks + 0.5 * strands)
+    inner = _outline(_superellipse(u, v, window * p["width"] / 1.75, -0.15 * one, -0.15 - p["hairline"], 30 * one,
+                                   2.7 * one, 2.4 * one))
+    part = natural * (p["marks"][:, 14] - 0.5)
+    above = smooth(-v, 0.6, 1.4)[None, :, None]
+    # Off-centre hairline: a parting on one side, hair swept to the other; a peak or a straight edge.
+    inner = inner + 0.16 * column(part) * above * u[None, None, :].clamp(-1.4, 1.4)
+    peak = p["marks"][:, 11] - 0.5
+    inner = inner + 0.14 * column(peak) * above * (torch.exp(-(u / 0.35) ** 2) - 0.35)[None, None, :]
+    inner = inner + 0.018 * strands + 0.02 * locks - (0.05 * swing * hang - 0.10 * hang)[:, :, None]
+    soft = 0.07
+    end = smooth(reach[:, None] - v[None], -0.12, 0.16)[:, :, None]
     alpha = smooth(inner, -soft, soft) * (0.5 - outer / canvas.pixel).clamp(0, 1) * end * column(present)
-    tone = (1 + 0.16 * strands)[:, None] * p["c_hair"][:, :, None, None]
-    tone = tone * (1 - 0.35 * smooth(-inner, -0.16, 0.02) * smooth(v, -0.9, 0.2)[None, :, None])[:, None]
-    albedo += alpha[:, None] * (tone - albedo)
-    gloss += alpha * (0.10 - gloss)
-    shape_u = -0.8 * u / p["width"].mean()
-    gu += alpha * (shape_u[None, None, :] * 1.2 - gu)
-    gv += alpha * ((0.55 * (-(v + 0.9)))[None, :, None].clamp(-1, 1.3) * 1.0 - gv + 0.10 * strands)
-    return torch.maximum(cover, alpha)
+    # Its shade on the skin.
+    albedo *= (1 - 0.22 * torch.exp(-((inner + 0.02) / 0.13) ** 2) * column(present) * end)[:, None]
+    band = torch.exp(-((outer + 0.42) / 0.17) ** 2) * smooth(-v, 0.9, 2.0)[None, :, None]
+    tone = (0.86 + 0.15 * strands + 0.10 * locks + 0.55 * band * (1 + 0.4 * strands)).clamp_min(0.3)
+    tone = tone * (1 - 0.45 * smooth(outer, -0.12, 0.02)) * (1 - 0.40 * smooth(v, -0.6, 1.2)[None, :, None] * smooth(-outer, 0.05, 0.4))
+    tone = tone[:, None] * (p["c_hair"][:, :, None, None] + 0.012 * band[:, None])
+    share = alpha / (alpha + cover * (1 - alpha)).clamp_min(1e-4)
+    albedo += share[:, None] * (tone - albedo)
+    gloss += share * (0.02 - gloss)
+    gu += share * ((-0.5 * u)[None, None, :] - gu)
+    gv += share * ((-0.45 * (v + 0.9))[None, :, None].clamp(-1, 1.0) - gv)
+    return cover + alpha * (1 - cover)
 
 
 def _shade(p, albedo, gu, gv, gloss):
@@ -1012,34 +1022,38 @@ def _backdrop(p, x, y, batch):
 
 
 def _body(p, image, x, y, canvas):
-    """Neck, shoulders and collar in the picture plane, in place; hair that hangs behind."""
-    spin = p["spin"]
+    """Hair that hangs behind, neck, shoulders and a collar, in the picture plane, in place."""
+    spin, r = p["spin"], p["marks"]
     px = 1 / p["scale"][:, None, None]
-    cx = (spin[:, 0, 1] * 1.2 + spin[:, 0, 2] * -0.6)[:, None]
-    chin = p["chin"][:, None] - PIVOT[0] + (spin[:, 1, 2] * 0.3)[:, None]
-    dx = x - cx
-    w = p["width"][:, None] * (0.60 + 0.03 * p["jaw"][:, None])
-    yy = y - chin
-    style = p["hair"]
-    long = (style == 3).float()[:, None, None]
-    behind = ((column(p["width"]) + 0.22 - dx.abs()[:, None, :]) / px + 0.5).clamp(0, 1) * long * smooth(y, -1.0, 0.0)[:, :, None]
-    paint(image, slice(None), slice(None), p["c_hair"] * 0.45 * p["gain"][:, None], behind)
-    half = w + 0.10 * smooth(-yy, -0.2, 0.6) + 0.9 * smooth(yy, 0.15, 0.75) ** 2 * (yy > 0.15)
-    d = dx.abs()[:, None, :] - half[:, :, None]
-    alpha = (0.5 - d / px).clamp(0, 1) * (yy > -1.6)[:, :, None]
-    nx = (dx / w)[:, None, :].clamp(-1, 1)
+    everything = slice(None), slice(None)
+    dx = (x - (spin[:, 0, 1] * 1.2 - spin[:, 0, 2] * 0.6)[:, None])[:, None, :]
+    yy = y - (p["chin"] - PIVOT[0] + spin[:, 1, 2] * 0.3)[:, None]
+    w = column(p["width"]) * (0.62 + 0.06 * (column(p["jaw"]) - 1.88))
+    side = dx.abs()
+    long = column((p["hair"] == 3).float())
+    behind = ((column(p["width"]) + 0.20 - side) / px + 0.5).clamp(0, 1) * long * smooth(y, -1.0, 0.0)[:, :, None]
+    gain = p["gain"][:, None, None, None]
+    paint(image, *everything, p["c_hair"] * 0.30 * p["gain"][:, None], behind)
+
+    slope = yy[:, :, None] - 0.36 - 0.34 * (side - w).clamp_min(0)  # > 0 below the line of the shoulders
+    half = w + 0.07 * smooth(-yy, -0.1, 0.6)[:, :, None] + 0.25 * smooth(yy, 0.1, 0.5)[:, :, None] ** 2
+    neck = torch.maximum((0.5 - (side - half) / px).clamp(0, 1), (slope / px + 0.5).clamp(0, 1))
+    neck = neck * (yy > -1.6)[:, :, None]
+    nx = (dx / w).clamp(-1.2, 1.2)
     light = p["light"]
-    lam = (column(light[:, 2]) * (1 - 0.5 * nx * nx) + column(light[:, 0]) * nx * 0.8 + 0.2).clamp_min(0) * 0.6
-    shadow = 0.42 + 0.45 * smooth(yy, 0.05, 0.8)[:, :, None]
-    tone = (p["ambient"][:, :, None, None] + p["key"][:, :, None, None] * lam[:, None]) * shadow[:, None]
-    paint(image, slice(None), slice(None), p["c_skin"][:, :, None, None] * tone * p["gain"][:, None, None, None], alpha)
-    r = p["marks"]
+    lam = ((column(light[:, 2]) * (1 - 0.4 * nx * nx) + column(light[:, 0]) * nx * 0.8 + 0.15) * 0.75).clamp_min(0)
+    lit = p["ambient"][:, :, None, None] + p["key"][:, :, None, None] * lam[:, None]
+    shadow = (0.40 + 0.45 * smooth(yy, 0.0, 0.8))[:, None, :, None]
+    cords = 1 - 0.10 * torch.exp(-((side - 0.30 * (1.1 - yy[:, :, None])) / 0.10) ** 2)
+    paint(image, *everything, p["c_skin"][:, :, None, None] * lit * shadow * cords[:, None] * gain, neck)
+
     cloth = (0.03 + 0.55 * r[:, 24:27] * r[:, 27:28]) ** 1.3
-    collar = yy[:, :, None] - 0.42 - 0.25 * r[:, 28:29, None] + 0.28 * (dx[:, None, :].abs() / 0.9) ** 1.5
-    shoulder = d + 0.35 - 0.9 * smooth(yy, 0.3, 0.9)[:, :, None]
-    cover = (collar / px + 0.5).clamp(0, 1) * (0.5 - shoulder / px).clamp(0, 1)
-    tone = (p["ambient"][:, :, None, None] * 0.8 + p["key"][:, :, None, None] * lam[:, None] * 0.9)
-    paint(image, slice(None), slice(None), cloth[:, :, None, None] * tone * p["gain"][:, None, None, None], cover)
+    dip = 0.12 + 0.45 * r[:, 28:29, None] ** 2
+    collar = yy[:, :, None] - 0.42 - dip * (1 - (side / w) ** 2).clamp_min(0) ** (0.5 + r[:, 29:30, None])
+    cover = (torch.minimum(collar, slope + 0.02) / px + 0.5).clamp(0, 1)
+    hem = 1 - 0.30 * torch.exp(-((collar - 0.06) / 0.03) ** 2) * (side < w + 0.1)
+    fold = 1 + 0.10 * torch.sin(dx * 5 + 3 * yy[:, :, None] + 6 * column(r[:, 30]))
+    paint(image, *everything, cloth[:, :, None, None] * (0.25 + lit * (fold * hem)[:, None]) * gain, cover)
 
 
 def _focus(p, image, size):
