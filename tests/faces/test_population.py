@@ -127,8 +127,8 @@ def test_expected_phi_is_that_of_the_bivariate_normal(profile):
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_strength_above_one_is_refused_with_the_largest_admissible_value(profile):
-    with pytest.raises(ValueError, match=r"^relation_strength must be between 0 and 1, got 1\.5; the largest admissible "
-                                         rf"value is 1, .*{profile}.*exist above 1\.\d\d\d\)$"):
+    message = r"^relation_strength must be between 0 and 1, got 1\.5; the largest admissible value is 1, "
+    with pytest.raises(ValueError, match=message + rf".*{profile}.*exist above 1\.\d\d\d\)$"):
         Population(profile, 1.5)
     for bad in (-0.1, 1.0001, float("nan")):
         with pytest.raises(ValueError, match="relation_strength must be between 0 and 1"):
@@ -161,8 +161,8 @@ def test_cooccurrence_has_no_negative_pair_and_keeps_the_positive_ones(profile):
     np.testing.assert_allclose(population.latent_correlation[real < 0], 0, atol=1e-6)
     change = population.describe()["largest_phi_change_by_repair"]
     assert change <= 0.03
-    kept = real >= 0
-    np.testing.assert_allclose(population.expected_phi[kept], Population(profile).expected_phi[kept], atol=change + 1e-4)
+    kept, expected = real >= 0, Population(profile).expected_phi
+    np.testing.assert_allclose(population.expected_phi[kept], expected[kept], atol=change + 1e-4)
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -280,6 +280,8 @@ def test_to_render_puts_every_au_at_its_place():
     assert faces.shape == (1, 1, 18)
     assert faces.dtype == np.float32
     placed = {au: round(float(value), 6) for au, value in zip(RENDER_AUS, faces[0, 0], strict=True) if value}
+    drawn = population.subjects(2, 3)
+    np.testing.assert_array_equal(population.to_render(drawn), population.to_render(drawn.intensity))
     assert placed == {1: 0.1, 2: 0.2, 4: 0.3, 6: 0.4, 9: 0.5, 12: 0.6, 25: 0.7, 26: 0.8}
 
 
@@ -308,7 +310,9 @@ def test_hidden_names_the_occluders_and_all_they_cover():
     population = Population("bp4d", hidden=(4, 12))
     assert population.occluders == ("fringe", "mask")
     assert population.covered == (1, 2, 4, 10, 12, 14, 15, 17, 23, 24)
+    assert population.covers() == {"occluders": ("fringe", "mask")}
     assert Population("bp4d").covered == ()
+    assert Population("bp4d").covers() == {}
     assert sorted(au for aus in OCCLUDERS.values() for au in aus) == list(RENDER_AUS)
     np.testing.assert_array_equal(population.draw(50), Population("bp4d").draw(50))
 
@@ -339,9 +343,11 @@ def test_describe_gives_the_times_of_clips_when_asked(moving):
 @pytest.mark.parametrize("draw", [
     lambda p: p.draw(30), lambda p: p.subjects(4, 9).labels, lambda p: p.subjects(4, 9).intensity,
 ])
-def test_the_seed_decides(draw):
-    np.testing.assert_array_equal(draw(Population(seed=1)), draw(Population(seed=1)))
-    assert (draw(Population(seed=1)) != draw(Population(seed=2))).any()
+@pytest.mark.parametrize("subject_effects", [True, False])
+def test_the_seed_decides(draw, subject_effects):
+    first, again, other = (Population(seed=seed, subject_effects=subject_effects) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(draw(first), draw(again))
+    assert (draw(first) != draw(other)).any()
 
 
 def test_a_subject_does_not_depend_on_how_many_are_drawn(moving):
