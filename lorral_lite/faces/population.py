@@ -352,7 +352,7 @@ class Population:
 
     def covers(self) -> dict:
         """Arguments of ``render_faces`` that cover the ``hidden`` AUs; empty when nothing is hidden."""
-        return {"occluders": self.occluders} if self.hidden else {}
+        return {"occluder": "+".join(self.occluders)} if self.hidden else {}
 
     @cached_property
     def _between(self) -> np.ndarray:

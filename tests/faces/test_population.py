@@ -8,6 +8,7 @@ from scipy.stats import kstest, multivariate_normal, norm
 from sklearn.metrics import matthews_corrcoef
 
 from lorral_lite.data_files import data_file
+from lorral_lite.faces import render
 from lorral_lite.faces.population import (
     DIFFICULTIES,
     EXCLUSION_PAIRS,
@@ -306,11 +307,18 @@ def test_distractors_are_rare_unlabelled_and_possible(profile):
 # --- what is hidden, what is true ---
 
 
+def test_the_renderer_speaks_of_the_same_aus_and_occluders():
+    assert render.expression.AUS == RENDER_AUS
+    assert {name: aus for name, aus in render.OCCLUDERS.items() if name in OCCLUDERS} == OCCLUDERS
+    drawn = render.render_faces({}, 64, **Population("disfa", hidden=(1, 6, 12)).covers())
+    assert drawn.occluders.any()
+
+
 def test_hidden_names_the_occluders_and_all_they_cover():
     population = Population("bp4d", hidden=(4, 12))
     assert population.occluders == ("fringe", "mask")
     assert population.covered == (1, 2, 4, 10, 12, 14, 15, 17, 23, 24)
-    assert population.covers() == {"occluders": ("fringe", "mask")}
+    assert population.covers() == {"occluder": "fringe+mask"}
     assert Population("bp4d").covered == ()
     assert Population("bp4d").covers() == {}
     assert sorted(au for aus in OCCLUDERS.values() for au in aus) == list(RENDER_AUS)
