@@ -441,7 +441,7 @@ def evaluate(run, relation: str | None = None, device=None, progress: bool = Tru
     out = run if relation is None else run / relation
     log = out / ("step1_log.jsonl" if relation is None else "log.jsonl")
     seconds = sum(json.loads(x)["seconds"] for x in log.read_text().splitlines()) if log.exists() else None
-    floor = always_positive_f1(found["labels"])
+    floor = np.asarray(always_positive_f1(found["labels"])).tolist()
     metrics = {
         "relation": relation, "fold": config.fold, "folds": config.folds, "seed": config.seed,
         "aus": list(folder.aus),
