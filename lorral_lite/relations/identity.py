@@ -39,7 +39,7 @@ class NoRelation(Relation):
 class MLPRelation(Relation):
     """As many parameters as self-attention, but no AU ever sees another: the control of equal size (D20).
 
-    ``tokens + Linear(PReLU(Linear(LayerNorm(tokens))))``, the same for every AU. ``parameters`` is the number of
+    ``tokens + Linear(ReLU(Linear(LayerNorm(tokens))))``, the same for every AU. ``parameters`` is the number of
     parameters to match within 2 % (by choice of the hidden width); None stands for that of a
     ``SelfAttentionRelation(dim, num_aus)``, which is 13 dim² + 16 dim.
 
@@ -51,13 +51,13 @@ class MLPRelation(Relation):
     def __init__(self, dim: int, num_aus: int, parameters: int | None = None, dropout: float = 0.1) -> None:
         super().__init__(dim, num_aus)
         parameters = 13 * dim**2 + 16 * dim if parameters is None else parameters
-        fixed, per_unit = 3 * dim, 2 * dim + 2  # LayerNorm and last bias; a hidden unit with its bias and slope
+        fixed, per_unit = 3 * dim, 2 * dim + 1  # LayerNorm and last bias; a hidden unit and its bias
         hidden = max(1, round((parameters - fixed) / per_unit))
         reached = fixed + hidden * per_unit
         if abs(reached - parameters) > 0.02 * parameters:
             raise ValueError(f"an MLP of width {dim} cannot have {parameters} parameters within 2 %: nearest {reached}")
         self.mlp = nn.Sequential(
-            nn.LayerNorm(dim), nn.Linear(dim, hidden), nn.PReLU(hidden), nn.Dropout(dropout), nn.Linear(hidden, dim)
+            nn.LayerNorm(dim), nn.Linear(dim, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, dim)
         )
 
     def forward(self, tokens: Tensor) -> Tensor:

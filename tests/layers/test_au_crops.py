@@ -1,0 +1,89 @@
+"""AUCrops against SciPy's interpolation and against a loop over faces and action units."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import map_coordinates
+from torch.testing import assert_close
+
+from lorral_lite import AUCrops, au_centers
+
+AUS = (1, 6, 12, 24, 26)
+
+
+@pytest.fixture
+def scene():
+    """Features (2, 3, 7, 10) and landmarks over the whole image of 40 pixels and beyond, so that windows hang out."""
+    torch.manual_seed(3)
+    return torch.randn(2, 3, 7, 10, dtype=torch.float64), 60 * torch.rand(2, 49, 2, dtype=torch.float64) - 10
+
+
+@pytest.mark.parametrize("size", [1, 4, 5])
+def test_matches_scipy_interpolation(scene, size):
+    features, landmarks = scene
+    crops = AUCrops(AUS, size)(features, landmarks, 40)
+    assert crops.shape == (2, 5, 2, 3, size, size)
+    for b in range(2):
+        centers = au_centers(landmarks[b].numpy(), AUS)
+        for a in range(len(AUS)):
+            for side in range(2):
+                px, py = centers[a, side]
+                x = (px + 0.5) * 10 / 40 - 0.5 + np.arange(size) - (size - 1) / 2
+                y = (py + 0.5) * 7 / 40 - 0.5 + np.arange(size) - (size - 1) / 2
+                where = np.meshgrid(y, x, indexing="ij")
+                for c in range(3):
+                    expected = map_coordinates(features[b, c].numpy(), where, order=1, mode="grid-constant", cval=0)
+                    assert_close(crops[b, a, side, c].numpy(), expected, rtol=1e-9, atol=1e-9)
+
+
+def test_all_at_once_equals_one_face_and_one_au_at_a_time(scene):
+    features, landmarks = scene
+    together = AUCrops(AUS, 4)(features, landmarks, 40)
+    for b in range(2):
+        for a, au in enumerate(AUS):
+            alone = AUCrops((au,), 4)(features[b : b + 1], landmarks[b : b + 1], 40)
+            assert_close(together[b, a], alone[0, 0], rtol=1e-12, atol=1e-12)
+
+
+def test_a_window_on_cell_centres_copies_the_cells():
+    features = torch.arange(8 * 8, dtype=torch.float64).reshape(1, 1, 8, 8)
+    # AU12 sits on landmarks 31 and 37. One cell is 4 pixels; pixel 13.5 is the middle of cell 3, 21.5 of cell 5.
+    landmarks = torch.zeros(1, 49, 2, dtype=torch.float64)
+    landmarks[0, 31], landmarks[0, 37] = torch.tensor([13.5, 21.5]), torch.tensor([21.5, 13.5])
+    crops = AUCrops((12,), 3)(features, landmarks, 32)
+    assert_close(crops[0, 0, 0, 0], features[0, 0, 4:7, 2:5])
+    assert_close(crops[0, 0, 1, 0], features[0, 0, 2:5, 4:7])
+
+
+def test_constant_features_give_constant_crops_inside():
+    crops = AUCrops(AUS, 2)(torch.full((1, 2, 12, 12), 7.0), torch.full((1, 49, 2), 24.3), 48)
+    assert_close(crops, torch.full_like(crops, 7.0))
+
+
+def test_gradient_reaches_features_but_not_landmarks(scene):
+    features, landmarks = (x.clone().requires_grad_() for x in scene)
+    AUCrops(AUS, 4)(features, landmarks, 40).sum().backward()
+    assert features.grad.abs().sum() > 0
+    assert landmarks.grad is None
+
+
+def test_gradcheck(scene):
+    features, landmarks = scene[0][:1, :1].clone().requires_grad_(), scene[1][:1]
+    assert torch.autograd.gradcheck(lambda f: AUCrops((1, 12), 3)(f, landmarks, 40), features)
+
+
+def test_half_precision_features_keep_exact_positions(scene):
+    features, landmarks = scene
+    exact = AUCrops(AUS, 4)(features.bfloat16().double(), landmarks, 40)
+    half = AUCrops(AUS, 4)(features.bfloat16(), landmarks.float(), 40)
+    assert half.dtype == torch.bfloat16
+    assert_close(half.double(), exact, rtol=1e-2, atol=1e-2)
+
+
+def test_errors():
+    with pytest.raises(ValueError, match="unknown action unit 99"):
+        AUCrops((99,))
+    with pytest.raises(ValueError, match="at least 1 cell, got 0"):
+        AUCrops((1,), size=0)
+    with pytest.raises(ValueError, match=r"landmarks must be \(2, 49, 2\), got \(2, 68, 2\)"):
+        AUCrops((1,))(torch.zeros(2, 3, 8, 8), torch.zeros(2, 68, 2), 32)
