@@ -128,7 +128,7 @@ _HALF = {
     14: (-0.36, 1.11), 15: (-0.18, 1.18), 16: (0.0, 1.22),
     19: (-1.18, -0.015), 20: (-0.985, -0.128), 21: (-0.715, -0.135), 22: (-0.50, 0.035), 23: (-0.715, 0.100),
     24: (-0.97, 0.090),
-    31: (-0.72, 1.64), 32: (-0.45, 1.535), 33: (-0.16, 1.465), 34: (0.0, 1.49),
+    31: (-0.72, 1.632), 32: (-0.45, 1.535), 33: (-0.16, 1.465), 34: (0.0, 1.49),
     40: (0.0, 1.935), 41: (-0.17, 1.92), 42: (-0.45, 1.825),
     43: (-0.25, 1.655), 44: (0.0, 1.665), 47: (0.0, 1.668), 48: (-0.25, 1.658),
 }
@@ -205,7 +205,7 @@ def resting_face(person: dict[str, np.ndarray], seeds: np.ndarray) -> tuple[np.n
     return face, lengths
 
 
-SKIN = np.array([[0.965, 0.835, 0.765], [0.915, 0.745, 0.640], [0.820, 0.620, 0.480],
+SKIN = np.array([[0.945, 0.800, 0.725], [0.895, 0.725, 0.620], [0.820, 0.620, 0.480],
                  [0.655, 0.455, 0.325], [0.470, 0.310, 0.220], [0.300, 0.195, 0.145]])
 """Skin from lightest to darkest, sRGB 0–1, evenly spaced on the factor ``skin``."""
 HAIR_COLOURS = np.array([[0.075, 0.060, 0.058], [0.16, 0.105, 0.075], [0.30, 0.185, 0.11],
@@ -227,12 +227,12 @@ def colours(person: dict[str, np.ndarray], seeds: np.ndarray) -> dict[str, np.nd
     skin = (ramp(SKIN, person["skin"]) + tone).clip(0.02, 0.98)
     # Dark hair and eyes are the rule on the darker half of the skins.
     fair = person["hair_colour"] ** 1.5 * np.clip(1.15 - 1.3 * person["skin"], 0.06, 1.0)
-    grey = np.clip((person["age"] - 0.45 + 0.25 * uniforms(seeds, "grey")[:, 0]) * 1.6, 0, 1)[:, None]
+    grey = np.clip((person["age"] - 0.75 + 0.40 * uniforms(seeds, "grey")[:, 0]) * 2.0, 0, 1)[:, None]
     hair = ramp(HAIR_COLOURS, fair)
     brow = hair * (1 - 0.45 * grey) + 0.45 * grey * GREY
     hair = hair * (1 - grey) + grey * GREY * (0.75 + 0.3 * uniforms(seeds, "grey", 2)[:, 1:])
     iris = ramp(EYE_COLOURS, person["eye_colour"] * np.clip(1.3 - 1.5 * person["skin"], 0.05, 1.0))
-    red = np.array([[1.0, 0.66, 0.66]]) * (1 - 0.10 * person["skin"][:, None])
+    red = np.array([[0.97, 0.68, 0.68]]) * (1 - 0.10 * person["skin"][:, None])
     lip = skin * red * (1 - 0.10 * person["skin"][:, None]) + np.array([0.02, 0, 0.01])
     brow = np.minimum(brow, skin * 0.62)
     return {"skin": skin, "lip": lip.clip(0.02, 1), "hair": hair, "brow": brow, "iris": iris}

@@ -20,7 +20,11 @@ from .anatomy import Factor, draw, normals, uniforms
 
 MIN_SIZE, MAX_SIZE = 48, 1024
 BACKGROUNDS = ("plain", "gradient", "blobs", "bars")
-OCCLUDERS = ("none", "hand", "hair", "mask", "microphone", "fringe", "glasses_dark")
+OCCLUDERS: dict[str, tuple[int, ...]] = {
+    "hand": (), "hair": (), "microphone": (),
+    "fringe": (1, 2, 4), "glasses_dark": (5, 6, 7, 43), "mask": (9, 10, 12, 14, 15, 17, 20, 23, 24, 25, 26),
+}
+"""What can cover a face → the AUs whose own place it covers whatever the person (the others cover a part)."""
 
 SCENE: dict[str, Factor] = {
     "yaw": Factor("normal", 0.0, 7.0, -20.0, 20.0),
@@ -35,8 +39,8 @@ SCENE: dict[str, Factor] = {
     "background": Factor("choice", (0.2, 0.35, 0.3, 0.15), names=BACKGROUNDS),
     "background_hue": Factor("uniform", 0.0, 1.0),
     "background_light": Factor("uniform", 0.15, 0.8),
-    "focus": Factor("uniform", 0.55, 1.0),
-    "noise": Factor("uniform", 0.0, 0.5),
+    "focus": Factor("uniform", 0.65, 1.0),
+    "noise": Factor("uniform", 0.0, 0.35),
 }
 """What belongs to the scene, drawn from the scene's seed."""
 
@@ -45,7 +49,7 @@ EXTRAS: dict[str, Factor] = {
     "gaze_y": Factor("fixed", 0.0, low=-20.0, high=20.0),
     "blink": Factor("fixed", 0.0),
     "speech": Factor("fixed", 0.0),
-    "occluder": Factor("choice", (1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0), names=OCCLUDERS),
+    "jpeg": Factor("fixed", 100.0, low=10.0, high=100.0),
 }
 """Distractors: off unless named."""
 
@@ -78,7 +82,7 @@ def render_faces(
     yaw=None, pitch=None, roll=None, zoom=None, light_azimuth=None, light_elevation=None, light_strength=None,
     light_warmth=None, exposure=None, background=None, background_hue=None, background_light=None, focus=None,
     noise=None,
-    gaze_x=None, gaze_y=None, blink=None, speech=None, occluder=None,
+    gaze_x=None, gaze_y=None, blink=None, speech=None, jpeg=None, occluder="none",
     device=None,
 ) -> Faces:  # fmt: skip
     """Draw faces that show the given action units.
@@ -104,7 +108,10 @@ def render_faces(
     ``background_light`` 0–1, ``focus`` 0–1 (1 sharp), ``noise`` 0–1 (1: standard deviation 0.06).
 
     Distractors, off unless named: ``gaze_x`` −30–30° and ``gaze_y`` −20–20° (positive: right, down), ``blink`` 0–1,
-    ``speech`` 0–1, ``occluder`` (hand, hair, mask, microphone, fringe, glasses_dark).
+    ``speech`` 0–1, ``jpeg`` quality 10–100 (100: not compressed), ``occluder``: hand, hair (a lock), microphone, mask
+    (chin to nose), fringe (forehead and brows), glasses_dark (eyes), or several joined, "fringe+mask"; one for all
+    rows or N. Whole-region covers leave no sign of the AUs of :data:`OCCLUDERS` outside the true mask but what
+    their landmarks move; the landmarks stay true under them.
 
     The bytes of a face depend on its own row alone, not on how many are asked for, for a given size and device.
     ValueError names the argument and what is allowed.
@@ -116,7 +123,8 @@ def render_faces(
     values = expression.read_aus(aus)
     people = _seeds("seed", seed)
     places = people if scene is None else _seeds("scene", scene)
-    counts = {len(values), len(people), len(places)}
+    worn = _worn(occluder)
+    counts = {len(values), len(people), len(places), len(worn)}
     counts |= {len(v) for k, v in given.items() if v is not None and not isinstance(v, str) and np.ndim(v) == 1}
     n = max(counts)
     if counts - {1, n}:
@@ -125,9 +133,10 @@ def render_faces(
         raise ValueError(f"aus is for {len(values)} faces, but {n} were asked for")
     values = np.repeat(values, n, 0) if len(values) == 1 else values
     people, places = (np.repeat(s, n) if len(s) == 1 else s for s in (people, places))
+    worn = np.repeat(worn, n, 0) if len(worn) == 1 else worn
 
     device = torch.device("cpu" if device is None else device)
-    plan = _plan(values, people, places, given, size)
+    plan = _plan(values, people, places, given, worn, size)
     block = _block(size, device)
     images = torch.empty(n, 3, size, size, device=device)
     occluders = torch.empty(n, size, size, dtype=torch.bool, device=device)
@@ -152,12 +161,20 @@ def _seeds(name, value) -> np.ndarray:
     return array.astype(np.uint64)
 
 
+def _worn(occluder) -> np.ndarray:
+    """Names of occluders, one text for all rows or a list of N → (N, number of OCCLUDERS) bool."""
+    words = [occluder] if isinstance(occluder, str) else list(occluder)
+    for word in {part for text in words for part in str(text).split("+")} - {"none", *OCCLUDERS}:
+        raise ValueError(f"occluder must be none, {', '.join(OCCLUDERS)}, or several joined by +, got {word!r}")
+    return np.array([[name in text.split("+") for name in OCCLUDERS] for text in words])
+
+
 def _block(size, device) -> int:
     """Faces drawn at a time: as many as keep one temporary in cache on a CPU, many on a GPU."""
     return max(1, 40000 // size**2) if device.type == "cpu" else max(1, 2560000 // size**2)
 
 
-def _plan(aus, people, places, given, size) -> dict[str, np.ndarray]:
+def _plan(aus, people, places, given, worn, size) -> dict[str, np.ndarray]:
     """Everything that is a number or a point per face, as float32 arrays with N rows."""
     person = draw(anatomy.PERSON, people, given)
     person["facial_hair"] = _grown(person, people, given)
@@ -171,11 +188,13 @@ def _plan(aus, people, places, given, size) -> dict[str, np.ndarray]:
     shown = (aus * np.stack([1 + lean, 1 - lean], -1)).clip(0, 1.15)
     face = expression.move(rest, shown, extra["blink"])
     face = expression.speak(face, extra["speech"], places)
-    drop = expression.chin_drop(shown) + 0.10 * extra["speech"]
+    covered = np.stack([[au in aus for au in expression.AUS] for aus in OCCLUDERS.values()])
+    shown = shown * ~(worn @ covered > 0)[..., None]  # what is covered leaves no furrow beside the cover
+    drop = expression.chin_drop(shown) + 0.10 * extra["speech"] * ~worn[:, list(OCCLUDERS).index("mask")]
     plan = {f"f_{k}": v for k, v in expression.furrows(shown, person["age"]).items()}
     plan |= {k: v for k, v in person.items()} | scene | extra | lengths
     plan |= {f"c_{k}": v**2 for k, v in anatomy.colours(person, people).items()}  # linear light: gamma 2
-    plan["rest"], plan["face"], plan["drop"] = rest, face, drop
+    plan["rest"], plan["face"], plan["drop"], plan["worn"] = rest, face, drop, worn
 
     spin = anatomy.rotation(scene["yaw"], scene["pitch"], scene["roll"])
     scale = IMAGE_RULER * size * scene["zoom"]
@@ -196,7 +215,7 @@ def _plan(aus, people, places, given, size) -> dict[str, np.ndarray]:
     share = scene["light_strength"][:, None]
     plan["key"] = (1.35 * share) * (1 + warm)
     plan["ambient"] = (1.0 - 0.72 * share) * (1 - 0.5 * warm)
-    plan["gain"] = 2.0 ** scene["exposure"] * (1 + 0.35 * person["skin"] ** 2)
+    plan["gain"] = 2.0 ** scene["exposure"] * (0.84 + 0.55 * person["skin"] ** 1.5)
     plan["random"] = uniforms(places, "backdrop", 32)
     plan["marks"] = uniforms(people, "marks", 32)
     return {k: np.ascontiguousarray(v, dtype=np.float32) for k, v in plan.items()}
@@ -348,7 +367,7 @@ def _superellipse(u, v, width, middle, up, down, m, k):
     t = v[None] - middle[:, None]
     h = torch.where(t < 0, up[:, None], down[:, None])
     y = (t.abs() / h).clamp_min(1e-4)
-    m, k = m[:, None], k[:, None]
+    m, k = m[:, None], torch.where(t < 0, 2.3, k[:, None])
     xm, yk = x**m, y**k
     return xm, yk, m * xm / x / width[:, None] * u.sign()[None], k * yk / y / h * t.sign()
 
@@ -364,8 +383,8 @@ def _outline(shape):
 # window, cover (0 bald), unruliness of the outline.
 _STYLES = {
     "bald": (0.0, 0.0, -0.5, 1.62, 0.0, 0.0), "short": (0.05, 0.16, 0.18, 1.60, 1.0, 0.010),
-    "medium": (0.20, 0.26, 1.00, 1.60, 1.0, 0.030), "long": (0.22, 0.22, 3.9, 1.54, 1.0, 0.012),
-    "afro": (0.46, 0.44, 0.75, 1.58, 1.0, 0.045), "tied": (0.02, 0.08, 0.05, 1.64, 1.0, 0.004),
+    "medium": (0.20, 0.26, 1.00, 1.60, 1.0, 0.022), "long": (0.22, 0.22, 3.9, 1.54, 1.0, 0.012),
+    "afro": (0.46, 0.44, 0.75, 1.58, 1.0, 0.035), "tied": (0.02, 0.08, 0.05, 1.64, 1.0, 0.004),
 }
 _STYLE_TABLE = torch.tensor([_STYLES[name] for name in anatomy.HAIR])
 
@@ -413,7 +432,7 @@ def _paint_head(p, canvas, size):
     gloss = 0.055 * torch.ones_like(gu)
 
     # Ears lie behind the face.
-    cover = _ears(p, canvas, albedo, gu, skin_edge, skin_cover)
+    cover = _ears(p, canvas, albedo, gu, skin_edge, skin_cover, (style[:, 2] < 0.5).float())
 
     hollow = torch.zeros(batch, height, width, device=u.device)  # depth of creases
     swell = torch.zeros(batch, height, width, device=u.device)  # height of lips
@@ -434,7 +453,7 @@ def _paint_head(p, canvas, size):
     occluded = torch.zeros_like(cover)
     colour = _shade(p, albedo, gu, gv, gloss)
     _glasses(p, canvas, colour, occluded, face, rest)
-    cover = _occlude(p, canvas, colour, cover, occluded, face, rest, chin)
+    cover = _occlude(p, canvas, colour, cover, occluded)
     return torch.cat([colour * cover[:, None], cover[:, None], occluded[:, None]], 1)
 
 
@@ -444,9 +463,9 @@ def _relief(b, p, face, rest, chin):
     nose = p["nose"]
     wide = 1 + 0.10 * p["nose_width"]
     tip = face[:, 13, 1]
-    b.add(0.24, 0, 0.22 * nose, 0.15, 0.38)
-    b.add(0.20, 0, 0.62 * nose, 0.13 * wide, 0.26)
-    b.add(0.20, 0, tip, 0.155 * wide, 0.14)
+    b.add(0.24, 0, 0.20 * nose, 0.17, 0.38)
+    b.add(0.19, 0, 0.62 * nose, 0.155 * wide, 0.26)
+    b.add(0.19, 0, tip, 0.175 * wide, 0.14)
     b.pair(0.13 + 0.04 * f["flare"], 0.255 * wide, face[:, 16, 1] - 0.14, 0.085 * wide, 0.10)
     b.add(-0.12, 0, face[:, 16, 1] + 0.10, 0.40, 0.09)
     heavy = 0.05 + 0.02 * (p["jaw"] - 1.88) + 0.01 * p["brow_thickness"]
@@ -493,7 +512,7 @@ def _tint(blood, shade, p, face):
     shade.pair(0.10, 0.36, 0.55, 0.09, 0.40)
 
 
-def _ears(p, canvas, albedo, gu, skin_edge, skin_cover):
+def _ears(p, canvas, albedo, gu, skin_edge, skin_cover, bare):
     for side in (-1, 1):
         rows, columns, u, v = canvas.box(*sorted((side * 1.35, side * 2.45)), -0.55, 1.05)
         x = u * side
@@ -501,7 +520,7 @@ def _ears(p, canvas, albedo, gu, skin_edge, skin_cover):
         lean = 0.10 * (0.3 - v)
         du, dv = (x - w - 0.04 - lean) / 0.17, (v - 0.26) / 0.42
         r = (du * du + dv * dv).sqrt()
-        alpha = ((1 - r) * 0.17 / canvas.pixel + 0.5).clamp(0, 1)
+        alpha = ((1 - r) * 0.17 / canvas.pixel + 0.5).clamp(0, 1) * column(bare)
         inner = torch.exp(-((r - 0.45) / 0.3) ** 2)
         tone = 1 - 0.35 * inner * (1 - skin_cover[:, rows, columns])
         albedo[:, :, rows, columns] *= tone[:, None]
@@ -845,11 +864,11 @@ def _beard(p, canvas, albedo, gloss, face, rest, chin):
     x = torch.tensor([0.0, 0.35, 0.70, 0.95, 1.25, 1.55, 1.75], device=u.device)
     y = torch.tensor([1.98, 1.98, 1.86, 1.66, 1.22, 0.55, 0.10], device=u.device)
     edge = curve(x[None].expand(len(kind), -1), y[None] + (face[:, 40, 1:] - 1.93) * (x < 0.6), at)
-    whole = smooth(v - edge[:, None], -0.06, 0.12)
+    whole = smooth(v - edge[:, None], -0.16, 0.20)
     corner = column(0.5 * (face[:, 37, 0] - face[:, 31, 0]))
     top = curve(face[:, [31, 32, 33, 34, 35, 36, 37], 0], face[:, [31, 32, 33, 34, 35, 36, 37], 1], uu)[:, None]
-    lip = smooth(v - column(face[:, 16, 1]), 0.03, 0.12) * smooth(top - v, -0.02, 0.05) * smooth(-u.abs() + corner, -0.16, 0.02)
-    band = smooth(-u.abs() + corner, -0.22, -0.06) * smooth(u.abs() - corner, -0.10, 0.02) * smooth(v, 1.45, 1.65)
+    lip = smooth(v - column(face[:, 16, 1]), 0.03, 0.12) * smooth(top - v, -0.02, 0.05) * smooth(-u.abs() + corner * (0.75 + 0.5 * (v - 1.35).clamp(0, 0.6)), -0.14, 0.08)
+    band = smooth(-u.abs() + corner, -0.26, -0.08) * smooth(u.abs() - corner, -0.10, 0.04) * smooth(v, 1.40, 1.75)
     tuft = whole * smooth(-u.abs(), -0.62, -0.45)
     k = column(kind)
     area = (k == 1) * torch.maximum(whole, lip) * 0.30 + (k == 2) * lip * 0.9 + (k == 3) * (
@@ -877,7 +896,8 @@ def _hair(p, canvas, albedo, gu, gv, gloss, cover, style):
     locks = canvas.tile(canvas.soft, canvas.strand_row // 3, index // 2, shift)
     swing = torch.sin(v[None] * (1.2 + 0.8 * p["marks"][:, 12:13]) + 6 * p["marks"][:, 13:14])
     hang = smooth(v, 0.2, 2.2)[None] * (reach[:, None] > 1.5)
-    outer = _outline(_superellipse(u, v, p["width"] + dw, 0.0 * one, dtop - p["crown"], 30 * one, 2.2 * one, 2.3 * one))
+    below = torch.where(reach > 1.5, 30.0, reach + 0.35)
+    outer = _outline(_superellipse(u, v, p["width"] + dw, 0.0 * one, dtop - p["crown"], below, 2.2 * one, 2.3 * one))
     outer = outer - (0.06 * swing * hang + 0.12 * hang)[:, :, None] + column(wild) * (locks + 0.5 * strands)
     inner = _outline(_superellipse(u, v, window * p["width"] / 1.75, -0.15 * one, -0.15 - p["hairline"], 30 * one,
                                    2.7 * one, 2.4 * one))
@@ -890,7 +910,7 @@ def _hair(p, canvas, albedo, gu, gv, gloss, cover, style):
     inner = inner + 0.018 * strands + 0.02 * locks - (0.05 * swing * hang - 0.10 * hang)[:, :, None]
     soft = 0.07
     end = smooth(reach[:, None] - v[None], -0.12, 0.16)[:, :, None]
-    alpha = smooth(inner, -soft, soft) * (0.5 - outer / canvas.pixel).clamp(0, 1) * end * column(present)
+    alpha = smooth(inner, -soft, soft) * (0.5 - outer / (canvas.pixel + column(wild))).clamp(0, 1) * end * column(present)
     # Its shade on the skin.
     albedo *= (1 - 0.22 * torch.exp(-((inner + 0.02) / 0.13) ** 2) * column(present) * end)[:, None]
     band = torch.exp(-((outer + 0.42) / 0.17) ** 2) * smooth(-v, 0.9, 2.0)[None, :, None]
@@ -949,10 +969,103 @@ def _glasses(p, canvas, colour, occluded, face, rest):
         paint(colour, rows, columns, frame_colour, alpha)
 
 
-def _occlude(p, canvas, colour, cover, occluded, face, rest, chin):
-    kind = p["occluder"]
-    if not bool((kind > 0).any()):
-        return cover
+def _occlude(p, canvas, colour, cover, occluded):
+    """Lay what covers the face over the shaded head, in place; returns the new cover."""
+    worn = dict(zip(OCCLUDERS, p["worn"].unbind(1), strict=True))
+    r, px = p["random"], canvas.pixel
+    light = (p["ambient"] + 0.75 * p["key"])[:, :, None, None] * p["gain"][:, None, None, None]
+    lx = column(p["light_head"][:, 0])
+
+    def lay(name, rows, columns, tone, alpha):
+        """tone (B, 3 or 1, h, w) is lit and laid with alpha (B, h, w)."""
+        alpha = alpha * column(worn[name])
+        area, under = colour[:, :, rows, columns], cover[:, rows, columns]
+        share = alpha / (alpha + under * (1 - alpha)).clamp_min(1e-4)
+        area += share[:, None] * (tone * light - area)
+        under += alpha * (1 - under)
+        area = occluded[:, rows, columns]
+        area += alpha * (1 - area)
+
+    def asked(name):
+        return bool(worn[name].any())
+
+    side = torch.where(r[:, 29] < 0.5, -1.0, 1.0)
+    if asked("fringe"):
+        rows, columns, u, v = canvas.box(-2.2, 2.2, -2.8, 0.1)
+        strands = canvas.tile(canvas.white, (v[0] * 5 + 300).long().expand(-1, u.shape[2]),
+                              (u[0] * 34 + 200 + 5 * v[0]).long().expand(v.shape[1], -1), p["marks"][:, 15] * 500)
+        edge = -0.285 + 0.05 * (u.abs() > 1.3) + 0.018 * strands
+        top = -1.95 + 0.30 * (u / 1.4) ** 2
+        alpha = smooth(edge - v, -0.02, 0.02) * smooth(v - top, -0.15, 0.15) * smooth(-u.abs(), -1.78, -1.66)
+        cloth = column((p["hair"] == 0).float())[:, None]  # the bald wear a band
+        hair = p["c_hair"][:, :, None, None] * (0.9 + 0.16 * strands + 0.35 * torch.exp(-((v + 1.1) / 0.25) ** 2))[:, None]
+        band = (0.04 + 0.4 * r[:, 20:23])[:, :, None, None] * (1 - 0.15 * u.abs()[:, None])
+        lay("fringe", rows, columns, hair * (1 - cloth) + band * cloth, alpha)
+    if asked("glasses_dark"):
+        for s in (-1, 1):
+            rows, columns, u, v = canvas.box(*sorted((s * 0.0, s * 2.0)), -0.80, 0.85)
+            x = u * s
+            qx, qy = ((x - 0.87).abs() - 0.46).clamp_min(0), ((v - 0.06).abs() - 0.20).clamp_min(0)
+            d = (qx * qx + qy * qy).sqrt() - 0.28
+            lens = (0.5 - d / px).clamp(0, 1)
+            bar = (0.5 - ((v + 0.05).abs() - 0.05) / px).clamp(0, 1) * ((x < 0.4) | (x > 1.3)) * (x < 1.80)
+            tone = 0.012 + 0.05 * smooth(v + 0.3 * x, 0.1, 0.8) + 0.05 * torch.exp(-((x * s - 0.5 * v - 0.8) / 0.12) ** 2)
+            lay("glasses_dark", rows, columns, tone[:, None].expand(len(colour), -1, -1, -1),
+                torch.maximum(lens, bar).expand(len(colour), -1, -1))
+    if asked("mask"):
+        rows, columns, u, v = canvas.box(-2.1, 2.1, 0.2, 3.2)
+        width, base = column(p["width"]), column(p["chin"]) + 0.34
+        edge = ((u.abs() / (width * 0.99)) ** 2.6 + ((v - 0.55) / (base - 0.55)).clamp_min(0) ** 2.2 - 1) * 0.7
+        top = v - 0.42 - 0.20 * (u.abs() / 1.2) ** 1.5
+        alpha = (0.5 - edge / px).clamp(0, 1) * (0.5 + top / px).clamp(0, 1)
+        strap = (0.5 - ((v - 0.62 + 0.25 * (u.abs() - 1.2)).abs() - 0.02) / px).clamp(0, 1) * (u.abs() > 1.4) * (
+            u.abs() < width + 0.06)
+        hue = torch.where(r[:, 28:29] < 0.5, torch.tensor([[0.36, 0.60, 0.72]], device=u.device),
+                          torch.where(r[:, 28:29] < 0.75, 0.75, 0.035))
+        pleats = 1 - 0.16 * torch.exp(-((torch.remainder(v - 0.1 * u * u, 0.42) - 0.2) / 0.035) ** 2) * (u.abs() < 1.2)
+        form = 1 - 0.35 * (u / width) ** 2 + 0.25 * lx * u / width - 0.18 * ((v - 1.4) / 1.3).clamp(-1, 1)
+        lay("mask", rows, columns, hue[:, :, None, None] * (pleats * form)[:, None], torch.maximum(alpha, strap))
+    if asked("hair"):
+        rows, columns, u, v = canvas.box(-2.3, 2.3, -2.3, 2.2)
+        x = u * column(side)
+        mid = 0.35 + 0.55 * smooth(v, -2.0, 0.6) + 0.25 * smooth(v, -0.2, 1.8) + 0.25 * (column(r[:, 27]) - 0.5)
+        wide = 0.34 * (1 - smooth(v, 0.0, 1.9)) + 0.05
+        strands = canvas.tile(canvas.white, (v[0] * 5 + 300).long().expand(-1, u.shape[2]),
+                              (u[0] * 40 + 300 - 8 * v[0]).long().expand(v.shape[1], -1), p["marks"][:, 15] * 500)
+        d = (x - mid).abs() - wide
+        alpha = smooth(-d + 0.03 * strands, -0.03, 0.05) * smooth(v, -2.1, -1.7) * smooth(-v, -2.0, -1.5)
+        tone = p["c_hair"][:, :, None, None] * (0.85 + 0.18 * strands + 0.4 * torch.exp(-((x - mid) / 0.12) ** 2))[:, None]
+        lay("hair", rows, columns, tone, alpha)
+    if asked("hand"):
+        rows, columns, u, v = canvas.box(-2.4, 2.4, 0.3, 3.2)
+        x = u * column(side)
+        # Four fingers and a thumb reach from below towards the mouth; capsules along one direction.
+        cos, sin = 0.80, -0.60
+        along = (x - 0.30) * -cos + (v - 1.75) * sin  # towards the finger tips
+        across = (x - 0.30) * -sin + (v - 1.75) * -cos
+        across = across + 0.6 * (column(r[:, 27]) - 0.5)
+        alpha, tone = torch.zeros_like(cover[:, rows, columns]), torch.zeros_like(cover[:, rows, columns])
+        for k, length in enumerate((0.32, 0.52, 0.56, 0.40)):
+            d = ((along - length).clamp_min(0) ** 2 + (across - 0.27 * (k - 1.5)) ** 2).sqrt()
+            inside = (0.5 - (d - 0.145) / px).clamp(0, 1)
+            finger = 1.0 - 0.45 * (d / 0.145).clamp(0, 1.2) ** 2 - 0.12 * torch.exp(-((along - length + 0.28) / 0.03) ** 2)
+            tone = tone + inside * (finger - tone)
+            alpha = torch.maximum(alpha, inside)
+        back = (0.5 - (across.abs() - 0.58) / px).clamp(0, 1) * smooth(-along, 0.25, 0.45)
+        tone = tone + back * (0.94 - tone)
+        alpha = torch.maximum(alpha, back)
+        lay("hand", rows, columns, p["c_skin"][:, :, None, None] * tone[:, None], alpha)
+    if asked("microphone"):
+        rows, columns, u, v = canvas.box(-1.6, 1.6, 1.2, 3.2)
+        cx, cy = column(side) * 0.15 + 0.4 * (column(r[:, 27]) - 0.5), 2.10 + 0.3 * (column(r[:, 26]) - 0.5)
+        du, dv = u - cx, v - cy
+        d = (du * du + dv * dv).sqrt() - 0.40
+        ball = (0.5 - d / px).clamp(0, 1)
+        stem = (0.5 - ((du - 0.12 * dv).abs() - 0.17 - 0.04 * dv) / px).clamp(0, 1) * (dv > 0.2)
+        mesh = 0.5 + 0.5 * torch.cos(du * 60) * torch.cos(dv * 60)
+        form = torch.exp(-((du + 0.12) ** 2 + (dv + 0.14) ** 2) / 0.06)
+        tone = torch.where(ball > 0.5, 0.035 + 0.05 * mesh + 0.35 * form, 0.02 + 0.10 * torch.exp(-((du + 0.03) / 0.05) ** 2))
+        lay("microphone", rows, columns, tone[:, None], torch.maximum(ball, stem))
     return cover
 
 
@@ -997,7 +1110,8 @@ def _photograph(p, layer, canvas, size):
     tile = canvas.white
     grain = tile[(i[None, :, None] + s[:, None, None]) % 512, (i[None, None, :] + 2 * s[:, None, None]) % 512]
     image = image + (0.06 * p["noise"])[:, None, None, None] * grain[:, None]
-    return image.clamp(0, 1), head[:, 4] > 0.5
+    image = _compress(p, image.clamp(0, 1), size)
+    return image, head[:, 4] > 0.5
 
 
 def _backdrop(p, x, y, batch):
@@ -1069,3 +1183,36 @@ def _focus(p, image, size):
     flat = F.conv2d(flat, kernel[:, :, :, None], groups=batch * channels)
     flat = F.conv2d(flat, kernel[:, :, None, :], groups=batch * channels)
     return flat.reshape(batch, channels, size, size)
+
+
+_LUMA = [[16, 11, 10, 16, 24, 40, 51, 61], [12, 12, 14, 19, 26, 58, 60, 55], [14, 13, 16, 24, 40, 57, 69, 56],
+         [14, 17, 22, 29, 51, 87, 80, 62], [18, 22, 37, 56, 68, 109, 103, 77], [24, 35, 55, 64, 81, 104, 113, 92],
+         [49, 64, 78, 87, 103, 121, 120, 101], [72, 92, 95, 98, 112, 100, 103, 99]]
+_CHROMA = [[17, 18, 24, 47], [18, 21, 26, 66], [24, 26, 56, 99], [47, 66, 99, 99]]
+
+
+def _compress(p, image, size):
+    """Quantise 8×8 cosine blocks as JPEG does (ITU-T T.81, tables K.1 and K.2); quality 100 leaves the image alone."""
+    quality = p["jpeg"]
+    if bool((quality >= 100).all()):
+        return image
+    device = image.device
+    k = torch.arange(8, device=device, dtype=torch.float32)
+    dct = torch.cos((2 * k[None] + 1) * k[:, None] * math.pi / 16) * torch.where(k == 0, 0.125, 0.25).sqrt()[:, None]
+    ycc = torch.tensor([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]], device=device)
+    luma = torch.tensor(_LUMA, device=device, dtype=torch.float32)
+    chroma = torch.full((8, 8), 99.0, device=device)
+    chroma[:4, :4] = torch.tensor(_CHROMA, device=device, dtype=torch.float32)
+    scale = torch.where(quality < 50, 5000 / quality, 200 - 2 * quality) / 100
+    table = (torch.stack([luma, chroma, chroma])[None] * scale[:, None, None, None]).round().clamp(1, 255)
+    pad = -size % 8
+    planes = torch.einsum("ij,bjhw->bihw", ycc, F.pad(image, (0, pad, 0, pad), mode="replicate") * 255)
+    planes[:, 0] -= 128
+    n = (size + pad) // 8
+    blocks = planes.reshape(-1, 3, n, 8, n, 8).permute(0, 1, 2, 4, 3, 5)
+    table = table[:, :, None, None]
+    blocks = dct.T @ (((dct @ blocks @ dct.T) / table).round() * table) @ dct
+    planes = blocks.permute(0, 1, 2, 4, 3, 5).reshape(-1, 3, size + pad, size + pad)[..., :size, :size]
+    planes[:, 0] += 128
+    small = torch.einsum("ij,bjhw->bihw", torch.linalg.inv(ycc), planes) / 255
+    return torch.where((quality < 100)[:, None, None, None], small.clamp(0, 1), image)
