@@ -61,7 +61,7 @@ class Canvas:
     def tile(self, tile, rows, columns, shift):
         """Noise read at whole-number places: rows, columns (h, w) + shift (B,) → (B, h, w)."""
         s = shift.long()[:, None, None]
-        return tile[(rows[None] + s) % 512, (columns[None] + 3 * s) % 512]
+        return tile[(rows[None] + s) & 511, (columns[None] + 3 * s) & 511]
 
 
 @lru_cache(maxsize=8)

@@ -96,7 +96,7 @@ def paint_head(p, size, device):
     h = half_faces(p)
 
     middle = 0.25 * one
-    head = superellipse(u, v, p["width"], middle, middle - p["crown"], p["chin"] + p["drop"] - middle, 2.25, 2.3, p["jaw"])
+    head = superellipse(u, v, p["width"], middle, middle - p["crown"], p["chin"] + p["drop"] - middle, 2.25, 2.6, p["jaw"])
     edge = outline(head)
     cover = (0.5 - edge / px).clamp_(0, 1)
 
@@ -112,7 +112,7 @@ def paint_head(p, size, device):
     tone = (1 + 0.016 * grain).sub_(bump_sum(p["shade"], u, v), alpha=0.75)
     red = bump_sum(p["blood"], u, v)
     albedo = torch.stack([tone, tone * (1 - 0.20 * red), tone * (1 - 0.22 * red)], 1) * p["c_skin"][:, :, None, None]
-    gloss = (0.05 + 0.06 * column(p["skin"])).expand_as(gu).contiguous()
+    gloss = (0.05 + 0.035 * column(p["skin"])).expand_as(gu).contiguous()
 
     hollow = torch.zeros_like(gu)  # depth of creases
     swell = torch.zeros_like(gu)  # height of lips
@@ -383,6 +383,7 @@ def _eyes(h, canvas, albedo, gu, gv, gloss):
     r = (dx * dx + dy * dy).sqrt() / radius
     edge = (span * (1 - span)).clamp(0, 0.25)[:, None]
     shade = (1 - 0.55 * torch.exp(-(d_up / 0.055).clamp_min(0))) * (0.62 + 1.5 * edge)
+    shade = shade * (1 - 0.22 * column(h["skin"]))  # the exposure is for the skin
     pink = 1 - 0.25 * bell((span - 0.02) / 0.10)[:, None]
     eye = torch.stack([0.60 * shade, 0.56 * shade * pink, 0.53 * shade * pink], 1)
     pattern = (0.75 + 0.5 * dy / radius - 0.55 * smooth(r, 0.72, 1.0)) * shade
@@ -417,7 +418,7 @@ def _brows(h, canvas, albedo, gloss):
     ends = smooth(span, -0.05, 0.10) * smooth(-span, -1.05, -0.93)
     body = smooth(half[:, None] - d.abs(), -soft, soft) * ends[:, None]
     shift = (h["marks"][:, 19] * 500).long()[:, None, None]
-    hairs = canvas.white[((d * 9 + x * 3).long() + 200 + shift) % 512, ((x * 42 + 24 * d).long() + 2 * shift) % 512]
+    hairs = canvas.white[((d * 9 + x * 3).long() + 200 + shift) & 511, ((x * 42 + 24 * d).long() + 2 * shift) & 511]
     alpha = (body * (0.80 + 0.11 * hairs)).clamp(0, 0.95)
     box.paint(albedo, h["c_brow"] * 0.8, alpha)
     box.scale(gloss, 1 - alpha)
@@ -459,38 +460,40 @@ def _hair(p, canvas, albedo, gu, gv, gloss, cover, style):
     one = torch.ones_like(p["age"])
     dw, dtop, reach, window, present, wild = style.unbind(1)
     natural = p["asymmetry"].clamp(max=1)
-    index = canvas.strand_column[0 if bool((natural == 0).any()) else 1]
     shift = p["marks"][:, 15] * 500
-    strands = canvas.tile(canvas.white, canvas.strand_row, index, shift)
-    locks = canvas.tile(canvas.soft, canvas.strand_row // 3, index // 2, shift)
-    swing = torch.sin(v[None] * (1.2 + 0.8 * p["marks"][:, 12:13]) + 6 * p["marks"][:, 13:14])
-    hang = smooth(v, 0.2, 2.2)[None] * (reach[:, None] > 1.5)
-    below = torch.where(reach > 1.5, 30.0, reach + 0.35)
-    outer = outline(superellipse(u, v, p["width"] + dw, 0.0 * one, dtop - p["crown"], below, 2.2, 2.3, 2.3 * one))
-    outer = outer - (0.06 * swing * hang + 0.12 * hang)[:, :, None] + column(wild) * (locks + 0.5 * strands)
+    index = torch.where(column(natural) > 0, canvas.strand_column[1], canvas.strand_column[0])
+    s = shift.long()[:, None, None]
+    strands = canvas.white[(canvas.strand_row + s) & 511, (index + 3 * s) & 511]
+    locks = canvas.soft[(canvas.strand_row // 3 + s) & 511, (index // 2 + 3 * s) & 511]
+    swing = 0.05 * torch.sin(v * (1.2 + 0.8 * p["marks"][:, 12:13]) + 6 * p["marks"][:, 13:14])
+    hang = smooth(v, 0.2, 2.2) * (reach[:, None] > 1.5)
+    outer = outline(superellipse(u, v, p["width"] + dw, 0.0 * one, dtop - p["crown"],
+                                 torch.where(reach > 1.5, 30.0, reach + 0.35), 2.2, 2.3, 2.3 * one))
+    outer -= ((swing + 0.12) * hang)[:, :, None]
+    outer += column(wild) * (locks + 0.5 * strands)
     inner = outline(superellipse(u, v, window * p["width"] / 1.75, -0.15 * one, -0.15 - p["hairline"], 30 * one, 2.7,
-                               2.4, 2.4 * one))
-    part = natural * (p["marks"][:, 14] - 0.5)
-    above = smooth(-v, 0.6, 1.4)[None, :, None]
-    # Off-centre hairline: a parting on one side, hair swept to the other; a peak or a straight edge.
-    inner = inner + 0.16 * column(part) * above * u[None, None, :].clamp(-1.4, 1.4)
-    peak = p["marks"][:, 11] - 0.5
-    inner = inner + 0.14 * column(peak) * above * (torch.exp(-(u / 0.35) ** 2) - 0.35)[None, None, :]
-    inner = inner + 0.018 * strands + 0.02 * locks - (0.05 * swing * hang - 0.10 * hang)[:, :, None]
-    soft = 0.07
-    end = smooth(reach[:, None] - v[None], -0.12, 0.16)[:, :, None]
-    alpha = smooth(inner, -soft, soft) * (0.5 - outer / (canvas.pixel + column(wild))).clamp(0, 1) * end * column(present)
-    # Its shade on the skin.
-    albedo *= (1 - 0.22 * torch.exp(-((inner + 0.02) / 0.13) ** 2) * column(present) * end)[:, None]
-    band = torch.exp(-((outer + 0.42) / 0.17) ** 2) * smooth(-v, 0.9, 2.0)[None, :, None]
-    tone = (0.86 + 0.15 * strands + 0.10 * locks + 0.55 * band * (1 + 0.4 * strands)).clamp_min(0.3)
-    tone = tone * (1 - 0.45 * smooth(outer, -0.12, 0.02)) * (1 - 0.40 * smooth(v, -0.6, 1.2)[None, :, None] * smooth(-outer, 0.05, 0.4))
+                                 2.4, 2.4 * one))
+    # The hairline: a parting on one side, hair swept to the other; a peak or a straight edge.
+    part, peak = natural * (p["marks"][:, 14] - 0.5), p["marks"][:, 11] - 0.5
+    sway = 0.16 * part[:, None] * u.clamp(-1.4, 1.4) + 0.14 * peak[:, None] * (bell(u / 0.35) - 0.35)
+    inner += sway[:, None, :] * smooth(-v, 0.6, 1.4)[:, None]
+    inner += 0.018 * strands + 0.02 * locks
+    inner -= ((swing - 0.10) * hang)[:, :, None]
+    reached = smooth(reach[:, None] - v, -0.12, 0.16) * present[:, None]
+    alpha = smooth(inner, -0.07, 0.07) * (0.5 - outer / (canvas.pixel + column(wild))).clamp_(0, 1)
+    alpha *= reached[:, :, None]
+    albedo *= (1 - (0.22 * reached)[:, :, None] * bell((inner + 0.02) / 0.13))[:, None]  # its shade on the skin
+
+    band = bell((outer + 0.42) / 0.17) * smooth(-v, 0.9, 2.0)[:, None]
+    tone = (0.86 + 0.15 * strands + 0.10 * locks + band * (0.55 + 0.22 * strands)).clamp_min_(0.3)
+    tone *= 1 - 0.45 * smooth(outer, -0.12, 0.02)
+    tone *= 1 - (0.40 * smooth(v, -0.6, 1.2))[:, None] * smooth(-outer, 0.05, 0.4)
     tone = tone[:, None] * (p["c_hair"][:, :, None, None] + 0.012 * band[:, None])
-    share = alpha / (alpha + cover * (1 - alpha)).clamp_min(1e-4)
+    share = alpha / (alpha + cover * (1 - alpha)).clamp_min_(1e-4)
     albedo += share[:, None] * (tone - albedo)
     gloss += share * (0.02 - gloss)
-    gu += share * ((-0.5 * u)[None, None, :] - gu)
-    gv += share * ((-0.45 * (v + 0.9))[None, :, None].clamp(-1, 1.0) - gv)
+    gu += share * (-0.5 * u - gu)
+    gv += share * ((-0.45 * (v + 0.9)).clamp(-1, 1.0)[:, None] - gv)
     return cover + alpha * (1 - cover)
 
 

@@ -326,18 +326,26 @@ def _body(p, image, x, y):
 
 
 def _focus(p, image, size):
-    """Separable Gaussian blur; focus 1 is sharp, 0 blurs by 1.2 % of the size."""
+    """Separable Gaussian blur; focus 1 is sharp, 0 blurs by a standard deviation of 1.2 % of the size."""
     sigma = (1 - p["focus"]) * 0.012 * size
-    reach = max(1, math.ceil(0.012 * size * 2))
-    i = torch.arange(-reach, reach + 1, device=image.device, dtype=torch.float32)
-    kernel = torch.exp(-0.5 * (i[None] / sigma[:, None].clamp_min(0.05)) ** 2)
-    kernel = kernel / kernel.sum(1, keepdim=True)
-    batch, channels = image.shape[:2]
-    kernel = kernel.repeat_interleave(channels, 0)[:, None]
-    flat = F.pad(image, (reach,) * 4, mode="replicate").reshape(1, batch * channels, size + 2 * reach, size + 2 * reach)
-    flat = F.conv2d(flat, kernel[:, :, :, None], groups=batch * channels)
-    flat = F.conv2d(flat, kernel[:, :, None, :], groups=batch * channels)
-    return flat.reshape(batch, channels, size, size)
+    strong = p["focus"] < 0.6
+    result = _blur(image, sigma.clamp(max=0.0048 * size), math.ceil(0.012 * size))
+    if bool(strong.any()):
+        result = torch.where(strong[:, None, None, None], _blur(image, sigma, math.ceil(0.03 * size)), result)
+    return result
+
+
+def _blur(image, sigma, reach):
+    i = torch.arange(reach + 1, device=image.device, dtype=torch.float32)
+    kernel = torch.exp(-0.5 * (i / sigma[:, None].clamp_min(0.05)) ** 2)
+    kernel = (kernel / (2 * kernel.sum(1, keepdim=True) - 1))[:, :, None, None, None]
+    size = image.shape[-1]
+    for dim in (2, 3):
+        wide = F.pad(image, (0, 0, reach, reach) if dim == 2 else (reach, reach, 0, 0), mode="replicate")
+        image = wide.narrow(dim, reach, size) * kernel[:, 0]
+        for k in range(1, reach + 1):
+            image += kernel[:, k] * (wide.narrow(dim, reach - k, size) + wide.narrow(dim, reach + k, size))
+    return image
 
 
 _LUMA = [[16, 11, 10, 16, 24, 40, 51, 61], [12, 12, 14, 19, 26, 58, 60, 55], [14, 13, 16, 24, 40, 57, 69, 56],
