@@ -12,6 +12,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+import matplotlib.colors
 import matplotlib.style
 import numpy as np
 import torch
@@ -72,6 +73,10 @@ def _picture(width: float, height: float, alt: str) -> Picture:
     return fig
 
 
+def _words(title: str | None, what: str) -> str:
+    return f"{title}: {what}" if title else what[0].upper() + what[1:]
+
+
 def png_bytes(fig: Figure, limit: int = PNG_LIMIT) -> bytes:
     """The figure as PNG of at most ``limit`` bytes: fewer colours first, fewer pixels only when that is not enough.
 
@@ -80,18 +85,26 @@ def png_bytes(fig: Figure, limit: int = PNG_LIMIT) -> bytes:
     buffer = io.BytesIO()
     with matplotlib.style.context(["default", STYLE]):
         fig.savefig(buffer, format="png", dpi=fig.dpi)
-    if buffer.tell() <= limit:
-        return buffer.getvalue()
-    full = Image.open(buffer).convert("RGB")
-    for scale in (1, 0.85, 0.7, 0.6, 0.5, 0.35, 0.25):
-        size = (max(1, round(full.width * scale)), max(1, round(full.height * scale)))
+    return shrink_png(buffer.getvalue(), limit)
+
+
+def shrink_png(data: bytes, limit: int = PNG_LIMIT) -> bytes:
+    """A PNG file's bytes, unchanged when they fit into ``limit``, else as :func:`png_bytes` makes them fit."""
+    if len(data) <= limit:
+        return data
+    full = Image.open(io.BytesIO(data)).convert("RGB")
+    scale, colours = 1.0, 256
+    while scale > 0.2:
+        size = (round(full.width * scale), round(full.height * scale))
         picture = full if scale == 1 else full.resize(size, Image.Resampling.LANCZOS)
-        for colours in (256, 160, 96):
-            small = _quantise(picture, colours)
-            buffer = io.BytesIO()
-            small.save(buffer, "PNG", optimize=True)
-            if buffer.tell() <= limit:
-                return buffer.getvalue()
+        small = io.BytesIO()
+        _quantise(picture, colours).save(small, "PNG", optimize=True)
+        if small.tell() <= limit:
+            return small.getvalue()
+        if scale == 1 and colours == 256 and small.tell() < 1.25 * limit:
+            colours = 128
+        else:
+            scale, colours = scale * min(0.95, 0.98 * math.sqrt(limit / small.tell())), 256
     raise ValueError(f"this figure does not fit into {limit} bytes")
 
 
@@ -102,7 +115,13 @@ def _quantise(picture: Image.Image, colours: int) -> Image.Image:
     cut = picture.quantize(free, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).getpalette()[:3 * free]
     palette = Image.new("P", (1, 1))
     palette.putpalette(cut + [channel for colour in kept for channel in colour])
-    return picture.quantize(palette=palette, dither=Image.Dither.NONE)
+    small = picture.quantize(palette=palette, dither=Image.Dither.NONE)
+    index, rgb = np.array(small), np.asarray(picture)
+    for place, colour in enumerate(kept, start=len(cut) // 3):  # Pillow's search is approximate: white stays white
+        index[(rgb == colour).all(-1)] = place
+    exact = Image.frombytes("P", small.size, index.tobytes())
+    exact.putpalette(small.getpalette())
+    return exact
 
 
 def pixels(image) -> np.ndarray:
@@ -161,7 +180,8 @@ def _blank(ax, image=None, box=None) -> None:
     ax.axis("off")
     if image is not None:
         array = pixels(image)
-        ax.imshow(array, cmap="gray" if array.ndim == 2 else None)
+        ax.imshow(array, cmap="gray" if array.ndim == 2 else None,
+                  interpolation="bicubic" if min(array.shape[:2]) >= 48 else "nearest")
         ax.set(xlim=(-0.5, array.shape[1] - 0.5), ylim=(array.shape[0] - 0.5, -0.5))
     else:
         low, high = box.min(0), box.max(0)
@@ -284,7 +304,7 @@ def plot_landmarks(points, image=None, *, numbers: bool = False, title: str | No
     """The 49 landmarks of one face as polylines, over ``image`` when there is one; ``numbers`` prints the indices."""
     p = _points(points)
     side = 7.0 if numbers else 5.0
-    fig = _picture(side, side + 0.4 * bool(title), title or "The 49 facial landmarks as lines: brows, nose, eyes, lips")
+    fig = _picture(side, side + 0.4 * bool(title), _words(title, "the 49 facial landmarks as lines"))
     ax = fig.subplots()
     _blank(ax, image, p)
     _draw_face(ax, p, colour=BLUE if image is None else SKY, width=1.8)
@@ -305,7 +325,7 @@ def plot_centers(points, aus: Sequence[int], image=None, *, title: str | None = 
     """The two centres of each AU on one face (paper Figure 4); AUs with the same centres share a label."""
     aus, p = check_aus(aus), _points(points)
     centers = au_centers(p.astype(np.float64), aus)
-    fig = _picture(5.2, 5.4 if title else 5.0, title or f"Centres of AUs {', '.join(map(str, aus))} on a face")
+    fig = _picture(5.2, 5.4 if title else 5.0, _words(title, f"centres of AUs {', '.join(map(str, aus))} on a face"))
     ax = fig.subplots()
     _blank(ax, image, np.concatenate([p, centers.reshape(-1, 2)]))
     _draw_face(ax, p, colour=GREY if image is None else SKY, width=1.2, dots=False)
@@ -377,7 +397,8 @@ def training_curves(log, title: str | None = None) -> Picture:
         raise ValueError("no epoch to draw: the log is empty")
     several = len(runs) > 1
     scored = any("val_mean_f1" in row for rows in runs.values() for row in rows)
-    fig = _picture(9.6 if not scored else 12.8, 3.9, title or "Training losses and learning rate over epochs")
+    fig = _picture(9.6 if not scored else 12.8, 3.9,
+                   _words(title, "training loss and learning rate over epochs"))
     axes = fig.subplots(1, 3 if scored else 2)
     parts = {"train_loss": ("total", INK, "-"), "au": ("AU output", BLUE, "-"),
              "local_au": ("local output", RED, "--"), "landmark": ("landmarks", GREEN, ":")}
@@ -431,7 +452,9 @@ def f1_bars(metrics_by_relation: dict, floor: dict | Sequence[float] | None = No
     aus = first["aus"]
     floor = first.get("always_positive") if floor is None else floor
     floor = floor["f1"] if isinstance(floor, dict) else floor
-    fig = _picture(11.5, 4.8, title or f"F1 per action unit for {len(metrics_by_relation)} relations, {output} output")
+    means = [(RELATION_NAMES.get(n, n), m["outputs"][output]["mean_f1"]) for n, m in metrics_by_relation.items()]
+    fig = _picture(11.5, 4.8, f"F1 per action unit, {output} output; means: " + ", ".join(
+        f"{n} {v:.1f}" for n, v in means if v is not None))
     ax = fig.subplots()
     x = np.append(np.arange(len(aus)), len(aus) + 0.5)
     ax.axvspan(len(aus) - 0.25, len(aus) + 1.25, color="#f3f3f3", lw=0)
@@ -473,7 +496,9 @@ def gain_plot(gains: Sequence[dict], title: str | None = None) -> Picture:
     controls = list(dict.fromkeys(g["control"] for g in gains))
     relations = list(dict.fromkeys(g["relation"] for g in gains))
     alt = "Gain in mean F1 over " + " and ".join(RELATION_NAMES.get(c, c) for c in controls)
-    fig = _picture(5.9 * max(len(controls), 1.3), 1.9 + 0.62 * len(relations), title or alt)
+    alt += ", local output: " + ", ".join(f"{RELATION_NAMES.get(g['relation'], g['relation'])} {g['gain']:+.1f}"
+                                          for g in gains if g["output"] == "local")
+    fig = _picture(5.9 * max(len(controls), 1.3), 1.9 + 0.62 * len(relations), alt)
     axes = fig.subplots(1, len(controls), sharey=True, sharex=True, squeeze=False)[0]
     looks = {"local": (BLUE, "D", -0.14), "au": (ORANGE, "o", 0.14)}
     labelled = set()
@@ -514,7 +539,8 @@ def matrix(values, labels: Sequence[str], title: str = "", *, column_labels: Seq
     off = array[~np.eye(*array.shape, dtype=bool)] if signed and array.shape[0] == array.shape[1] else array
     top = limit if limit is not None else float(np.nanmax(np.abs(off))) or 1.0
     cell = 0.62
-    fig = _picture(1.9 + cell * len(columns), 1.0 + 0.93 * cell * len(labels), title or "Heat map")
+    fig = _picture(1.9 + cell * len(columns), 1.0 + 0.93 * cell * len(labels),
+                   _words(title, f"heat map, {len(labels)} rows, {len(columns)} columns"))
     ax = fig.subplots()
     shown = ax.imshow(array, cmap="PuOr" if signed else "Blues", vmin=-top if signed else 0, vmax=top,
                       interpolation="nearest")
@@ -535,6 +561,54 @@ def matrix(values, labels: Sequence[str], title: str = "", *, column_labels: Seq
     if title:
         ax.set_title(title)
     return fig
+
+
+@_styled
+def prediction_sheet(aus: Sequence[int], labels, probabilities, landmarks, images=None, names=None, *,
+                     true_landmarks=None, columns: int = 4, threshold: float = 0.5) -> Picture:
+    """Test faces with their predicted landmarks and, below each, its AUs: found, missed and wrongly claimed.
+
+    ``labels`` (N, A) in {1, 0, −1 unknown}, ``probabilities`` (N, A), ``landmarks`` (N, 49, 2) pixels of ``images``.
+    ``images`` None draws the landmarks alone (licensed faces). Sign and colour both tell the cases apart:
+    ``12`` found, ``(12)`` missed, ``+12`` claimed wrongly.
+    """
+    aus = check_aus(aus)
+    labels, probabilities = np.asarray(labels), np.asarray(probabilities)
+    if labels.shape != probabilities.shape or labels.shape[1:] != (len(aus),):
+        raise ValueError(f"labels {labels.shape} and probabilities {probabilities.shape} must be (N, {len(aus)})")
+    n = len(labels)
+    for what, values in (("images", images), ("landmarks", landmarks), ("names", names)):
+        _same_length(what, values, n)
+    columns = min(columns, n)
+    rows = math.ceil(n / columns)
+    alt = f"{n} test faces with predicted landmarks, and their AUs found, missed and claimed wrongly"
+    fig = _picture(2.75 * columns, 3.35 * rows + 0.45, alt)
+    axes = fig.subplots(rows, columns, squeeze=False).ravel()
+    for ax in axes[n:]:
+        ax.axis("off")
+    for i in range(n):
+        ax, points = axes[i], _points(landmarks[i])
+        _blank(ax, None if images is None else images[i], points)
+        if true_landmarks is not None:
+            _draw_face(ax, true_landmarks[i], colour="white" if images is not None else ORANGE, width=1.5, dots=False)
+        _draw_face(ax, points, colour=SKY if images is not None else BLUE, width=1.0, dots=False)
+        if names is not None:
+            ax.set_title(str(names[i]), fontsize=11, weight="normal", color=GREY, pad=3)
+        yes = probabilities[i] >= threshold
+        said = [(f"{a}", GREEN) for a, y, t in zip(aus, yes, labels[i], strict=True) if y and t == 1]
+        said += [(f"({a})", ORANGE) for a, y, t in zip(aus, yes, labels[i], strict=True) if not y and t == 1]
+        said += [(f"+{a}", RED) for a, y, t in zip(aus, yes, labels[i], strict=True) if y and t == 0]
+        for k, (text, colour) in enumerate(said or [("none, rightly", GREEN)]):
+            line, place = divmod(k, 6)
+            ax.text((place + 0.5) / 6 if said else 0.5, -0.035 - 0.115 * line, text, transform=ax.transAxes,
+                    ha="center", va="top", fontsize=11.5, weight="bold", color=_dark(colour))
+    fig.supxlabel("12 found    (12) missed    +12 claimed wrongly", fontsize=13, color=INK)
+    return fig
+
+
+def _dark(colour: str) -> tuple[float, ...]:
+    """A colour of the palette dark enough for text on white."""
+    return tuple(0.72 * c for c in matplotlib.colors.to_rgb(colour))
 
 
 @_styled
@@ -576,8 +650,8 @@ def overlay(image, landmarks, aus_probabilities: dict | None = None, *, withheld
 @_styled
 def architecture() -> Picture:
     """The six components of the paper's Figure 2, coloured by the training step that moves their weights."""
-    fig = _picture(12.6, 5.3, "LoRRaL: patches feed the global, landmark and local AU features; a relation module "
-                   "mixes the local features; heads predict AUs and landmarks. Step 2 freezes patches, global and local.")
+    fig = _picture(12.6, 5.3, "LoRRaL: patches feed global, landmark and local AU features; a relation module "
+                   "mixes the local ones; heads predict AUs and landmarks. Step 2 freezes patches, global, local.")
     fig.set_layout_engine("none")
     ax = fig.add_axes((0, 0, 1, 1))
     ax.set(xlim=(0, 12.6), ylim=(0, 5.3))
