@@ -90,6 +90,10 @@ def test_png_shrinks_colours_first_and_keeps_white_white():
     small = Image.open(io.BytesIO(figures.png_bytes(fig, limit)))
     assert small.mode == "P"
     assert small.convert("RGB").getpixel((0, 0)) == (255, 255, 255)
+    near = np.random.default_rng(1).integers(235, 256, (120, 120, 3), dtype=np.uint8)
+    near[:20], near[20:40] = 255, (0, 114, 178)  # white and the blue of the style, among many pale shades
+    kept = np.asarray(figures._quantise(Image.fromarray(near), 256).convert("RGB"))
+    assert (kept[:40] == near[:40]).all()
     plain = figures.png_bytes(figures.gain_plot([gain("mlp")]))
     assert figures.shrink_png(plain) == plain
     fewer = Image.open(io.BytesIO(figures.shrink_png(plain, len(plain) * 2 // 3)))
