@@ -7,11 +7,12 @@ import torch
 from tqdm.auto import tqdm
 
 from ..faces import render_faces
-from ..faces.population import Population, phi
+from ..faces.population import Population
 from ..landmarks import align_face
 from .prepared import PreparedFolder, PreparedWriter, open_prepared
 
 BLOCK = 64
+DISTRACTORS = 0.1  # D72: share of frames in which an AU outside the profile (open mouths, closed eyes) is shown
 RENDER_SCALE = 1.25  # faces are rendered larger than the aligned size, so that alignment rarely has to enlarge them
 
 
@@ -30,11 +31,12 @@ def prepare_faces(
     people = Population(profile=profile, relation_strength=relation_strength, structure=structure, hidden=hidden,
                         difficulty=difficulty, seed=seed)
     draw = people.subjects(subjects, frames)
-    labels, strengths = draw.labels.reshape(-1, len(people.aus)), people.to_render(draw).reshape(subjects * frames, -1)
+    labels = draw.labels.reshape(-1, len(people.aus))
+    strengths = people.to_render(draw, DISTRACTORS, seed).reshape(len(labels), -1)
     index = [(f"P{s + 1:03d}", "T1", f + 1) for s in range(subjects) for f in range(frames)]
     meta = {
-        "source": "faces", "licensed": False, "seed": seed, "difficulty": difficulty,
-        "population": people.describe(), "realised_phi": np.round(phi(labels), 4).tolist(),
+        "source": "faces", "licensed": False, "seed": seed, "distractors": DISTRACTORS,
+        "population": people.describe(draw.labels),
     }
     person = seed * 1_000_003 + np.repeat(np.arange(subjects), frames)
     scene = seed * 1_000_003 + 500_009 + np.arange(subjects * frames)
