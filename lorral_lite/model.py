@@ -14,6 +14,9 @@ from .landmarks import NUM_LANDMARKS
 from .layers import AUCrops, FeatConv, PatchConv
 from .relations import check_relation, make_relation
 
+LANDMARK_UNIT = 0.1
+"""The landmark head counts in tenths of the image: in whole images its loss is so steep that lr 0.01 diverges (D33)."""
+
 
 @dataclass(frozen=True)
 class LoRRaLConfig:
@@ -175,8 +178,8 @@ class LoRRaL(nn.Module):
             raise ValueError(f"images must be (B, 3, {s}, {s}), got {tuple(images.shape)}")
         shared = self.patch(images)
         landmark = self.landmark(shared)
-        offset = self.landmark_head(landmark).unflatten(-1, (NUM_LANDMARKS, 2)).to(self.mean_shape.dtype)
-        predicted = (self.mean_shape + offset) * s - 0.5  # shares of the image → pixels
+        offset = self.landmark_head(landmark).unflatten(-1, (NUM_LANDMARKS, 2))
+        predicted = (self.mean_shape + LANDMARK_UNIT * offset) * s - 0.5  # shares of the image → pixels
         crops = self.crops(shared, predicted if landmarks is None else landmarks, s)  # D16
         local = self.local(crops.reshape(b, -1, *crops.shape[-2:]))  # both windows on channels (D7), (B, A·D, 1, 1)
         return Features(local.reshape(b, len(self.config.aus), -1), self.global_(shared), landmark, predicted)

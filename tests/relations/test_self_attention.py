@@ -176,6 +176,18 @@ def test_layers_are_stacked(tokens):
     assert_close(two(tokens), two.layers[1](one(tokens)))
 
 
+def test_preprocessing_is_linear_then_layernorm_then_dropout_then_position(tokens):
+    torch.manual_seed(0)
+    relation = SelfAttentionRelation(6, 5, heads=2, dropout=0.5).double()
+    inputs = []
+    relation.layers[0].register_forward_pre_hook(lambda _, given: inputs.append(given[0]))
+    relation(tokens)
+    dropped = inputs[0] - relation.position
+    kept = dropped.abs() > 1e-12
+    assert 0.2 < kept.double().mean() < 0.8
+    assert_close(dropped[kept], 2 * relation.norm(relation.linear(tokens))[kept], rtol=1e-9, atol=1e-9)
+
+
 def test_dropout_only_while_training():
     torch.manual_seed(0)
     relation, tokens = SelfAttentionRelation(8, 5, dropout=0.5), torch.randn(2, 5, 8)
