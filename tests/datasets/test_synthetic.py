@@ -1,0 +1,56 @@
+"""Prepared procedural faces: labels are the population's, faces are aligned, the same seed gives the same bytes."""
+
+import numpy as np
+import pytest
+
+from lorral_lite.datasets import DataError
+from lorral_lite.datasets.synthetic import prepare_faces
+from lorral_lite.faces.population import Population
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return prepare_faces(tmp_path_factory.mktemp("faces") / "p", 3, 5, 64, seed=4, progress=False)
+
+
+def test_labels_and_people_are_the_populations(folder):
+    drawn = Population(profile="bp4d", seed=4).subjects(3, 5)
+    np.testing.assert_array_equal(folder.labels, drawn.labels.reshape(15, 12))
+    assert folder.subjects.tolist() == ["P001"] * 5 + ["P002"] * 5 + ["P003"] * 5
+    assert folder.meta["licensed"] is False
+    assert folder.meta["population"]["profile"] == "bp4d"
+    assert folder.images.shape == (15, 64, 64, 3)
+
+
+def test_faces_are_aligned_and_inside(folder):
+    points = np.array(folder.landmarks, dtype=float)
+    left, right = points[:, 19:25].mean(1), points[:, 25:31].mean(1)
+    np.testing.assert_allclose(left[:, 1], right[:, 1], atol=1e-3)
+    five = np.stack([left, right, points[:, 13], points[:, 31], points[:, 37]], 1)
+    np.testing.assert_allclose((five.min(1) + five.max(1)) / 2, 31.5, atol=1e-3)
+    assert 0 < points.min()
+    assert points.max() < 63
+
+
+def test_there_is_a_face_where_the_landmarks_say(folder):
+    """Eyes are darker than the cheeks below them, on every face."""
+    for image, points in zip(folder.images, folder.landmarks, strict=True):
+        grey = image.mean(-1)
+        for eye in (slice(19, 25), slice(25, 31)):
+            x, y = points[eye].mean(0).round().astype(int)
+            assert grey[y - 1 : y + 2, x - 1 : x + 2].min() < grey[y + 7 : y + 11, x - 2 : x + 3].mean()
+
+
+def test_same_seed_same_bytes_and_frames_differ(folder, tmp_path):
+    again = prepare_faces(tmp_path / "q", 3, 5, 64, seed=4, progress=False)
+    assert again.meta["sha256"] == folder.meta["sha256"]
+    other = prepare_faces(tmp_path / "r", 3, 5, 64, seed=5, progress=False)
+    assert other.meta["sha256"]["frames.npy"] != folder.meta["sha256"]["frames.npy"]
+    assert len({frame.tobytes() for frame in folder.images}) == 15
+
+
+def test_disfa_profile_and_an_existing_folder(tmp_path):
+    folder = prepare_faces(tmp_path / "d", 3, 2, 48, profile="disfa", progress=False)
+    assert folder.aus == (1, 2, 4, 6, 9, 12, 25, 26)
+    with pytest.raises(DataError, match="exists already"):
+        prepare_faces(tmp_path / "d", 3, 2, 48, progress=False)

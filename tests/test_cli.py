@@ -1,0 +1,114 @@
+"""The command: help everywhere, bad input is one line and exit code 2, the main job runs and then only what is missing."""
+
+import json
+import shutil
+
+import pytest
+
+from lorral_lite import reproduce as job
+from lorral_lite.cli import main, parser
+from lorral_lite.training import RunConfig, Schedule
+
+
+def fails(capsys, *args) -> str:
+    """Run the command, which must end with exit code 2 and one line on stderr; returns the line."""
+    assert main([str(a) for a in args]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("lorral: ")
+    assert error.count("\n") == 1
+    return error
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The main job in small, without notebooks."""
+    out = tmp_path_factory.mktemp("job") / "out"
+    with pytest.MonkeyPatch.context() as patch:
+        few = {"step1": Schedule(2, 0.01), "step2": Schedule(1, 0.01)}
+        lite = RunConfig.lite.__func__
+        patch.setattr(RunConfig, "lite", classmethod(lambda cls, *a, **k: lite(cls, *a, **{**few, **k})))
+        job.reproduce(out, subjects=6, frames=6, relations=("none", "self_attention"), notebooks=False, device="cpu",
+                      progress=False, say=lambda line: None)
+    return out
+
+
+def test_the_main_job_leaves_weights_metrics_photograph_and_report(finished):
+    run = finished / "fold1_seed0"
+    for name in ("step1.safetensors", "step1_metrics.json", "none/metrics.json", "self_attention/step2.safetensors",
+                 "self_attention/metrics.json", "photo/overlay.png", "photo/prediction.json", "report.html"):
+        assert (run / name).stat().st_size > 0, name
+    text = (run / "report.html").read_text(encoding="utf8")
+    assert "trained on procedural faces, not validated on photographs" in text
+    assert set(json.loads((finished / "times.json").read_text())) >= {"prepare faces", "step 1", "report"}
+
+
+def test_run_again_only_what_is_missing(finished, monkeypatch):
+    run = finished / "fold1_seed0"
+    shutil.rmtree(run / "photo")
+    said = []
+    for name in ("prepare_faces", "train_step1", "train_step2", "evaluate"):
+        monkeypatch.setattr(job, name, lambda *a, name=name, **k: pytest.fail(f"{name} ran again"))
+    job.reproduce(finished, subjects=6, frames=6, relations=("none", "self_attention"), notebooks=False, device="cpu",
+                  progress=False, say=said.append)
+    assert [line for line in said if line.startswith("·")] == ["· photograph", "· report"]
+
+
+def test_evaluate_prints_both_outputs_and_the_floor(finished, capsys):
+    assert main(["evaluate", str(finished / "fold1_seed0"), "--relation", "none", "--quiet", "--device", "cpu"]) == 0
+    out = capsys.readouterr().out
+    assert "always positive" in out
+    assert "AU24" in out
+    assert "data: faces" in out
+
+
+def test_prepare_and_every_help(tmp_path, capsys):
+    assert main(["prepare", "faces", str(tmp_path / "p"), "--subjects", "3", "--frames", "2", "--size", "64",
+                 "--quiet"]) == 0
+    assert "6 frames of 3 subjects, 64 px" in capsys.readouterr().out
+    for command in ([], ["prepare"], ["prepare", "faces"], ["train"], ["evaluate"], ["predict"], ["reproduce"],
+                    ["report"]):
+        with pytest.raises(SystemExit) as done:
+            parser().parse_args([*command, "--help"])
+        assert done.value.code == 0
+        assert "usage: lorral" in capsys.readouterr().out
+
+
+def test_bad_folders_and_names(finished, tmp_path, capsys):
+    assert "no such folder; make one with" in fails(capsys, "train", tmp_path / "nowhere", tmp_path / "run")
+    shutil.copytree(finished / "data", tmp_path / "data")
+    raw = (tmp_path / "data" / "frames.npy").read_bytes()
+    (tmp_path / "data" / "frames.npy").write_bytes(raw[:-1])
+    assert "frames.npy: truncated" in fails(capsys, "train", tmp_path / "data", tmp_path / "run")
+    (tmp_path / "data" / "labels.npy").unlink()
+    (tmp_path / "data" / "frames.npy").write_bytes(raw)
+    assert "labels.npy: missing" in fails(capsys, "train", tmp_path / "data", tmp_path / "run")
+    assert "missing" in fails(capsys, "evaluate", tmp_path / "nowhere", "--device", "cpu")
+    assert "hidden must be different AUs of bp4d" in fails(capsys, "prepare", "faces", tmp_path / "q", "--hidden", 3, "--quiet")
+    assert not (tmp_path / "q").exists()
+    with pytest.raises(SystemExit) as done:
+        main(["train", str(tmp_path), str(tmp_path), "--relation", "gossip"])
+    assert done.value.code == 2
+    assert "invalid choice: 'gossip'" in capsys.readouterr().err
+
+
+def test_bad_photos(finished, tmp_path, capsys):
+    from PIL import Image
+
+    run = finished / "fold1_seed0"
+    (tmp_path / "text.jpg").write_text("no picture")
+    (tmp_path / "empty.png").write_bytes(b"")
+    Image.new("RGB", (200, 200), (90, 120, 90)).save(tmp_path / "plain.png")
+    (tmp_path / "cut.jpg").write_bytes(portrait_jpeg(tmp_path)[:4000])
+    for name, words in (("text.jpg", "text.jpg"), ("empty.png", "empty.png"), ("plain.png", "no face found"),
+                        ("cut.jpg", "cut.jpg"), ("missing.jpg", "missing.jpg")):
+        line = fails(capsys, "predict", tmp_path / name, "--run", run, "--out", tmp_path / "out", "--device", "cpu")
+        assert words in line
+        assert not (tmp_path / "out").exists()
+
+
+def portrait_jpeg(tmp_path) -> bytes:
+    from PIL import Image
+    from skimage import data
+
+    Image.fromarray(data.astronaut()).save(tmp_path / "whole.jpg")
+    return (tmp_path / "whole.jpg").read_bytes()
