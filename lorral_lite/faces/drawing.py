@@ -164,10 +164,19 @@ def smooth(x: Tensor, low: float, high: float) -> Tensor:
     return t * t * (3 - 2 * t)
 
 
+def power(x: Tensor, exponent) -> Tensor:
+    """x to the exponent, x > 0. Unlike ``x**exponent`` it rounds alike everywhere in a block of faces."""
+    return torch.exp(exponent * torch.log(x))
+
+
 def bell(x: Tensor, power: float = 1.0) -> Tensor:
-    """exp(−|x|^(2·power)): a bell whose top is flatter for a larger power."""
+    """exp(−|x|^(2·power)) for power 1, 1.5 or 2: a bell whose top is flatter for a larger power."""
     squared = x * x
-    return torch.exp(-squared if power == 1 else -(squared * squared if power == 2 else squared**power))
+    if power == 2:
+        squared = squared * squared
+    elif power == 1.5:
+        squared = squared * squared.sqrt()
+    return torch.exp(-squared)
 
 
 def superellipse(u, v, width, middle, up, down, m, k_up, k_down):
@@ -177,7 +186,7 @@ def superellipse(u, v, width, middle, up, down, m, k_up, k_down):
     upper = t < 0
     h, k = torch.where(upper, up[:, None], down[:, None]), torch.where(upper, k_up, k_down[:, None])
     y = (t.abs() / h).clamp_min(1e-4)
-    xm, yk = x**m, y**k
+    xm, yk = power(x, m), power(y, k)
     return xm, yk, m * xm / x / width[:, None] * u.sign()[None], k * yk / y / h * t.sign()
 
 

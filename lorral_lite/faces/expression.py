@@ -146,12 +146,14 @@ def move(face: np.ndarray, aus: np.ndarray, blink: np.ndarray | None = None) -> 
         moved[:, upper, :] += shut[:, None, None] * (low - moved[:, upper, :])
         gap = moved[:, lower, 1] - moved[:, upper, 1]
         moved[:, upper, 1] -= np.clip(0.02 - gap, 0, None)
-    # Lips meet instead of crossing.
-    for top, bottom in ((43, 48), (44, 47), (45, 46), (33, 43), (35, 45), (34, 44), (48, 41), (46, 39), (47, 40)):
-        least = 0.003 if top in (43, 44, 45) else 0.035
-        push = np.clip(least - (moved[:, bottom, 1] - moved[:, top, 1]), 0, None) / 2
-        moved[:, top, 1] -= push
-        moved[:, bottom, 1] += push
+    # Lips meet instead of crossing, and keep some of their red.
+    down = moved[..., 1]
+    for top, inner_top, inner_low, low in ((33, 43, 48, 41), (34, 44, 47, 40), (35, 45, 46, 39)):
+        push = np.clip(0.003 - (down[:, inner_low] - down[:, inner_top]), 0, None) / 2
+        down[:, inner_top] -= push
+        down[:, inner_low] += push
+        down[:, top] = np.minimum(down[:, top], down[:, inner_top] - 0.03)
+        down[:, low] = np.maximum(down[:, low], down[:, inner_low] + 0.03)
     return moved
 
 

@@ -11,7 +11,20 @@ import torch
 
 from . import anatomy
 from .drawing import (
-    Bumps, bell, bump_slopes, bump_sum, canvas_of, column, curve, half_faces, outline, paint, smooth, superellipse, tilt,
+    Bumps,
+    bell,
+    bump_slopes,
+    bump_sum,
+    canvas_of,
+    column,
+    curve,
+    half_faces,
+    outline,
+    paint,
+    power,
+    smooth,
+    superellipse,
+    tilt,
 )
 
 OCCLUDERS: dict[str, tuple[int, ...]] = {
@@ -19,6 +32,11 @@ OCCLUDERS: dict[str, tuple[int, ...]] = {
     "fringe": (1, 2, 4), "glasses_dark": (5, 6, 7, 43), "mask": (9, 10, 12, 14, 15, 17, 20, 23, 24, 25, 26),
 }
 """What can cover a face → the AUs whose own place it covers whatever the person (the others cover a part)."""
+UNDER: dict[str, tuple[int, ...]] = {
+    "hand": (), "hair": (), "microphone": (),
+    "fringe": tuple(range(10)), "glasses_dark": tuple(range(19, 31)), "mask": (*range(13, 19), *range(31, 49)),
+}
+"""The landmarks under each cover of a whole region."""
 
 # Per hair style: widening of the head, rise above the crown, how far down it reaches, half-width of the face
 # window, cover (0 bald), unruliness of the outline.
@@ -64,7 +82,7 @@ def relief(person, lengths, furrows, face, rest, drop) -> np.ndarray:
     b.pair(0.05 * f["dimple"], corner + 0.24, level, 0.07, 0.12)
     b.pair(0.05 * f["dimple"], corner - 0.02, level + 0.11, 0.09, 0.05)
     b.pair(0.06 * f["down"], corner + 0.02, level + 0.17, 0.11, 0.07)
-    b.pair(0.05 * f["square"], 0.52, np.repeat(face[:, 33, 1:] - 0.12, 2, 1), 0.16, 0.08)
+    b.pair(0.05 * f["square"], 0.52, face[:, [33, 35], 1] - 0.12, 0.16, 0.08)
     b.add(0.07 * f["press"].mean(1), 0, face[:, 34, 1] - 0.08, 0.36, 0.055)
     b.add(0.08 * f["press"].mean(1), 0, face[:, 40, 1] + 0.075, 0.34, 0.055)
     b.add(0.10 * f["chin"].mean(1), 0, chin - 0.34, 0.26, 0.16)
@@ -127,7 +145,7 @@ def paint_head(p, size, device):
     gv[:, rows, columns][:, 1:-1] += step[:, 2:] - step[:, :-2]
     albedo[:, :, rows, columns] *= (1 - 0.45 * dent.clamp(-0.5, 1.5))[:, None]
 
-    _beard(p, canvas, albedo, gloss)
+    _beard(p, canvas, albedo, gloss, edge)
     _eyes(h, canvas, albedo, gu, gv, gloss)
     _brows(h, canvas, albedo, gloss)
     cover = _hair(p, canvas, albedo, gu, gv, gloss, cover, style)
@@ -289,7 +307,7 @@ def _nose(h, canvas, albedo, hollow):
     box.paint(albedo, h["c_skin"] * 0.12 + 0.006, 0.85 * smooth(-(du * du + dv * dv).sqrt(), -1.35, -0.55))
     du, dv = x - column(wing[:, 0]), v - column(wing[:, 1])
     r = (((du + 0.13) / 0.155) ** 2 + ((dv + 0.08) / 0.17) ** 2).sqrt()
-    ring = bell((r - 1) / 0.20) * smooth(du, -0.10, 0.0) * smooth(dv, -0.26, -0.10)
+    ring = bell((r - 1) / 0.20) * smooth(du, -0.10, 0.0) * smooth(dv, -0.26, -0.10) * smooth(-dv, -0.06, 0.03)
     box.add(hollow, (0.40 + 0.35 * flare) * ring)
 
 
@@ -424,7 +442,7 @@ def _brows(h, canvas, albedo, gloss):
     box.scale(gloss, 1 - alpha)
 
 
-def _beard(p, canvas, albedo, gloss):
+def _beard(p, canvas, albedo, gloss, edge_of_face):
     kind, face = p["facial_hair"], p["face"]
     if not bool((kind > 0).any()):
         return
@@ -437,7 +455,7 @@ def _beard(p, canvas, albedo, gloss):
     whole = smooth(v - edge[:, None], -0.16, 0.20)
     corner = column(0.5 * (face[:, 37, 0] - face[:, 31, 0]))
     top = curve(face[:, [31, 32, 33, 34, 35, 36, 37], 0], face[:, [31, 32, 33, 34, 35, 36, 37], 1], uu)[:, None]
-    lip = smooth(v - column(face[:, 16, 1]), 0.03, 0.12) * smooth(top - v, -0.02, 0.05) * smooth(-u.abs() + corner * (0.75 + 0.5 * (v - 1.35).clamp(0, 0.6)), -0.14, 0.08)
+    lip = smooth(v - column(face[:, 16, 1]) - 0.30 * u * u, 0.01, 0.12) * smooth(top - v, -0.02, 0.05) * smooth(-u.abs() + corner * (0.75 + 0.5 * (v - 1.35).clamp(0, 0.6)), -0.14, 0.08)
     band = smooth(-u.abs() + corner, -0.26, -0.08) * smooth(u.abs() - corner, -0.10, 0.04) * smooth(v, 1.40, 1.75)
     tuft = whole * smooth(-u.abs(), -0.62, -0.45)
     k = column(kind)
@@ -446,7 +464,7 @@ def _beard(p, canvas, albedo, gloss):
         torch.maximum(whole, lip), band) * 0.92
     low = curve(face[:, [31, 42, 41, 40, 39, 38, 37], 0], face[:, [31, 42, 41, 40, 39, 38, 37], 1], uu)[:, None]
     lips = smooth(v - top, -0.03, 0.02) * smooth(low - v, -0.02, 0.03) * (u.abs() < corner)
-    area = area * (1 - lips)
+    area = area * (1 - lips) * (edge_of_face[:, rows, columns] < 0)
     hairs = canvas.tile(canvas.white, (v[0] * 22 + 100).long().expand(-1, u.shape[2]),
                         (at[None] * 60).long().expand(v.shape[1], -1), p["marks"][:, 18] * 500)
     alpha = (area * (0.9 + 0.12 * hairs)).clamp(0, 0.95)
@@ -582,8 +600,8 @@ def _occlude(p, canvas, colour, cover, occluded):
     if asked("mask"):
         rows, columns, u, v = canvas.box(-2.1, 2.1, 0.2, 3.2)
         width, base = column(p["width"]), column(p["chin"]) + 0.34
-        edge = ((u.abs() / (width * 0.99)) ** 2.6 + ((v - 0.55) / (base - 0.55)).clamp_min(0) ** 2.2 - 1) * 0.7
-        top = v - 0.42 - 0.20 * (u.abs() / 1.2) ** 1.5
+        edge = (power((u.abs() / width).clamp_min(1e-4), 2.6) + power(((v - 0.55) / (base - 0.55)).clamp_min(1e-4), 2.2) - 1) * 0.7
+        top = v - 0.42 - 0.15 * u * u
         alpha = (0.5 - edge / px).clamp(0, 1) * (0.5 + top / px).clamp(0, 1)
         strap = (0.5 - ((v - 0.62 + 0.25 * (u.abs() - 1.2)).abs() - 0.02) / px).clamp(0, 1) * (u.abs() > 1.4) * (
             u.abs() < width + 0.06)

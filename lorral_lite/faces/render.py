@@ -15,8 +15,8 @@ from torch import Tensor
 
 from . import anatomy, expression
 from .anatomy import Factor, draw, normals, uniforms
-from .drawing import V_TOP, canvas_of, column, paint, smooth
-from .head import OCCLUDERS, paint_head, relief, tints
+from .drawing import V_TOP, canvas_of, column, paint, power, smooth
+from .head import OCCLUDERS, UNDER, paint_head, relief, tints
 
 MIN_SIZE, MAX_SIZE = 48, 1024
 BACKGROUNDS = ("plain", "gradient", "blobs", "bars")
@@ -25,6 +25,8 @@ SCENE: dict[str, Factor] = {
     "pitch": Factor("normal", 0.0, 4.0, -15.0, 15.0),
     "roll": Factor("normal", 0.0, 3.0, -20.0, 20.0),
     "zoom": Factor("normal", 1.0, 0.03, 0.85, 1.2),
+    "shift_x": Factor("normal", 0.0, 0.07, -0.4, 0.4),
+    "shift_y": Factor("normal", 0.0, 0.05, -0.4, 0.4),
     "light_azimuth": Factor("normal", 0.0, 32.0, -80.0, 80.0),
     "light_elevation": Factor("normal", 30.0, 14.0, -20.0, 75.0),
     "light_strength": Factor("uniform", 0.45, 0.85),
@@ -73,9 +75,9 @@ def render_faces(
     brow_height=None, brow_thickness=None, brow_arch=None, nose_length=None, nose_width=None, mouth_width=None,
     lip_fullness=None, forehead=None, hair=None, hair_colour=None, eye_colour=None, facial_hair=None, glasses=None,
     asymmetry=None,
-    yaw=None, pitch=None, roll=None, zoom=None, light_azimuth=None, light_elevation=None, light_strength=None,
-    light_warmth=None, exposure=None, background=None, background_hue=None, background_light=None, focus=None,
-    noise=None,
+    yaw=None, pitch=None, roll=None, zoom=None, shift_x=None, shift_y=None,
+    light_azimuth=None, light_elevation=None, light_strength=None, light_warmth=None, exposure=None,
+    background=None, background_hue=None, background_light=None, focus=None, noise=None,
     gaze_x=None, gaze_y=None, blink=None, speech=None, jpeg=None, occluder="none",
     device=None,
 ) -> Faces:  # fmt: skip
@@ -96,8 +98,8 @@ def render_faces(
     goatee, beard), ``glasses`` (none, thin, thick, dark).
 
     Scene: ``yaw`` −20–20°, ``pitch`` −15–15°, ``roll`` −20–20° (positive: face turns right, up, clockwise),
-    ``zoom`` 0.85–1.2, ``light_azimuth`` −80–80° (positive: from the right), ``light_elevation`` −20–75°,
-    ``light_strength`` 0–1 (share of the light that has a direction), ``light_warmth`` −1–1 (blue to orange),
+    ``zoom`` 0.85–1.2, ``shift_x`` and ``shift_y`` −0.4–0.4 rulers (right, down), ``light_azimuth`` −80–80°
+    (positive: from the right), ``light_elevation`` −20–75° (positive: from above), ``light_strength`` 0–1 (share of the light that has a direction), ``light_warmth`` −1–1 (blue to orange),
     ``exposure`` −0.7–0.7 stops, ``background`` (plain, gradient, blobs, bars), ``background_hue`` 0–1,
     ``background_light`` 0–1, ``focus`` 0–1 (1 sharp), ``noise`` 0–1 (1: standard deviation 0.06).
 
@@ -181,10 +183,14 @@ def _plan(aus, people, places, given, worn, size) -> dict[str, np.ndarray]:
     lean = 0.10 * normals(people, "lean", len(expression.AUS)) * np.minimum(person["asymmetry"], 1.5)[:, None]
     lean = lean * expression.SIDED
     shown = (aus * np.stack([1 + lean, 1 - lean], -1)).clip(0, 1.15)
-    face = expression.move(rest, shown, extra["blink"])
-    face = expression.speak(face, extra["speech"], places)
-    covered = np.stack([[au in aus for au in expression.AUS] for aus in OCCLUDERS.values()])
-    shown = shown * ~(worn @ covered > 0)[..., None]  # what is covered leaves no furrow beside the cover
+    face = _faces(rest, shown, extra, places)
+    landmarks = face
+    if worn.any():  # a covered AU shows nowhere; the landmarks under the cover stay true
+        hides = np.array([[au in aus for au in expression.AUS] for aus in OCCLUDERS.values()])
+        under = np.array([[i in points for i in range(49)] for points in UNDER.values()])
+        shown = shown * ~(worn @ hides)[..., None]
+        face = _faces(rest, shown, extra, places)
+        landmarks = np.where((worn @ under)[..., None], landmarks, face)
     drop = expression.chin_drop(shown) + 0.10 * extra["speech"] * ~worn[:, list(OCCLUDERS).index("mask")]
     furrows = expression.furrows(shown, person["age"])
     plan = person | scene | extra | lengths | {f"f_{k}": v for k, v in furrows.items()}
@@ -195,13 +201,13 @@ def _plan(aus, people, places, given, worn, size) -> dict[str, np.ndarray]:
 
     spin = anatomy.rotation(scene["yaw"], scene["pitch"], scene["roll"])
     scale = IMAGE_RULER * size * scene["zoom"]
-    jitter = normals(places, "place", 2) * 0.012 * size
-    centre = np.array([0.5 * (size - 1), EYE_LINE * (size - 1)]) + jitter * (given.get("zoom") is None)
+    shift = np.stack([scene["shift_x"], scene["shift_y"]], -1) * scale[:, None]
+    centre = np.array([0.5, EYE_LINE]) * (size - 1) + shift
     plan |= {"spin": spin, "scale": scale, "centre": centre}
     tensors = {k: torch.from_numpy(v) for k, v in lengths.items()}
-    points = torch.from_numpy(face)
+    points = torch.from_numpy(landmarks)
     z = anatomy.depth(points[..., 0], points[..., 1], tensors).numpy()
-    q = np.stack([face[..., 0], face[..., 1] - PIVOT[0], z - PIVOT[1]], -1)
+    q = np.stack([landmarks[..., 0], landmarks[..., 1] - PIVOT[0], z - PIVOT[1]], -1)
     plan["pixels"] = np.einsum("nij,nkj->nki", spin[:, :2] * scale[:, None, None], q) + centre[:, None]
     plan["pixels"][..., 1] += (PIVOT[0] * scale)[:, None]
 
@@ -216,6 +222,10 @@ def _plan(aus, people, places, given, worn, size) -> dict[str, np.ndarray]:
     plan["random"] = uniforms(places, "backdrop", 32)
     plan["marks"] = uniforms(people, "marks", 32)
     return {k: np.ascontiguousarray(v, dtype=np.float32) for k, v in plan.items()}
+
+
+def _faces(rest, shown, extra, places):
+    return expression.speak(expression.move(rest, shown, extra["blink"]), extra["speech"], places)
 
 
 def _grown(person, seeds, given):
@@ -245,7 +255,7 @@ def _photograph(p, layer, size, device):
     v0 = column(a[:, 1, 0]) * gx + column(a[:, 1, 1]) * gy + PIVOT[0]
     lengths = {"nose": p["nose"]}
     u, v = u0, v0
-    for _ in range(6):
+    for _ in range(8):
         z = anatomy.depth(u, v, lengths) - PIVOT[1]
         u, v = u0 - column(drift[:, 0]) * z, v0 - column(drift[:, 1]) * z
     half = (canvas.width - 1) / 2 * canvas.pixel
@@ -266,7 +276,7 @@ def _photograph(p, layer, size, device):
     grain = canvas.tile(canvas.white, i[:, None], i[None], p["random"][:, 30] * 400)
     image += ((0.06 * column(p["noise"])) * grain)[:, None]
     image = _compress(p, image.clamp_(0, 1), size)
-    return image, head[:, 4] > 0.5
+    return image, head[:, 4] > 0.3
 
 
 def _backdrop(p, x, y):
@@ -316,12 +326,12 @@ def _body(p, image, x, y):
     cords = 1 - 0.10 * torch.exp(-((side - 0.30 * (1.1 - yy[:, :, None])) / 0.10) ** 2)
     paint(image, *everything, p["c_skin"][:, :, None, None] * lit * shadow * cords[:, None] * gain, neck)
 
-    cloth = (0.03 + 0.55 * r[:, 24:27] * r[:, 27:28]) ** 1.3
+    cloth = power(0.03 + 0.55 * r[:, 24:27] * r[:, 27:28], 1.3)
     dip = 0.12 + 0.45 * r[:, 28:29, None] ** 2
-    collar = yy[:, :, None] - 0.42 - dip * (1 - (side / w) ** 2).clamp_min(0) ** (0.5 + r[:, 29:30, None])
+    collar = yy[:, :, None] - 0.42 - dip * power((1 - (side / w) ** 2).clamp_min(1e-4), 0.5 + r[:, 29:30, None])
     cover = (torch.minimum(collar, slope + 0.02) / px + 0.5).clamp(0, 1)
     hem = 1 - 0.30 * torch.exp(-((collar - 0.06) / 0.03) ** 2) * (side < w + 0.1)
-    fold = 1 + 0.10 * torch.sin(dx * 5 + 3 * yy[:, :, None] + 6 * column(r[:, 30]))
+    fold = 1 + 0.10 * torch.sin(side * 5 + 3 * yy[:, :, None] + 6 * column(r[:, 30]))
     paint(image, *everything, cloth[:, :, None, None] * (0.25 + lit * (fold * hem)[:, None]) * gain, cover)
 
 
@@ -363,19 +373,27 @@ def _compress(p, image, size):
     k = torch.arange(8, device=device, dtype=torch.float32)
     dct = torch.cos((2 * k[None] + 1) * k[:, None] * math.pi / 16) * torch.where(k == 0, 0.125, 0.25).sqrt()[:, None]
     ycc = torch.tensor([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]], device=device)
+
+    def mix(matrix, planes, dim):
+        """matrix @ planes along dim, as sums: a matrix product rounds differently at other places of a block."""
+        dim %= planes.ndim
+        shape = [-1 if i == dim else 1 for i in range(planes.ndim)]
+        return sum(planes.narrow(dim, j, 1) * matrix[:, j].reshape(shape) for j in range(len(matrix)))
+
     luma = torch.tensor(_LUMA, device=device, dtype=torch.float32)
     chroma = torch.full((8, 8), 99.0, device=device)
     chroma[:4, :4] = torch.tensor(_CHROMA, device=device, dtype=torch.float32)
     scale = torch.where(quality < 50, 5000 / quality, 200 - 2 * quality) / 100
     table = (torch.stack([luma, chroma, chroma])[None] * scale[:, None, None, None]).round().clamp(1, 255)
     pad = -size % 8
-    planes = torch.einsum("ij,bjhw->bihw", ycc, F.pad(image, (0, pad, 0, pad), mode="replicate") * 255)
+    planes = mix(ycc, F.pad(image, (0, pad, 0, pad), mode="replicate") * 255, 1)
     planes[:, 0] -= 128
     n = (size + pad) // 8
     blocks = planes.reshape(-1, 3, n, 8, n, 8).permute(0, 1, 2, 4, 3, 5)
     table = table[:, :, None, None]
-    blocks = dct.T @ (((dct @ blocks @ dct.T) / table).round() * table) @ dct
+    blocks = (mix(dct, mix(dct, blocks, -1), -2) / table).round() * table
+    blocks = mix(dct.T, mix(dct.T, blocks, -1), -2)
     planes = blocks.permute(0, 1, 2, 4, 3, 5).reshape(-1, 3, size + pad, size + pad)[..., :size, :size]
     planes[:, 0] += 128
-    small = torch.einsum("ij,bjhw->bihw", torch.linalg.inv(ycc), planes) / 255
+    small = mix(torch.linalg.inv(ycc), planes, 1) / 255
     return torch.where((quality < 100)[:, None, None, None], small.clamp(0, 1), image)

@@ -1,0 +1,310 @@
+"""Pixels: repeatable, symmetric where faces are, landmarks where features are, AUs where FACS looks for them."""
+
+import numpy as np
+import pytest
+import torch
+from torch.testing import assert_close
+
+import lorral_lite
+from lorral_lite.faces import AUS, Faces, head, render, render_faces
+from lorral_lite.landmarks import au_centers, interocular, mirror_landmarks, ruler
+
+STILL = {
+    "yaw": 0, "pitch": 0, "roll": 0, "shift_x": 0, "shift_y": 0, "zoom": 1, "light_azimuth": 0, "light_elevation": 30,
+    "light_strength": 0.7, "background": "plain", "noise": 0, "focus": 1, "exposure": 0,
+}  # fmt: skip
+PLAIN = {**STILL, "asymmetry": 0, "age": 0.2, "glasses": "none", "facial_hair": "none", "hair": "short", "skin": 0.3}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def table(*rows):
+    """Dictionaries of AUs → (N, 18, 2)."""
+    values = torch.zeros(len(rows), len(AUS), 2)
+    for i, row in enumerate(rows):
+        for au, x in row.items():
+            values[i, AUS.index(au)] = torch.as_tensor(x, dtype=torch.float32)
+    return values
+
+
+def grey(faces):
+    return faces.images.mean(1)
+
+
+def disc(points, radius, size):
+    """(K, 2) centres → (size, size) bool."""
+    y, x = torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")
+    near = [(x - px) ** 2 + (y - py) ** 2 < radius**2 for px, py in points.tolist()]
+    return torch.stack(near).any(0)
+
+
+def test_shapes_types_and_ranges():
+    faces = render_faces(table({}, {12: 1}, {4: 1}), 64, seed=[1, 2, 3])
+    assert isinstance(faces, Faces)
+    assert faces.images.shape == (3, 3, 64, 64)
+    assert faces.images.dtype == faces.landmarks.dtype == torch.float32
+    assert faces.landmarks.shape == (3, 49, 2)
+    assert faces.occluders.shape == (3, 64, 64)
+    assert faces.occluders.dtype == torch.bool
+    assert not faces.occluders.any()
+    assert faces.images.min() >= 0
+    assert faces.images.max() <= 1
+    assert faces.images.isfinite().all()
+
+
+def test_the_package_offers_it():
+    assert lorral_lite.render_faces is render_faces
+
+
+def test_a_face_has_the_same_bytes_however_many_are_asked_for():
+    rows, seeds = torch.rand(7, 18, generator=torch.Generator().manual_seed(1)), [5, 6, 7, 8, 9, 10, 11]
+    occluders = ["none", "mask", "hand", "none", "fringe", "none", "none"]
+    focus = [1, 0.2, 0.7, 1, 0.9, 0.5, 0.8]
+    jpeg = [100, 40, 100, 90, 100, 100, 20]
+    together = render_faces(rows, 72, seeds, occluder=occluders, focus=focus, jpeg=jpeg)
+    for i in (0, 1, 4, 6):
+        alone = render_faces(rows[i : i + 1], 72, seeds[i], occluder=occluders[i], focus=focus[i], jpeg=jpeg[i])
+        for name in ("images", "landmarks", "occluders"):
+            assert torch.equal(getattr(alone, name)[0], getattr(together, name)[i]), (i, name)
+    backwards = render_faces(rows.flip(0), 72, seeds[::-1], occluder=occluders[::-1], focus=focus[::-1],
+                             jpeg=jpeg[::-1])  # fmt: skip
+    assert torch.equal(backwards.images.flip(0), together.images)
+
+
+def test_seeds_are_persons_and_scenes():
+    same = render_faces(table({}, {12: 0.8}), 64, seed=3)
+    assert torch.equal(same.images[0, :, :6, :6], same.images[1, :, :6, :6])  # background
+    assert torch.equal(same.landmarks[0, :14], same.landmarks[1, :14])  # brows and bridge
+    other = render_faces({}, 64, seed=[3, 4], scene=9)
+    assert torch.equal(other.images[0, :, :6, :6], other.images[1, :, :6, :6])
+    assert (other.landmarks[0] - other.landmarks[1]).abs().max() > 0.5
+    places = render_faces({}, 64, seed=3, scene=[1, 2])
+    assert (places.images[0, :, :6, :6] - places.images[1, :, :6, :6]).abs().mean() > 0.02
+    assert torch.equal(render_faces({}, 64, 3).images, render_faces({}, 64, 3, scene=3).images)
+
+
+def test_a_still_symmetric_face_is_its_mirror_image():
+    faces = render_faces(table({}, {1: 0.8, 4: 0.5, 12: 0.7, 25: 0.5}, {9: 1, 17: 0.7, 6: 0.5}), 120, 8, **PLAIN)
+    assert (faces.images.flip(-1) - faces.images).abs().max() < 0.01
+    assert_close(mirror_landmarks(faces.landmarks, 120), faces.landmarks, atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("au", AUS)
+def test_one_side_is_the_mirror_of_the_other(au):
+    faces = render_faces(table({au: (0.9, 0)}, {au: (0, 0.9)}), 80, 8, **PLAIN)
+    assert (faces.images[0].flip(-1) - faces.images[1]).abs().max() < 0.02
+    assert_close(mirror_landmarks(faces.landmarks[0], 80), faces.landmarks[1], atol=1e-3, rtol=0)
+    assert (faces.images[0] - faces.images[1]).abs().max() > 0.04
+
+
+@pytest.mark.parametrize(("yaw", "pitch", "roll"), [(0, 0, 0), (20, 0, 0), (-20, 8, -12), (12, -10, 20)])
+def test_landmarks_lie_where_the_canvas_is_projected(monkeypatch, yaw, pitch, roll):
+    """A dot drawn at a landmark of the canvas must be seen at that landmark of the image."""
+    size, chosen = 160, [0, 9, 13, 16, 19, 28, 31, 37, 40]
+
+    def dots(p, size, device):
+        canvas = head.canvas_of(size, device)
+        at = p["face"][:, chosen[dots.k]]
+        spot = torch.exp(-((canvas.u[None, None] - at[:, 0, None, None]) ** 2
+                           + (canvas.v[None, :, None] - at[:, 1, None, None]) ** 2) / 0.05**2)  # fmt: skip
+        return torch.stack([0 * spot, 0 * spot, 0 * spot, spot, spot], 1)
+
+    def dark(p, x, y):
+        return torch.ones(len(x), 3, x.shape[1], y.shape[1])
+
+    monkeypatch.setattr(render, "paint_head", dots)
+    monkeypatch.setattr(render, "_backdrop", dark)
+    monkeypatch.setattr(render, "_body", lambda *args: None)
+    for dots.k, point in enumerate(chosen):
+        pose = {**STILL, "yaw": yaw, "pitch": pitch, "roll": roll}
+        faces = render_faces({12: 0.5}, size, 4, **pose)
+        weight = (1 - grey(faces)[0] ** 2).clamp_min(0)
+        weight = weight * (weight > 0.3 * weight.max())
+        grid = torch.arange(size, dtype=torch.float32)
+        seen = torch.stack([(weight * grid[None]).sum(), (weight * grid[:, None]).sum()]) / weight.sum()
+        assert (seen - faces.landmarks[0, point]).norm() < 0.5, point
+
+
+def test_features_are_drawn_at_their_landmarks():
+    """Columns through the middle of a feature: brow, lash line and seam are darkest."""
+    faces = render_faces({}, 200, seed=range(6), **{**PLAIN, "hair_colour": 0.1})
+    dark = grey(faces)
+    for i in range(6):
+        for point, up, down in ((2, 6, 6), (7, 6, 6), (20, 4, 1), (26, 4, 1), (44, 4, 4)):  # below a lid is the pupil
+            x, y = faces.landmarks[i, point].round().long().tolist()
+            strip = dark[i, y - up : y + down + 1, x]
+            assert abs(int(strip.argmin()) - up) <= (2 if point < 10 else 1), (i, point)
+
+
+def test_curves_run_through_their_knots():
+    x = torch.tensor([[-0.7, -0.4, -0.1, 0.0, 0.5]])
+    y = torch.tensor([[1.0, 0.6, 0.7, 0.2, 0.9]])
+    assert_close(head.curve(x, y, x[0]), y)
+    line = head.curve(x, 2 * x + 1, torch.linspace(-1, 1, 21))
+    assert_close(line, 2 * torch.linspace(-1, 1, 21)[None] + 1)
+
+
+def test_faces_have_the_size_of_unaligned_faces_and_stay_inside():
+    faces = render_faces({26: 1.0, 25: 1.0}, 100, seed=range(60))
+    share = ruler(faces.landmarks) / 100
+    assert 0.12 < share.min() < share.max() < 0.20
+    assert faces.landmarks.min() > 3
+    assert faces.landmarks.max() < 97
+    assert (interocular(faces.landmarks) > 1.5 * ruler(faces.landmarks)).all()
+
+
+@pytest.mark.parametrize("au", AUS)
+def test_an_au_at_c_changes_its_own_place_most(au):
+    size, people = 100, [8, 21, 33, 47]
+    style = {**PLAIN, "asymmetry": 1, "skin": [0.1, 0.4, 0.7, 1.0]}
+    still = render_faces({}, size, people, scene=1, **style)
+    moved = render_faces({au: 0.6}, size, people, scene=1, **style)
+    change = (still.images - moved.images).abs().mean(1)
+    for i in range(4):
+        centers = au_centers(still.landmarks[i], [au])[0]
+        region = disc(centers, 0.75 * float(ruler(still.landmarks[i])), size)
+        inside, outside = change[i][region].mean(), change[i][~region].mean()
+        assert inside > 3 * outside, (i, float(inside), float(outside))
+        assert inside > 0.0035, i
+
+
+@pytest.mark.parametrize("au", [1, 2, 4, 6, 9, 12, 14, 17, 23])
+def test_the_sign_on_the_skin_grows_with_intensity(au, monkeypatch):
+    """Landmarks held still: what changes is furrows and bulges alone."""
+    monkeypatch.setattr(render.expression, "move", lambda face, aus, blink=None: face.copy())
+    steps = [0, 0.2, 0.4, 0.7, 1.0]
+    faces = render_faces(table(*[{au: x} for x in steps]), 120, 8, **{**PLAIN, "skin": 0.9})
+    change = (faces.images[1:] - faces.images[:1]).abs().mean((1, 2, 3))
+    assert (change.diff() > 0).all()
+    assert change[0] > 0
+
+
+def test_skin_runs_from_light_to_dark_and_furrows_show_on_all():
+    skins = torch.linspace(0, 1, 5).tolist()
+    faces = render_faces(table(*[{}] * 5), 100, 8, **{**PLAIN, "skin": skins})
+    raised = render_faces(table(*[{1: 0.8, 2: 0.8}] * 5), 100, 8, **{**PLAIN, "skin": skins})
+    at = faces.landmarks[0, 13].round().long()
+    cheek = grey(faces)[:, at[1] - 3 : at[1] + 3, at[0] + 14 : at[0] + 18].mean((1, 2))
+    assert (cheek.diff() < -0.02).all()
+    assert cheek[0] > 0.6
+    assert cheek[-1] < 0.4
+    top = slice(int(faces.landmarks[0, 2, 1]) - 22, int(faces.landmarks[0, 2, 1]) - 8)
+    middle = slice(36, 64)
+    rows = grey(raised)[:, top, middle].mean(2) / grey(faces)[:, top, middle].mean(2)
+    assert ((rows.amax(1) - rows.amin(1)) > 0.04).all()  # lines across the forehead, relative to the skin
+
+
+def test_light_comes_from_where_it_is_said():
+    style = {k: v for k, v in PLAIN.items() if k != "light_azimuth"}
+    faces = render_faces({}, 64, 8, light_azimuth=[-60, 60], **style)
+    left, right = grey(faces)[:, 24:44, 14:28].mean((1, 2)), grey(faces)[:, 24:44, 36:50].mean((1, 2))
+    assert left[0] > right[0] + 0.05
+    assert right[1] > left[1] + 0.05
+
+
+def test_pose_moves_the_nose_the_way_it_is_said():
+    turned = {k: v for k, v in STILL.items() if k not in ("yaw", "pitch", "roll")}
+    faces = render_faces({}, 64, 8, yaw=[0, 15, 0, 0], pitch=[0, 0, 10, 0], roll=[0, 0, 0, 10], **turned)
+    eyes = faces.landmarks[:, 19:31].mean(1)
+    nose = faces.landmarks[:, 13] - eyes
+    assert nose[1, 0] > nose[0, 0] + 1
+    assert nose[2, 1] < nose[0, 1] - 0.5
+    assert faces.landmarks[3, 19, 1] < faces.landmarks[3, 28, 1] - 2  # clockwise: the left eye rises
+
+
+@pytest.mark.parametrize("name", head.OCCLUDERS)
+def test_an_occluder_covers_what_its_mask_says(name):
+    bare = render_faces({}, 96, [8, 9], **PLAIN)
+    worn = render_faces({}, 96, [8, 9], occluder=name, **PLAIN)
+    mask = worn.occluders
+    assert 0.01 < mask.float().mean() < 0.35
+    change = (worn.images - bare.images).abs().amax(1)
+    near = torch.nn.functional.max_pool2d(mask[:, None].float(), 5, 1, 2)[:, 0] > 0
+    assert change[~near].max() < 0.03
+    assert (change[mask] > 0.02).float().mean() > 0.6
+    assert torch.equal(worn.landmarks, bare.landmarks)
+
+
+@pytest.mark.parametrize(("name", "points"), [
+    ("fringe", range(10)), ("glasses_dark", range(19, 31)), ("mask", [14, 15, 16, 17, 18, *range(31, 49)])])  # fmt: skip
+def test_whole_region_covers_hide_their_landmarks_and_aus(name, points):
+    aus = head.OCCLUDERS[name]
+    faces = render_faces(table({}, *[{au: 0.8} for au in aus]), 100, 8, occluder=name, **PLAIN)
+    for i in range(len(faces.images)):
+        x, y = faces.landmarks[i, list(points)].round().long().unbind(-1)
+        assert faces.occluders[i, y, x].float().mean() > 0.9
+    bare = render_faces(table({}, *[{au: 0.8} for au in aus]), 100, 8, **PLAIN)
+    hidden = (faces.images[1:] - faces.images[:1]).abs().mean((1, 2, 3))
+    seen = (bare.images[1:] - bare.images[:1]).abs().mean((1, 2, 3))
+    assert (hidden < 0.35 * seen).all(), (hidden / seen)
+
+
+def test_occluders_join():
+    both = render_faces({}, 64, 8, occluder="fringe+mask", **PLAIN).occluders
+    apart = render_faces({}, 64, [8, 8], occluder=["fringe", "mask"], **PLAIN).occluders
+    assert torch.equal(both[0], apart[0] | apart[1])
+
+
+@pytest.mark.parametrize("factor", [
+    {"gaze_x": 25}, {"gaze_y": 15}, {"blink": 1}, {"speech": 1}, {"jpeg": 15}, {"focus": 0}, {"noise": 1}, {"age": 1},
+    {"hair": "afro"}, {"facial_hair": "beard"}, {"glasses": "thick"}, {"light_warmth": 1}, {"background": "blobs"},
+    {"exposure": -0.5}, {"jaw": 2}, {"lip_fullness": -2}, {"eye_colour": 1}, {"background_light": 0}])  # fmt: skip
+def test_every_factor_shows(factor):
+    base = {**PLAIN, "background_hue": 0.5, "background_light": 0.5}
+    a, b = render_faces({}, 64, 8, **base), render_faces({}, 64, 8, **{**base, **factor})
+    assert (a.images - b.images).abs().max() > 0.03
+
+
+def test_distractors_are_off_unless_named():
+    off = {"gaze_x": 0, "gaze_y": 0, "blink": 0, "speech": 0, "jpeg": 100, "occluder": "none"}
+    assert torch.equal(render_faces({}, 64, range(3)).images, render_faces({}, 64, range(3), **off).images)
+
+
+def test_jpeg_keeps_the_mean_and_loses_detail():
+    a, b = render_faces({}, 64, 8, **STILL), render_faces({}, 64, 8, jpeg=10, **STILL)
+    assert abs(float(a.images.mean() - b.images.mean())) < 0.01
+    assert 0.005 < (a.images - b.images).abs().mean() < 0.08
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (dict(aus={3: 1}), "aus: unknown action unit 3"),
+        (dict(aus={12: 2}), "aus: intensity of AU12 must lie between 0 and 1, got 2"),
+        (dict(aus=torch.zeros(1, 5)), r"aus must be of shape \(N, 18\) or \(N, 18, 2\), got \(1, 5\)"),
+        (dict(size=40), "size must be a whole number of pixels from 48 to 1024, got 40"),
+        (dict(size=99.5), "size must be a whole number of pixels from 48 to 1024, got 99.5"),
+        (dict(seed=-1), "seed must be an int or a list of ints, 0 or more, got -1"),
+        (dict(scene=1.5), "scene must be an int or a list of ints, 0 or more, got 1.5"),
+        (dict(yaw=25), "yaw must lie between -20 and 20, got 25"),
+        (dict(pitch=float("inf")), "pitch must lie between -15 and 15, got inf"),
+        (dict(roll=float("nan")), "roll must lie between -20 and 20, got nan"),
+        (dict(occluder="hat"), "occluder must be none, hand, hair, microphone, fringe, glasses_dark, mask, or several"),
+        (dict(background="sea"), "background must be one of plain, gradient, blobs, bars, got 'sea'"),
+        (dict(aus=torch.zeros(3, 18), seed=[1, 2]), r"for one face or the same number, got \[1, 2, 3\]"),
+        (dict(seed=[1, 2], age=[0.1, 0.2, 0.3]), r"for one face or the same number, got \[1, 2, 3\]"),
+    ],
+)
+def test_what_is_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        render_faces(**{"aus": {}, "size": 48, **arguments})
+
+
+def test_the_docstring_names_every_factor():
+    for name in render.PERSON_SCENE:
+        assert f"``{name}``" in render_faces.__doc__
+    for names in (f.names for f in render.PERSON_SCENE.values() if f.names):
+        assert ", ".join(names) in render_faces.__doc__.replace("\n    ", " ")
+
+
+def test_a_draw_of_many_faces_is_varied():
+    faces = render_faces({}, 48, seed=range(24))
+    flat = faces.images.flatten(1)
+    gap = np.array([[float((a - b).abs().mean()) for b in flat] for a in flat]) + np.eye(24)
+    assert gap.min() > 0.04
