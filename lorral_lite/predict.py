@@ -7,6 +7,7 @@ The model has only seen procedural faces (D26). So every output carries :data:`N
 hold together, the points are drawn but the AUs are withheld, with the reason in one line.
 """
 
+import contextlib
 import csv
 import json
 import os
@@ -23,26 +24,38 @@ from skimage.feature import Cascade
 from . import figures
 from .data_files import data_file
 from .datasets import DataError
+from .faces import AUS, render_faces
 from .facs import ACTION_UNITS
 from .landmarks import NUM_LANDMARKS, alignment, interocular, mirror_landmarks, ruler, warp
 
 NOTE = figures.PHOTO_WARNING
 """What every output about a photograph says."""
 
-BOX_CENTRE = (0.5, 0.55)
-"""Centre of the aligned square in a box of the face detector, as shares of the box (D50)."""
-BOX_SIDE = 1.3
+BOX_CENTRE = (0.5, 0.625)
+"""Centre of the aligned square in a box of the face detector, as shares of the box (D50).
+
+:func:`calibrate_box` on 80 procedural faces says (0.508, 0.627), side 1.204; the detector found 98.75 % of them. The
+portrait, which was not used, has (0.488, 0.548) and 1.289. The later passes take up the difference.
+"""
+BOX_SIDE = 1.2
 """Side of the aligned square as a multiple of the side of the detector's box (D50)."""
 DETECT_AT = 640
 """The detector looks at the photo shrunk to at most this many pixels: cascades need no more, and are slow on more."""
 SMALLEST_FACE = 24
 """Side of the detector's window; smaller faces cannot be found."""
 
-MIRROR_LIMIT = 10.0
-VIEW_LIMIT = 10.0
+MIRROR_LIMIT = 12.0
+VIEW_LIMIT = 15.0
 MOVE_LIMIT = 10.0
-SHAPE_LIMIT = 14.0
-"""A face is plausible below all four, in % of the inter-ocular distance (D51, measured by :func:`calibrate`)."""
+SHAPE_LIMIT = 10.0
+"""A face is plausible below all four, in % of the inter-ocular distance (D51).
+
+:func:`calibrate` with 70 + 70 pictures and a lite landmark path after 6 epochs on 1560 faces (error 5.0 % on unseen
+ones), quantiles 95 % and 99 % of procedural faces, 5 % of pictures without a face: mirror 9.5, 11.8, 1.9; view 14.7,
+17.1, 18.5; move 7.8, 8.8, 1.4; shape 1.0, 1.1, 0.3. Only the view tells faces from no faces: a model that sees no face
+answers the mean shape, which mirrors well and stays where it is. The others catch broken landmarks. True landmarks of
+procedural faces differ from the mean face by 3.3 (median) to 7.1 % (largest of 1560), the portrait's by 5.8 %.
+"""
 
 
 @dataclass
@@ -411,3 +424,67 @@ def overlay(prediction: Prediction, image: np.ndarray) -> figures.Picture:
         title += f": landmark error {prediction.nme_percent:.1f} % of the inter-ocular distance"
     picture.suptitle(title, fontsize=12)
     return picture
+
+
+# ------------------------------------------------------------------------------------- where the constants come from
+
+
+def face_photos(count: int, seed: int = 0, size: int = 160):
+    """Yield (image, landmarks) of procedural faces with random AUs, each in the middle of a wider picture."""
+    generator = torch.Generator().manual_seed(seed)
+    strength = torch.rand(count, len(AUS), generator=generator)
+    strength *= torch.rand(count, len(AUS), generator=generator) < 0.15
+    first, edge = 1_000_003 * (seed + 1), size // 4
+    for k in range(count):
+        drawn = render_faces(strength[k : k + 1], size, seed=[first + k], scene=[first + 500_009 + k])
+        image = (drawn.images[0].permute(1, 2, 0) * 255).round().to(torch.uint8).cpu().numpy()
+        yield np.pad(image, ((edge, edge), (edge, edge), (0, 0)), mode="edge"), drawn.landmarks[0].cpu().numpy() + edge
+
+
+def faceless_photos(count: int, seed: int = 0):
+    """Yield (image, box) where no human face is: squares of scikit-image's pictures of things and a cat, and noise."""
+    rng = np.random.default_rng(seed)
+    names = ("coffee", "chelsea", "brick", "grass", "gravel", "rocket")
+    pictures = [getattr(skimage_data, name)() for name in names]
+    pictures = [np.repeat(p[..., None], 3, 2) if p.ndim == 2 else p for p in pictures]
+    pictures.append(rng.integers(0, 256, (300, 300, 3)).astype(np.uint8))
+    for k in range(count):
+        image = pictures[k % len(pictures)]
+        side = rng.uniform(50, min(image.shape[:2]) / 2)
+        x, y = rng.uniform(0.2 * side, np.array(image.shape[1::-1]) - 1.2 * side)
+        yield image, (float(x), float(y), float(side))
+
+
+def calibrate_box(count: int = 100, seed: int = 0) -> dict:
+    """Where the aligned square sits in the detector's box, on procedural faces: medians, and the share found (D50)."""
+    found = []
+    for image, landmarks in face_photos(count, seed):
+        try:
+            x, y, side = find_face(image)
+        except DataError:
+            continue
+        matrix = alignment(landmarks, 200)
+        centre = _back(np.full((1, 2), 99.5), matrix)[0] + 0.5
+        found.append([(centre[0] - x) / side, (centre[1] - y) / side, 200 / np.hypot(*matrix[0, :2]) / side])
+    x, y, side = np.median(found, axis=0).round(3).tolist()
+    return {"centre": (x, y), "side": side, "found_percent": 100 * len(found) / count}
+
+
+def calibrate(model, count: int = 100, seed: int = 0) -> dict:
+    """What the four measures are on procedural faces and where there is no face: the numbers behind the limits (D51).
+
+    Returns {"faces" | "no faces": {measure: [5 %, 50 %, 95 %, 99 % quantile], "accepted_percent": …}}.
+    """
+    faces = []
+    for image, _ in face_photos(count, seed):
+        with contextlib.suppress(DataError):  # the cascade misses a few
+            faces.append((image, find_face(image)))
+    table = {}
+    for kind, photos in (("faces", faces), ("no faces", list(faceless_photos(count, seed)))):
+        predictions = [predict_image(model, image, box=box) for image, box in photos]
+        table[kind] = {
+            key: np.quantile([p.measures[key] for p in predictions], [0.05, 0.5, 0.95, 0.99]).round(1).tolist()
+            for key in ("mirror", "view", "move", "shape")
+        }
+        table[kind]["accepted_percent"] = 100 * float(np.mean([p.plausible for p in predictions]))
+    return table

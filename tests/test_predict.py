@@ -271,6 +271,22 @@ def test_the_portrait_is_found_where_its_landmarks_are():
     np.testing.assert_allclose(find_face(double), np.array([x, y, side]) * 1400 / 512, atol=25)
 
 
+def test_large_photos_are_shrunk_for_the_detector_and_the_largest_face_wins(monkeypatch):
+    seen = []
+
+    class Detector:
+        def __init__(self, file):
+            pass
+
+        def detect_multi_scale(self, image, **_):
+            seen.append(image.shape)
+            return [{"c": 10, "r": 20, "width": 30, "height": 30}, {"c": 40, "r": 50, "width": 60, "height": 60}]
+
+    monkeypatch.setattr(predict, "Cascade", Detector)
+    assert find_face(np.zeros((1280, 2560, 3), np.uint8)) == (160.0, 200.0, 240.0)
+    assert seen == [(320, predict.DETECT_AT, 3)]
+
+
 # --------------------------------------------------------------------------------------------------------------- files
 
 
@@ -476,3 +492,25 @@ def test_wrong_arguments():
         predict_image(model, photo, box=box, passes=1)
     with pytest.raises(ValueError, match=r"image must be \(H, W, 3\) uint8, got \(256, 256\) uint8"):
         predict_image(model, photo[..., 0], box=box)
+
+
+# --------------------------------------------------------------------------------------------------------- calibration
+
+
+def test_box_constants_are_what_procedural_faces_say():
+    measured = predict.calibrate_box(10)
+    assert measured["found_percent"] >= 90
+    np.testing.assert_allclose(measured["centre"], predict.BOX_CENTRE, atol=0.06)
+    assert measured["side"] == pytest.approx(predict.BOX_SIDE, abs=0.1)
+
+
+def test_calibration_tells_faces_from_no_faces_for_every_measure():
+    model, _, _, _ = stage(asleep=True)
+    table = predict.calibrate(model, count=4)
+    assert list(table) == ["faces", "no faces"]
+    for row in table.values():
+        assert row["accepted_percent"] == 0  # this model looks at nothing
+        assert all(len(row[key]) == 4 and row[key] == sorted(row[key]) for key in ("mirror", "view", "move", "shape"))
+    for image, (x, y, side) in predict.faceless_photos(14, seed=1):
+        assert 0 < x < x + side < image.shape[1]
+        assert 0 < y < y + side < image.shape[0]
