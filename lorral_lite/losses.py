@@ -39,7 +39,7 @@ def au_dice(logits: Tensor, labels: Tensor, au_weights: Tensor | None = None) ->
     almost no gradient; we do not (D32). Weights and mean as in :func:`au_cross_entropy`.
     """
     known, target = split(logits, labels)
-    p, y = logits.sigmoid() * known, target * known
+    p, y = logits.sigmoid() * known, target
     dice = (2 * (p * y).sum(0) + 1) / (p.square().sum(0) + y.square().sum(0) + 1)
     return mean_over_known_aus(1 - dice, known, au_weights)
 
