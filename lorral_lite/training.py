@@ -85,7 +85,7 @@ class RunConfig:
         small = cls(
             LoRRaLConfig.lite(aus=tuple(aus)), str(data),
             step1=Schedule(16, 0.02, 0.3, 4), step2=Schedule(12, 0.01, 0.3, 4),
-            true_landmark_epochs=2, jitter=0.3, views=4,
+            true_landmark_epochs=2, jitter=1.0, views=4,
         )
         return replace(small, **changes)
 
@@ -161,8 +161,9 @@ def read_json(path: Path) -> dict:
 # ------------------------------------------------------------------------------------------------------ the two steps
 
 
-def train_step1(run, config: RunConfig, device=None, progress: bool = True) -> LoRRaL:
-    """Step 1: everything but the relation, from scratch. Does nothing but load when the run folder has it already."""
+def train_step1(run, config: RunConfig, device=None, progress: bool = True, on_epoch=None) -> LoRRaL:
+    """Step 1: everything but the relation, from scratch. Does nothing but load when the run folder has it already.
+    ``on_epoch`` as in :func:`fit`."""
     run, device = Path(run), pick_device(device)
     _claim(run / "config.json", config.to_dict())
     model = new_model(config)
@@ -190,15 +191,16 @@ def train_step1(run, config: RunConfig, device=None, progress: bool = True) -> L
         return model(batch["image"], crops_at)
 
     length = len(rows) // config.batch_size or 1
-    fit(model, batches, output, config, config.step1, run / "step1", folder, rows, held, length, progress)
+    fit(model, batches, output, config, config.step1, run / "step1", folder, rows, held, length, progress, on_epoch)
     save_tensors(run / "step1.safetensors", model.state_dict())
     (run / "step1_resume.safetensors").unlink(missing_ok=True)
     return model
 
 
-def train_step2(run, relation: str, device=None, progress: bool = True, **options) -> LoRRaL:
+def train_step2(run, relation: str, device=None, progress: bool = True, on_epoch=None, **options) -> LoRRaL:
     """Step 2: put the relation in, freeze what step 1 learned, train relation and heads (and, as the paper says, the
-    landmark module when no features are cached). ``options`` go to the relation. Loads when it was done already."""
+    landmark module when no features are cached). ``options`` go to the relation. Loads when it was done already.
+    ``on_epoch`` as in :func:`fit`."""
     run, device = Path(run), pick_device(device)
     config = RunConfig.from_dict(read_json(run / "config.json"))
     folder = open_prepared(config.data)
@@ -232,7 +234,7 @@ def train_step2(run, relation: str, device=None, progress: bool = True, **option
         return model.from_features(Features(**{name: batch[f"feature.{name}"] for name in Features._fields}))
 
     length = -(-len(rows) // config.batch_size)
-    fit(model, batches, output, config, config.step2, out / "step2", folder, rows, held, length, progress)
+    fit(model, batches, output, config, config.step2, out / "step2", folder, rows, held, length, progress, on_epoch)
     step1, _ = load_tensors(run / "step1.safetensors")
     state = {k: v.cpu() for k, v in model.state_dict().items()}
     save_tensors(out / "step2.safetensors",
@@ -241,11 +243,13 @@ def train_step2(run, relation: str, device=None, progress: bool = True, **option
     return model
 
 
-def fit(model, batches, output, config, schedule, stem: Path, folder, rows, held, length, progress) -> None:
+def fit(model, batches, output, config, schedule, stem: Path, folder, rows, held, length, progress,
+        on_epoch: Callable[[list[dict]], None] | None = None) -> None:
     """The loop of both steps: SGD with the paper's momentum and weight decay over ``schedule.epochs`` epochs.
 
     ``batches(epoch)`` yields dicts with labels and landmarks, ``output(batch, epoch)`` the model's answer to one.
     ``stem`` names the files: ``<stem>_resume.safetensors``, ``<stem>_log.jsonl`` (``log.jsonl`` in step 2).
+    ``on_epoch(log)`` is called with the rows so far when an epoch is safely on disk, for live curves.
     """
     step = 1 if stem.name == "step1" else 2
     named = {name: p for name, p in model.named_parameters() if p.requires_grad}
@@ -294,6 +298,8 @@ def fit(model, batches, output, config, schedule, stem: Path, folder, rows, held
         _save_resume(resume, model, optimiser, named, log, best, config, schedule)
         _replace(log_file, lambda t: t.write_text("".join(json.dumps(x) + "\n" for x in log), encoding="utf8"))
         bar.set_postfix(loss=f"{means[0]:.3f}")
+        if on_epoch:
+            on_epoch([dict(row) for row in log])
     bar.close()
     if best:
         model.load_state_dict({k.removeprefix("best."): v for k, v in best.items()})

@@ -155,6 +155,39 @@ def test_same_seed_same_bytes_other_seed_other_bytes(data, tmp_path):
     assert a != c
 
 
+def test_on_epoch_sees_every_row_and_changes_nothing(data, tmp_path):
+    seen = []
+
+    def spoil(log):
+        seen.append([row["epoch"] for row in log])
+        log[-1]["train_loss"] = "spoiled"
+        torch.rand(3)
+
+    for name, call in (("plain", None), ("seen", spoil)):
+        train_step1(tmp_path / name, tiny_config(data), "cpu", progress=False, on_epoch=call)
+        train_step2(tmp_path / name, "bilstm", "cpu", progress=False, on_epoch=call)
+    assert seen == [[0], [0, 1], [0, 1, 2]] * 2
+    for file in ("step1.safetensors", "bilstm/step2.safetensors"):
+        assert (tmp_path / "plain" / file).read_bytes() == (tmp_path / "seen" / file).read_bytes()
+    rows = [json.loads(x) for x in (tmp_path / "seen" / "bilstm" / "log.jsonl").read_text().splitlines()]
+    assert all(isinstance(row["train_loss"], float) for row in rows)
+
+
+def test_stopping_in_on_epoch_loses_nothing(data, tmp_path):
+    def stop(log):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_step1(tmp_path / "stopped", tiny_config(data), "cpu", progress=False, on_epoch=stop)
+    later = []
+    train_step1(tmp_path / "stopped", tiny_config(data), "cpu", progress=False,
+                on_epoch=lambda log: later.append(len(log)))
+    train_step1(tmp_path / "whole", tiny_config(data), "cpu", progress=False)
+    assert later == [2, 3]
+    names = tmp_path / "stopped" / "step1.safetensors", tmp_path / "whole" / "step1.safetensors"
+    assert names[0].read_bytes() == names[1].read_bytes()
+
+
 def test_held_out_selection_keeps_the_best_epoch_and_never_sees_the_test_fold(data, tmp_path, monkeypatch):
     seen = []
     original = FaceDataset.__getitem__
