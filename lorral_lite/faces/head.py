@@ -452,14 +452,14 @@ def _beard(p, canvas, albedo, gloss, edge_of_face):
     x = torch.tensor([0.0, 0.35, 0.70, 0.95, 1.25, 1.55, 1.75], device=u.device)
     y = torch.tensor([1.98, 1.98, 1.86, 1.66, 1.22, 0.55, 0.10], device=u.device)
     edge = curve(x[None].expand(len(kind), -1), y[None] + (face[:, 40, 1:] - 1.93) * (x < 0.6), at)
-    whole = smooth(v - edge[:, None], -0.16, 0.20)
+    whole = smooth(v - edge[:, None], -0.22, 0.30)
     corner = column(0.5 * (face[:, 37, 0] - face[:, 31, 0]))
     top = curve(face[:, [31, 32, 33, 34, 35, 36, 37], 0], face[:, [31, 32, 33, 34, 35, 36, 37], 1], uu)[:, None]
     lip = smooth(v - column(face[:, 16, 1]) - 0.30 * u * u, 0.01, 0.12) * smooth(top - v, -0.02, 0.05) * smooth(-u.abs() + corner * (0.75 + 0.5 * (v - 1.35).clamp(0, 0.6)), -0.14, 0.08)
     band = smooth(-u.abs() + corner, -0.26, -0.08) * smooth(u.abs() - corner, -0.10, 0.04) * smooth(v, 1.40, 1.75)
     tuft = whole * smooth(-u.abs(), -0.62, -0.45)
     k = column(kind)
-    area = (k == 1) * torch.maximum(whole, lip) * 0.30 + (k == 2) * lip * 0.9 + (k == 3) * (
+    area = (k == 1) * torch.maximum(whole, lip) * 0.24 + (k == 2) * lip * 0.9 + (k == 3) * (
         torch.maximum(torch.maximum(lip, tuft), band * smooth(-v, -2.1, -1.9))) * 0.88 + (k == 4) * torch.maximum(
         torch.maximum(whole, lip), band) * 0.92
     low = curve(face[:, [31, 42, 41, 40, 39, 38, 37], 0], face[:, [31, 42, 41, 40, 39, 38, 37], 1], uu)[:, None]
