@@ -17,7 +17,7 @@ import matplotlib.style
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 from matplotlib.patheffects import withStroke
 from PIL import Image, ImageColor
 
@@ -698,3 +698,193 @@ def architecture() -> Picture:
         ax.text(x + 0.5, y + 0.13, text, fontsize=12, va="center")
     return fig
 
+
+
+SHEET = {"neutral": (), "1+2": (1, 2), "4": (4,), "6+12": (6, 12), "9": (9,), "15+17": (15, 17), "26": (25, 26), "14": (14,)}
+
+
+def people_sheet(people: Sequence[int] = tuple(range(8)), size: int = 110, intensity: float = 0.8) -> Picture:
+    """Each person of ``people`` (seeds) neutral and with seven AU combinations: the picture of the README."""
+    shown = [{au: intensity for au in aus} for aus in SHEET.values()]
+    images = [render_faces(aus, size, seed=person).images[0] for person in people for aus in shown]
+    names = [f"person {i + 1}" for i in range(len(people))]
+    return contact_sheet(images, names, [name if name == "neutral" else f"AU {name}" for name in SHEET])
+
+
+# ---------------------------------------------------------------------------------- drawn for notebooks 01 to 04
+
+
+@_styled
+def bars(series: dict[str, Sequence[float]], labels: Sequence[str], title: str = "", ylabel: str = "", *,
+         log: bool = False, form: str = "{:.0f}") -> Picture:
+    """Grouped bars with their numbers on top: {name: one value per label}; ``log`` for values of many sizes."""
+    if not series or any(len(values) != len(labels) for values in series.values()):
+        raise ValueError(f"bars need one value per label ({len(labels)}) in every series")
+    width = 0.84 / len(series)
+    fig = _picture(max(6.5, 0.62 * len(labels) * len(series) + 1.6), 3.9, _words(title, f"bars of {', '.join(series)}"))
+    ax = fig.subplots()
+    for k, (name, values) in enumerate(series.items()):
+        x = np.arange(len(labels)) + (k - (len(series) - 1) / 2) * width
+        shown = ax.bar(x, values, 0.94 * width, color=(BLUE, ORANGE, GREEN, PINK)[k % 4], label=name)
+        ax.bar_label(shown, [form.format(v) for v in values], fontsize=11, padding=2)
+    ax.set_xticks(range(len(labels)), labels)
+    ax.set(ylabel=ylabel, title=title, yscale="log" if log else "linear")
+    ax.margins(x=0.02, y=0.12)
+    if len(series) > 1:
+        ax.legend()
+    return fig
+
+
+@_styled
+def phi_ranges(rows: Sequence[tuple[str, float, float, float]], title: str = "") -> Picture:
+    """Pairs of AUs as (name, lowest phi that their rates allow, phi, highest): the dot inside what is possible."""
+    fig = _picture(9.4, 1.5 + 0.52 * len(rows), _words(title, "; ".join(f"{r[0]} phi {r[2]:+.2f}" for r in rows)))
+    ax = fig.subplots()
+    ax.axvline(0, color=INK, lw=1)
+    for y, (_, low, value, high) in enumerate(rows):
+        ax.plot([low, high], [y, y], color=PALE, lw=9, solid_capstyle="butt", zorder=1)
+        ax.plot(value, y, "o", ms=11, color=RED if value < 0 else BLUE, zorder=3)
+        ax.annotate(f"{value:+.2f}", (value, y), xytext=(0, 9), textcoords="offset points", ha="center", fontsize=12)
+    ax.set_yticks(range(len(rows)), [r[0] for r in rows])
+    ax.tick_params(axis="y", length=0)
+    ax.set(ylim=(len(rows) - 0.5, -0.75), xlim=(-1, 1), title=title, xlabel="phi (grey: what the two rates allow)")
+    return fig
+
+
+@_styled
+def timeline(labels, aus: Sequence[int], frames_per_second: float, title: str = "") -> Picture:
+    """Which AU is shown when: labels (frames, A) in {1, 0, −1} as one line of bars per AU over seconds."""
+    labels = np.asarray(labels)
+    if labels.ndim != 2 or labels.shape[1] != len(aus):
+        raise ValueError(f"labels must be (frames, {len(aus)}), got {labels.shape}")
+    fig = _picture(10.5, 1.2 + 0.3 * len(aus), _words(title, f"bouts of AUs {', '.join(map(str, aus))} over time"))
+    ax = fig.subplots()
+    for y, shown in enumerate((labels == 1).T):
+        edges = np.flatnonzero(np.diff(np.pad(shown.astype(int), 1)))
+        spans = [(a / frames_per_second, (b - a) / frames_per_second) for a, b in edges.reshape(-1, 2)]
+        ax.broken_barh(spans, (y - 0.38, 0.76), color=BLUE if y % 2 else SKY)
+    ax.set_yticks(range(len(aus)), [f"AU{a}" for a in aus])
+    ax.tick_params(axis="y", length=0)
+    ax.set(ylim=(len(aus) - 0.4, -0.6), xlim=(0, len(labels) / frames_per_second), xlabel="seconds", title=title)
+    return fig
+
+
+@_styled
+def part_grid(images, grid: int, titles: Sequence[str], *, part: tuple[int, int] | None = None, seen=None) -> Picture:
+    """Images with a grid×grid partition over them; ``part`` is outlined, pixels that ``seen`` lights up are tinted.
+
+    ``seen``: None or one (H, W) array per image, 0 where nothing is seen; its strength is the strength of the tint.
+    """
+    images = [pixels(image) for image in images]
+    _same_length("titles", titles, len(images))
+    _same_length("seen", seen, len(images))
+    fig = _picture(3.5 * len(images), 3.9, "; ".join(titles))
+    for i, (ax, image) in enumerate(zip(fig.subplots(1, len(images), squeeze=False)[0], images, strict=True)):
+        side = image.shape[0] / grid
+        _blank(ax, image)
+        if seen is not None:
+            tint = np.asarray(seen[i], dtype=float)
+            shade = np.zeros((*tint.shape, 4))
+            shade[..., :3] = matplotlib.colors.to_rgb(ORANGE)
+            shade[..., 3] = np.where(tint > 0, 0.25 + 0.65 * tint / max(tint.max(), 1e-30), 0)
+            ax.imshow(shade, interpolation="nearest")
+        for k in range(1, grid):
+            ax.axhline(k * side - 0.5, color="white", lw=0.9)
+            ax.axvline(k * side - 0.5, color="white", lw=0.9)
+        if part is not None:
+            ax.add_patch(Rectangle((part[1] * side - 0.5, part[0] * side - 0.5), side, side, fill=False, ec=RED, lw=2.4))
+        ax.set_title(titles[i], fontsize=12, weight="normal", pad=4)
+    return fig
+
+
+@_styled
+def crop_windows(image, landmarks, aus: Sequence[int], window: float, crops=None, title: str = "") -> Picture:
+    """A face with landmarks and, around the two centres of each AU, its windows of ``window`` pixels.
+
+    ``crops`` (A, 2, 3, s, s) in 0–1, what was cut out there, is shown beside the face: one row per AU.
+    """
+    aus, points = check_aus(aus), _points(landmarks).astype(np.float64)
+    wide = crops is not None
+    fig = _picture(8.6 if wide else 4.4, 4.4, _words(title, f"windows of AUs {', '.join(map(str, aus))} on a face"))
+    parts = fig.subfigures(1, 2, width_ratios=(4.4, 4.2)) if wide else [fig]
+    ax = parts[0].subplots()
+    _blank(ax, image)
+    _draw_face(ax, points, width=1.0, dots=False)
+    colours = (ORANGE, GREEN, PINK, BLUE, RED, INK)
+    for k, pair in enumerate(au_centers(points, aus)):
+        for x, y in pair:
+            ax.plot(x, y, "o", ms=6, color=colours[k % 6], mec="white")
+            ax.add_patch(Rectangle((x - window / 2, y - window / 2), window, window, fill=False, ec=colours[k % 6], lw=2.4))
+    if title:
+        ax.set_title(title, fontsize=12, weight="normal", pad=4)
+    if wide:
+        axes = parts[1].subplots(len(aus), 2, squeeze=False)
+        for k, au in enumerate(aus):
+            sides = ("top", "bottom") if au in (23, 24, 25) else ("left", "right")
+            for s in range(2):
+                _blank(axes[k, s], crops[k, s])
+                axes[k, s].set_title(f"AU{au} {sides[s]}", fontsize=12, weight="normal", pad=3, color=colours[k % 6])
+    return fig
+
+
+@_styled
+def feature_maps(maps: dict[str, object], channels: int = 6) -> Picture:
+    """The liveliest ``channels`` of each named map (C, h, w): one row per map, each channel on its own scale."""
+    if not maps:
+        raise ValueError("no map to draw")
+    fig = _picture(1.65 * channels + 2.1, 1.5 * len(maps), f"feature maps: {', '.join(maps)}".replace("\n", " "))
+    axes = fig.subplots(len(maps), channels, squeeze=False)
+    for row, (name, values) in zip(axes, maps.items(), strict=True):
+        array = np.asarray(values.detach().cpu() if hasattr(values, "detach") else values, dtype=float)
+        order = np.argsort(-array.std((1, 2)), kind="stable")[:channels]
+        for ax in row:
+            ax.axis("off")
+        for ax, c in zip(row, np.sort(order), strict=False):
+            ax.imshow(array[c], interpolation="nearest")
+        row[0].text(-0.12, 0.5, name, transform=row[0].transAxes, ha="right", va="center", fontsize=12)
+    return fig
+
+
+@_styled
+def convolution_blocks() -> Picture:
+    """The paper's Figure 3: FeatConv (a) is a plain stack; PatchConv (b) has one branch for each part of the map."""
+    fig = _picture(11.5, 4.9, "FeatConv: Conv2D, BatchNorm, PReLU twice, then max-pooling. PatchConv: Conv2D, then for "
+                   "each part its own BatchNorm, PReLU and Conv2D, then the parts are put together again.")
+    fig.set_layout_engine("none")
+    ax = fig.add_axes((0, 0, 1, 1))
+    ax.set(xlim=(0, 11.5), ylim=(0, 4.9))
+    ax.axis("off")
+    looks = {"Conv2D": "#d9ecf7", "BatchNorm": "#e8e8e8", "PReLU": "#e5f3ec", "MaxPool 2": "#fde3c8", "divide": "white",
+             "concatenate": "white"}
+
+    def box(x, y, text, width=1.15, height=0.5):
+        ax.add_patch(FancyBboxPatch((x, y), width, height, boxstyle="round,pad=0,rounding_size=0.08", fc=looks[text],
+                                    ec="#4d4d4d", lw=1.2))
+        ax.text(x + width / 2, y + height / 2, text, ha="center", va="center", fontsize=12,
+                rotation=90 if height > 1 else 0)
+
+    def arrow(x0, y0, x1, y1):
+        ax.add_patch(FancyArrowPatch((x0, y0), (x1, y1), arrowstyle="-|>", mutation_scale=12, lw=1.4, color="#4d4d4d",
+                                     shrinkA=0, shrinkB=0))
+
+    ax.text(0.2, 4.5, "(a) FeatConv", fontsize=14, weight="bold", va="center")
+    for k, text in enumerate(("Conv2D", "BatchNorm", "PReLU", "Conv2D", "BatchNorm", "PReLU", "MaxPool 2")):
+        arrow(0.2 + 1.55 * k, 3.85, 0.6 + 1.55 * k, 3.85)
+        box(0.6 + 1.55 * k, 3.6, text)
+    ax.text(0.2, 2.95, "(b) PatchConv", fontsize=14, weight="bold", va="center")
+    arrow(0.2, 1.3, 0.6, 1.3)
+    box(0.6, 1.05, "Conv2D")
+    arrow(1.75, 1.3, 2.2, 1.3)
+    box(2.2, 0.2, "divide", 0.5, 2.2)
+    branches = (("part 1", 2.15), ("part 2", 1.45), ("part g·g", 0.45))
+    for name, y in branches:
+        arrow(2.7, y, 4.0, y)
+        ax.text(3.3, y + 0.06, name, fontsize=11.5, ha="center", va="bottom")
+        for k, text in enumerate(("BatchNorm", "PReLU", "Conv2D")):
+            box(4.0 + 1.6 * k, y - 0.22, text, height=0.44)
+            arrow(5.15 + 1.6 * k, y, 5.6 + 1.6 * k, y)
+    ax.text(4.6, 0.93, "⋮", fontsize=17, ha="center", va="center")
+    box(8.8, 0.2, "concatenate", 0.5, 2.2)
+    arrow(9.3, 1.3, 9.8, 1.3)
+    ax.text(9.95, 1.3, "same height,\nsame width", fontsize=11.5, va="center")
+    return fig

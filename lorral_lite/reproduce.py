@@ -34,6 +34,7 @@ def reproduce(out="runs/faces", subjects: int = 90, frames: int = 50, fold: int 
     out = Path(out)
     data, run = out / "data", out / f"fold{fold}_seed{seed}"
     relations = tuple(RELATIONS) if relations is None else tuple(relations)
+    command = f"lorral reproduce --out {out} --subjects {subjects} --frames {frames} --fold {fold} --seed {seed}"
     times = read_json(out / "times.json") if (out / "times.json").exists() else {}
 
     @contextmanager
@@ -72,7 +73,7 @@ def reproduce(out="runs/faces", subjects: int = 90, frames: int = 50, fold: int 
                     values = {key: str(run.resolve()) for key in parameters}
                     execute_notebook(name, run / "notebooks", values, progress)
     with part("report"):
-        report = write_report(run, run / "report.html")
+        report = write_report(run, run / "report.html", command=command)
     say(f"report: {report}")
     return report
 

@@ -209,8 +209,8 @@ class FaceDataset(Dataset):
     """Views of some rows of a prepared folder as the paper's predecessors take them (D3).
 
     ``train``: a random crop of ``crop`` pixels and a mirror half of the time, both drawn from (seed, epoch, row) and
-    nothing else, so the number of workers and the order do not matter; else the centre crop. ``jitter`` (D70) also
-    varies contrast, brightness and colour saturation of training views, which the paper does not mention.
+    nothing else, so the number of workers and the order do not matter; else the centre crop. ``jitter`` from 0 to 1
+    (D70) also varies light and colours of training views, see :func:`photometric`; the paper does not mention it.
 
     An item is a dict: image (3, crop, crop) float32 as (x − 0.5) / 0.5, landmarks (49, 2) float32 in its pixels,
     labels (A,) int8 and row. ``dataset[[i, j, …]]`` gives the same with a leading batch axis.
@@ -235,7 +235,7 @@ class FaceDataset(Dataset):
         rows = self.rows[np.asarray(item)]
         margin = self.folder.size - self.crop
         if self.train:
-            u = counter_uniform(self.seed, self.epoch, rows, 6)
+            u = counter_uniform(self.seed, self.epoch, rows, 3 + PHOTOMETRIC_DRAWS)
             offsets = np.floor(u[:, :2] * (margin + 1)).astype(int)
             flip = u[:, 2] < 0.5
         else:
@@ -249,7 +249,7 @@ class FaceDataset(Dataset):
         landmarks[flip] = mirror_landmarks(landmarks[flip], self.crop)
         pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
         if self.train and self.jitter:
-            pixels = photometric(pixels, torch.from_numpy(u[:, 3:6]).float() * 2 - 1, self.jitter)
+            pixels = photometric(pixels, torch.from_numpy(u[:, 3:]).float() * 2 - 1, self.jitter)
         return {
             "image": pixels.contiguous(),
             "landmarks": torch.from_numpy(landmarks),
@@ -260,14 +260,35 @@ class FaceDataset(Dataset):
     __getitems__ = __getitem__  # a DataLoader asks for a whole batch at once
 
 
+PHOTOMETRIC_DRAWS = 11
+
+
 def photometric(images: torch.Tensor, draws: torch.Tensor, strength: float) -> torch.Tensor:
-    """Change contrast, brightness and saturation of (B, 3, H, W) images by (B, 3) draws in [−1, 1] (D70)."""
-    contrast, brightness, saturation = (draws * strength).unbind(1)
-    grey = images.mean(1, keepdim=True)
-    images = grey + (images - grey) * (1 + saturation).clamp(0, 2)[:, None, None, None]
-    level = images.mean((1, 2, 3), keepdim=True)
-    images = (images - level) * (1 + contrast)[:, None, None, None] + level + brightness[:, None, None, None]
-    return images.clamp(-1, 1)
+    """Other light, camera and colours for (B, 3, H, W) images in [−1, 1], from (B, 11) draws in [−1, 1] (D70).
+
+    At ``strength`` 1: contrast, brightness and saturation change by up to half, 30 % of the images turn grey, each
+    channel shifts by up to 0.25, gamma is e^±0.7, light rises by e^±0.5 across and down, 30 % are blurred (1-2-1).
+    """
+    contrast, brightness, saturation, _, red, green, blue, gamma, across, down, _ = (
+        (draws * strength)[:, :, None, None, None].unbind(1)
+    )
+    height, width = images.shape[-2:]
+    level = images.mean(1, keepdim=True)
+    chance = 0.6 * strength - 1  # a draw of [−1, 1] lies below it 30 % of the time at strength 1
+    keep = torch.where(draws[:, 3, None, None, None] < chance, 0.0, 1 + saturation / 2)
+    images = level + (images - level) * keep
+    middle = images.mean((1, 2, 3), keepdim=True)
+    images = (images - middle) * (1 + contrast / 2) + middle + brightness / 2
+    images = images + torch.cat([red, green, blue], 1) / 4
+    x = torch.linspace(-0.5, 0.5, width, device=images.device)
+    y = torch.linspace(-0.5, 0.5, height, device=images.device)[:, None]
+    shares = ((images + 1) / 2).clamp(1e-3, 1)
+    shares = shares ** torch.exp(0.7 * gamma) * torch.exp(across * x + down * y)
+    edge = torch.nn.functional.pad(shares, (1, 1, 1, 1), mode="replicate")
+    rows = (edge[..., :-2, :] + 2 * edge[..., 1:-1, :] + edge[..., 2:, :]) / 4
+    soft = (rows[..., :-2] + 2 * rows[..., 1:-1] + rows[..., 2:]) / 4
+    shares = torch.where(draws[:, 10, None, None, None] < chance, soft, shares)
+    return shares.clamp(0, 1) * 2 - 1
 
 
 def as_batch(batch):

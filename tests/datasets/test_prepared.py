@@ -213,3 +213,26 @@ def test_crop_larger_than_the_frame(folder):
 def test_a_moved_folder_still_opens(folder, tmp_path):
     shutil.move(folder, tmp_path / "elsewhere")
     assert len(open_prepared(tmp_path / "elsewhere")) == 12
+
+
+def test_photometric_changes_light_and_colour_but_not_geometry():
+    from lorral_lite.datasets.prepared import PHOTOMETRIC_DRAWS, photometric
+
+    draws = torch.from_numpy(counter_uniform(0, 0, np.arange(200), PHOTOMETRIC_DRAWS)).float() * 2 - 1
+    image = torch.full((200, 3, 9, 9), -0.5)
+    image[..., 4, 4] = 0.5
+    out = photometric(image, draws, 1.0)
+    assert out.isfinite().all()
+    assert out.abs().max() <= 1
+    assert (out - image).abs().amax((1, 2, 3)).min() > 0.01  # every image changes
+    level = draws.clone()
+    level[:, 8:10] = 0  # without the light ramp the bright pixel stays the brightest, unless all are black
+    out = photometric(image, level, 1.0).mean(1).flatten(1)
+    seen = out.amax(1) > out.amin(1) + 0.02
+    assert seen.float().mean() > 0.9
+    assert (out.argmax(1)[seen] == 40).all()
+    grey = (image.clone().mul_(torch.tensor([1.0, 0.2, -0.4])[:, None, None]))
+    flat = photometric(grey, torch.cat([draws[:, :4], torch.zeros(200, 7)], 1), 1.0)
+    share = ((flat.amax(1) - flat.amin(1)).amax((1, 2)) < 1e-5).float().mean()
+    assert 0.2 < share < 0.4  # 30 % turn grey
+    torch.testing.assert_close(photometric(grey, draws, 0.0), grey.clamp(-0.998, 1), atol=1e-5, rtol=0)
