@@ -58,7 +58,8 @@ def relief(person, lengths, furrows, face, rest, drop) -> np.ndarray:
     b.add(0.19, 0, face[:, 13, 1], 0.175 * wide, 0.14)
     b.pair(0.13 + 0.04 * f["flare"], 0.255 * wide, face[:, 16, 1] - 0.14, 0.085 * wide, 0.10)
     b.add(-0.12, 0, face[:, 16, 1] + 0.10, 0.40, 0.09)
-    b.pair(0.05 + 0.02 * (lengths["jaw"] - 1.88) + 0.01 * person["brow_thickness"], 0.72, rest[:, 2, 1] + 0.10, 0.42, 0.13)
+    ridge = 0.05 + 0.02 * (lengths["jaw"] - 1.88) + 0.01 * person["brow_thickness"]
+    b.pair(ridge, 0.72, rest[:, 2, 1] + 0.10, 0.42, 0.13)
     b.pair(-0.13, 0.62, -0.12, 0.22, 0.16)
     b.pair(-0.05, 0.95, 0.22, 0.38, 0.10)
     b.pair(0.09, 0.86, -0.02, 0.26, 0.14)
@@ -114,7 +115,8 @@ def paint_head(p, size, device):
     h = half_faces(p)
 
     middle = 0.25 * one
-    head = superellipse(u, v, p["width"], middle, middle - p["crown"], p["chin"] + p["drop"] - middle, 2.25, 2.6, p["jaw"])
+    up, down = middle - p["crown"], p["chin"] + p["drop"] - middle
+    head = superellipse(u, v, p["width"], middle, up, down, 2.25, 2.6, p["jaw"])
     edge = outline(head)
     cover = (0.5 - edge / px).clamp_(0, 1)
 
@@ -355,7 +357,8 @@ def _mouth(p, h, canvas, albedo, swell, hollow, gloss):
     tooth = rest[:, 44, 1:] + 0.055 - 0.10 * arch + 0.3 * (face[:, 44, 1:] - rest[:, 44, 1:]).clamp(-0.2, 0)
     teeth = (1 - below(tooth)) * inside * (1 - smooth(arch, 0.65, 1.1))[:, None]
     gaps = 1 - 0.22 * bell((torch.remainder(uu.abs() + 0.075, 0.15) - 0.075) / 0.014)
-    light = ((1 - 0.55 * arch.clamp(0, 1)) * gaps)[:, None] * (0.72 + 0.28 * ((v - inner_top[:, None]) / 0.06).clamp(0, 1))
+    light = ((1 - 0.55 * arch.clamp(0, 1)) * gaps)[:, None]
+    light = light * (0.72 + 0.28 * ((v - inner_top[:, None]) / 0.06).clamp(0, 1))
     paint(albedo, rows, columns, lip.new_tensor([0.72, 0.68, 0.58])[None, :, None, None] * light[:, None], teeth)
     tongue = bell((uu - middle) / (0.62 * half), 2) * smooth(inner_low - inner_top, 0.16, 0.30)
     tongue = tongue[:, None] * smooth(v - inner_low[:, None] + 0.15, 0.0, 0.12) * inside * (1 - teeth)
@@ -391,7 +394,8 @@ def _eyes(h, canvas, albedo, gu, gv, gloss):
     crease = rest_up - lid * (0.55 + 0.45 * torch.sin(span.clamp(0, 1) * math.pi)) + 0.22 * raised
     crease = torch.minimum(crease, up - 0.045)
     fold = bell((v - crease[:, None]) / max(0.028, 0.7 * px))
-    box.paint(albedo, h["c_skin"] * 0.42, 0.5 * fold * (smooth(span, -0.05, 0.2) * smooth(-span, -1.15, -0.85))[:, None])
+    ends = smooth(span, -0.05, 0.2) * smooth(-span, -1.15, -0.85)
+    box.paint(albedo, h["c_skin"] * 0.42, 0.5 * fold * ends[:, None])
 
     # White, iris, pupil and a glint; the upper lid shades them.
     cx = 0.5 * (rest[:, 25, 0] + rest[:, 28, 0]) + h["gaze_x"] * 0.0052
@@ -454,15 +458,18 @@ def _beard(p, canvas, albedo, gloss, edge_of_face):
     edge = curve(x[None].expand(len(kind), -1), y[None] + (face[:, 40, 1:] - 1.93) * (x < 0.6), at)
     whole = smooth(v - edge[:, None], -0.22, 0.30)
     corner = column(0.5 * (face[:, 37, 0] - face[:, 31, 0]))
-    top = curve(face[:, [31, 32, 33, 34, 35, 36, 37], 0], face[:, [31, 32, 33, 34, 35, 36, 37], 1], uu)[:, None]
-    lip = smooth(v - column(face[:, 16, 1]) - 0.30 * u * u, 0.01, 0.12) * smooth(top - v, -0.02, 0.05) * smooth(-u.abs() + corner * (0.75 + 0.5 * (v - 1.35).clamp(0, 0.6)), -0.14, 0.08)
+    outer, inner = [31, 32, 33, 34, 35, 36, 37], [31, 42, 41, 40, 39, 38, 37]
+    top = curve(face[:, outer, 0], face[:, outer, 1], uu)[:, None]
+    low = curve(face[:, inner, 0], face[:, inner, 1], uu)[:, None]
+    reach = corner * (0.75 + 0.5 * (v - 1.35).clamp(0, 0.6)) - u.abs()
+    above = v - column(face[:, 16, 1]) - 0.30 * u * u
+    lip = smooth(above, 0.01, 0.12) * smooth(top - v, -0.02, 0.05) * smooth(reach, -0.14, 0.08)
     band = smooth(-u.abs() + corner, -0.26, -0.08) * smooth(u.abs() - corner, -0.10, 0.04) * smooth(v, 1.40, 1.75)
     tuft = whole * smooth(-u.abs(), -0.62, -0.45)
-    k = column(kind)
-    area = (k == 1) * torch.maximum(whole, lip) * 0.24 + (k == 2) * lip * 0.9 + (k == 3) * (
-        torch.maximum(torch.maximum(lip, tuft), band * smooth(-v, -2.1, -1.9))) * 0.88 + (k == 4) * torch.maximum(
-        torch.maximum(whole, lip), band) * 0.92
-    low = curve(face[:, [31, 42, 41, 40, 39, 38, 37], 0], face[:, [31, 42, 41, 40, 39, 38, 37], 1], uu)[:, None]
+    k, every = column(kind), torch.maximum(whole, lip)
+    goatee = torch.maximum(torch.maximum(lip, tuft), band * smooth(-v, -2.1, -1.9))
+    area = (k == 1) * every * 0.24 + (k == 2) * lip * 0.9 + (k == 3) * goatee * 0.88
+    area = area + (k == 4) * torch.maximum(every, band) * 0.92
     lips = smooth(v - top, -0.03, 0.02) * smooth(low - v, -0.02, 0.03) * (u.abs() < corner)
     area = area * (1 - lips) * (edge_of_face[:, rows, columns] < 0)
     hairs = canvas.tile(canvas.white, (v[0] * 22 + 100).long().expand(-1, u.shape[2]),
@@ -583,7 +590,7 @@ def _occlude(p, canvas, colour, cover, occluded):
         top = -1.95 + 0.30 * (u / 1.4) ** 2
         alpha = smooth(edge - v, -0.02, 0.02) * smooth(v - top, -0.15, 0.15) * smooth(-u.abs(), -1.78, -1.66)
         cloth = column((p["hair"] == 0).float())[:, None]  # the bald wear a band
-        hair = p["c_hair"][:, :, None, None] * (0.9 + 0.16 * strands + 0.35 * torch.exp(-((v + 1.1) / 0.25) ** 2))[:, None]
+        hair = p["c_hair"][:, :, None, None] * (0.9 + 0.16 * strands + 0.35 * bell((v + 1.1) / 0.25))[:, None]
         band = (0.04 + 0.4 * r[:, 20:23])[:, :, None, None] * (1 - 0.15 * u.abs()[:, None])
         lay("fringe", rows, columns, hair * (1 - cloth) + band * cloth, alpha)
     if asked("glasses_dark"):
@@ -594,20 +601,21 @@ def _occlude(p, canvas, colour, cover, occluded):
             d = (qx * qx + qy * qy).sqrt() - 0.28
             lens = (0.5 - d / px).clamp(0, 1)
             bar = (0.5 - ((v + 0.05).abs() - 0.05) / px).clamp(0, 1) * ((x < 0.4) | (x > 1.3)) * (x < 1.80)
-            tone = 0.012 + 0.05 * smooth(v + 0.3 * x, 0.1, 0.8) + 0.05 * torch.exp(-((x * s - 0.5 * v - 0.8) / 0.12) ** 2)
+            tone = 0.012 + 0.05 * smooth(v + 0.3 * x, 0.1, 0.8) + 0.05 * bell((x * s - 0.5 * v - 0.8) / 0.12)
             lay("glasses_dark", rows, columns, tone[:, None].expand(len(colour), -1, -1, -1),
                 torch.maximum(lens, bar).expand(len(colour), -1, -1))
     if asked("mask"):
         rows, columns, u, v = canvas.box(-2.1, 2.1, 0.2, 3.2)
         width, base = column(p["width"]), column(p["chin"]) + 0.34
-        edge = (power((u.abs() / width).clamp_min(1e-4), 2.6) + power(((v - 0.55) / (base - 0.55)).clamp_min(1e-4), 2.2) - 1) * 0.7
+        down = ((v - 0.55) / (base - 0.55)).clamp_min(1e-4)
+        edge = (power((u.abs() / width).clamp_min(1e-4), 2.6) + power(down, 2.2) - 1) * 0.7
         top = v - 0.42 - 0.15 * u * u
         alpha = (0.5 - edge / px).clamp(0, 1) * (0.5 + top / px).clamp(0, 1)
         strap = (0.5 - ((v - 0.62 + 0.25 * (u.abs() - 1.2)).abs() - 0.02) / px).clamp(0, 1) * (u.abs() > 1.4) * (
             u.abs() < width + 0.06)
         hue = torch.where(r[:, 28:29] < 0.5, torch.tensor([[0.36, 0.60, 0.72]], device=u.device),
                           torch.where(r[:, 28:29] < 0.75, 0.75, 0.035))
-        pleats = 1 - 0.16 * torch.exp(-((torch.remainder(v - 0.1 * u * u, 0.42) - 0.2) / 0.035) ** 2) * (u.abs() < 1.2)
+        pleats = 1 - 0.16 * bell((torch.remainder(v - 0.1 * u * u, 0.42) - 0.2) / 0.035) * (u.abs() < 1.2)
         form = 1 - 0.35 * (u / width) ** 2 + 0.25 * lx * u / width - 0.18 * ((v - 1.4) / 1.3).clamp(-1, 1)
         lay("mask", rows, columns, hue[:, :, None, None] * (pleats * form)[:, None], torch.maximum(alpha, strap))
     if asked("hair"):
@@ -619,7 +627,7 @@ def _occlude(p, canvas, colour, cover, occluded):
                               (u[0] * 40 + 300 - 8 * v[0]).long().expand(v.shape[1], -1), p["marks"][:, 15] * 500)
         d = (x - mid).abs() - wide
         alpha = smooth(-d + 0.03 * strands, -0.03, 0.05) * smooth(v, -2.1, -1.7) * smooth(-v, -2.0, -1.5)
-        tone = p["c_hair"][:, :, None, None] * (0.85 + 0.18 * strands + 0.4 * torch.exp(-((x - mid) / 0.12) ** 2))[:, None]
+        tone = p["c_hair"][:, :, None, None] * (0.85 + 0.18 * strands + 0.4 * bell((x - mid) / 0.12))[:, None]
         lay("hair", rows, columns, tone, alpha)
     if asked("hand"):
         rows, columns, u, v = canvas.box(-2.4, 2.4, 0.3, 3.2)
@@ -633,7 +641,7 @@ def _occlude(p, canvas, colour, cover, occluded):
         for k, length in enumerate((0.32, 0.52, 0.56, 0.40)):
             d = ((along - length).clamp_min(0) ** 2 + (across - 0.27 * (k - 1.5)) ** 2).sqrt()
             inside = (0.5 - (d - 0.145) / px).clamp(0, 1)
-            finger = 1.0 - 0.45 * (d / 0.145).clamp(0, 1.2) ** 2 - 0.12 * torch.exp(-((along - length + 0.28) / 0.03) ** 2)
+            finger = 1.0 - 0.45 * (d / 0.145).clamp(0, 1.2) ** 2 - 0.12 * bell((along - length + 0.28) / 0.03)
             tone = tone + inside * (finger - tone)
             alpha = torch.maximum(alpha, inside)
         back = (0.5 - (across.abs() - 0.58) / px).clamp(0, 1) * smooth(-along, 0.25, 0.45)
@@ -649,7 +657,7 @@ def _occlude(p, canvas, colour, cover, occluded):
         stem = (0.5 - ((du - 0.12 * dv).abs() - 0.17 - 0.04 * dv) / px).clamp(0, 1) * (dv > 0.2)
         mesh = 0.5 + 0.5 * torch.cos(du * 60) * torch.cos(dv * 60)
         form = torch.exp(-((du + 0.12) ** 2 + (dv + 0.14) ** 2) / 0.06)
-        tone = torch.where(ball > 0.5, 0.035 + 0.05 * mesh + 0.35 * form, 0.02 + 0.10 * torch.exp(-((du + 0.03) / 0.05) ** 2))
+        tone = torch.where(ball > 0.5, 0.035 + 0.05 * mesh + 0.35 * form, 0.02 + 0.10 * bell((du + 0.03) / 0.05))
         lay("microphone", rows, columns, tone[:, None], torch.maximum(ball, stem))
     return cover
 

@@ -78,7 +78,7 @@ def render_faces(
     yaw=None, pitch=None, roll=None, zoom=None, shift_x=None, shift_y=None,
     light_azimuth=None, light_elevation=None, light_strength=None, light_warmth=None, exposure=None,
     background=None, background_hue=None, background_light=None, focus=None, noise=None,
-    gaze_x=None, gaze_y=None, blink=None, speech=None, jpeg=None, occluder="none",
+    gaze_x=None, gaze_y=None, blink=None, speech=None, jpeg=None, occluder=None,
     device=None,
 ) -> Faces:  # fmt: skip
     """Draw faces that show the given action units.
@@ -99,7 +99,8 @@ def render_faces(
 
     Scene: ``yaw`` −20–20°, ``pitch`` −15–15°, ``roll`` −20–20° (positive: face turns right, up, clockwise),
     ``zoom`` 0.85–1.2, ``shift_x`` and ``shift_y`` −0.4–0.4 rulers (right, down), ``light_azimuth`` −80–80°
-    (positive: from the right), ``light_elevation`` −20–75° (positive: from above), ``light_strength`` 0–1 (share of the light that has a direction), ``light_warmth`` −1–1 (blue to orange),
+    (positive: from the right), ``light_elevation`` −20–75° (positive: from above), ``light_strength`` 0–1 (share of
+    the light that has a direction), ``light_warmth`` −1–1 (blue to orange),
     ``exposure`` −0.7–0.7 stops, ``background`` (plain, gradient, blobs, bars), ``background_hue`` 0–1,
     ``background_light`` 0–1, ``focus`` 0–1 (1 sharp), ``noise`` 0–1 (1: standard deviation 0.06).
 
@@ -167,8 +168,8 @@ def _seeds(name, value) -> np.ndarray:
 
 def _worn(occluder) -> np.ndarray:
     """Names of occluders, one text for all rows or a list of N → (N, number of OCCLUDERS) bool."""
-    words = [occluder] if isinstance(occluder, str) else list(occluder)
-    for word in {part for text in words for part in str(text).split("+")} - {"none", *OCCLUDERS}:
+    words = ["none"] if occluder is None else [occluder] if isinstance(occluder, str) else [str(x) for x in occluder]
+    for word in {part for text in words for part in text.split("+")} - {"none", *OCCLUDERS}:
         raise ValueError(f"occluder must be none, {', '.join(OCCLUDERS)}, or several joined by +, got {word!r}")
     return np.array([[name in text.split("+") for name in OCCLUDERS] for text in words])
 

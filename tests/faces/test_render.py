@@ -231,8 +231,7 @@ def test_an_occluder_covers_what_its_mask_says(name):
     assert torch.equal(worn.landmarks, bare.landmarks)
 
 
-@pytest.mark.parametrize(("name", "points"), [
-    ("fringe", range(10)), ("glasses_dark", range(19, 31)), ("mask", [14, 15, 16, 17, 18, *range(31, 49)])])  # fmt: skip
+@pytest.mark.parametrize(("name", "points"), list(head.UNDER.items())[3:])
 def test_whole_region_covers_hide_their_landmarks_and_aus(name, points):
     aus = head.OCCLUDERS[name]
     faces = render_faces(table({}, *[{au: 0.8} for au in aus]), 100, 8, occluder=name, **PLAIN)
@@ -242,7 +241,8 @@ def test_whole_region_covers_hide_their_landmarks_and_aus(name, points):
     bare = render_faces(table({}, *[{au: 0.8} for au in aus]), 100, 8, **PLAIN)
     hidden = (faces.images[1:] - faces.images[:1]).abs().mean((1, 2, 3))
     seen = (bare.images[1:] - bare.images[:1]).abs().mean((1, 2, 3))
-    assert (hidden < 0.35 * seen).all(), (hidden / seen)
+    assert (hidden < 1e-6).all(), hidden
+    assert (seen > 1e-4).all()
 
 
 def test_occluders_join():
@@ -275,20 +275,20 @@ def test_jpeg_keeps_the_mean_and_loses_detail():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (dict(aus={3: 1}), "aus: unknown action unit 3"),
-        (dict(aus={12: 2}), "aus: intensity of AU12 must lie between 0 and 1, got 2"),
-        (dict(aus=torch.zeros(1, 5)), r"aus must be of shape \(N, 18\) or \(N, 18, 2\), got \(1, 5\)"),
-        (dict(size=40), "size must be a whole number of pixels from 48 to 1024, got 40"),
-        (dict(size=99.5), "size must be a whole number of pixels from 48 to 1024, got 99.5"),
-        (dict(seed=-1), "seed must be an int or a list of ints, 0 or more, got -1"),
-        (dict(scene=1.5), "scene must be an int or a list of ints, 0 or more, got 1.5"),
-        (dict(yaw=25), "yaw must lie between -20 and 20, got 25"),
-        (dict(pitch=float("inf")), "pitch must lie between -15 and 15, got inf"),
-        (dict(roll=float("nan")), "roll must lie between -20 and 20, got nan"),
-        (dict(occluder="hat"), "occluder must be none, hand, hair, microphone, fringe, glasses_dark, mask, or several"),
-        (dict(background="sea"), "background must be one of plain, gradient, blobs, bars, got 'sea'"),
-        (dict(aus=torch.zeros(3, 18), seed=[1, 2]), r"for one face or the same number, got \[1, 2, 3\]"),
-        (dict(seed=[1, 2], age=[0.1, 0.2, 0.3]), r"for one face or the same number, got \[1, 2, 3\]"),
+        ({"aus": {3: 1}}, "aus: unknown action unit 3"),
+        ({"aus": {12: 2}}, "aus: intensity of AU12 must lie between 0 and 1, got 2"),
+        ({"aus": torch.zeros(1, 5)}, r"aus must be of shape \(N, 18\) or \(N, 18, 2\), got \(1, 5\)"),
+        ({"size": 40}, "size must be a whole number of pixels from 48 to 1024, got 40"),
+        ({"size": 99.5}, "size must be a whole number of pixels from 48 to 1024, got 99.5"),
+        ({"seed": -1}, "seed must be an int or a list of ints, 0 or more, got -1"),
+        ({"scene": 1.5}, "scene must be an int or a list of ints, 0 or more, got 1.5"),
+        ({"yaw": 25}, "yaw must lie between -20 and 20, got 25"),
+        ({"pitch": float("inf")}, "pitch must lie between -15 and 15, got inf"),
+        ({"roll": float("nan")}, "roll must lie between -20 and 20, got nan"),
+        ({"occluder": "hat"}, "occluder must be none, hand, hair, microphone, fringe, glasses_dark, mask, or several"),
+        ({"background": "sea"}, "background must be one of plain, gradient, blobs, bars, got 'sea'"),
+        ({"aus": torch.zeros(3, 18), "seed": [1, 2]}, r"for one face or the same number, got \[1, 2, 3\]"),
+        ({"seed": [1, 2], "age": [0.1, 0.2, 0.3]}, r"for one face or the same number, got \[1, 2, 3\]"),
     ],
 )
 def test_what_is_refused(arguments, message):
