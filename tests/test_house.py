@@ -1,6 +1,8 @@
 """The order of the house: a file imports only from files earlier in the list, and the exact layers stay short."""
 
 import ast
+import doctest
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -90,6 +92,14 @@ def test_layers_relations_and_model_stay_short(place):
     path = HOUSE / place
     for file in [path] if path.suffix else path.glob("*.py"):
         assert len(file.read_text(encoding="utf-8").splitlines()) < MOST_LINES[place], file.name
+
+
+@pytest.mark.parametrize("file", [HOUSE / p / f"{f}.py" for p in ("layers", "relations") for f in ORDER_INSIDE[p]])
+def test_the_examples_of_layers_and_relations_run(file):
+    module = import_module(f"lorral_lite.{file.parent.name}.{file.stem}")
+    result = doctest.testmod(module)
+    assert result.attempted > 0
+    assert result.failed == 0
 
 
 @pytest.mark.parametrize("name", lorral_lite.__all__)

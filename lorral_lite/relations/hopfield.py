@@ -67,8 +67,8 @@ class HopfieldRetrieval(nn.Module):
 class HopfieldLayer(AttentionLayer):
     """Equation 3.3 applied repeatedly: the queries move among the keys, and only the last state reads the values.
 
-    Source: paper section 3.3: "the update formula of Equation (3.3) can be applied iteratively to the initial state of
-    each Hopfield layer head; after the last update, the new state will be projected to the resulting pattern".
+    Source: paper section 3.3, which applies the update to the state of each head several times and projects only the
+    state after the last update.
     """
 
     def __init__(self, dim: int, heads: int, dropout: float, steps: int, beta: float | None) -> None:
@@ -94,6 +94,7 @@ class HopfieldRelation(SelfAttentionRelation):
 
     Shape: (B, A, dim) → (B, A, dim), dim divisible by heads; ``attention`` (B, heads, A, A) of the last update.
 
+    >>> import torch
     >>> HopfieldRelation(16, 12, steps=3)(torch.zeros(2, 12, 16)).shape
     torch.Size([2, 12, 16])
     """
