@@ -185,6 +185,27 @@ def test_the_sign_on_the_skin_grows_with_intensity(au, monkeypatch):
     assert change[0] > 0
 
 
+# AU → where its crease is deepest on the right half, (x, v) in rulers.
+CREASES = {1: (0, -1.2), 2: (0.92, -1.2), 4: (0.16, -0.44), 6: (1.35, 0.05), 7: (0.85, 0.25), 9: (0.1, 0.05),
+           10: (0.55, 1.15), 12: (0.9, 1.4), 14: (0.75, 1.65), 15: (0.85, 1.95), 17: (0, 2.2), 20: (1.0, 1.65),
+           23: (0, 1.38)}  # fmt: skip
+
+
+@pytest.mark.parametrize(("au", "place"), CREASES.items())
+def test_each_furrow_lies_where_facs_says(au, place):
+    canvas = head.canvas_of(100, torch.device("cpu"))
+    seeds, given = np.array([8, 8]), {**PLAIN}
+    rows = table({}, {au: 1.0}).double().numpy()
+    plan = render._plan(rows, seeds, seeds, given, np.zeros((2, len(head.OCCLUDERS)), dtype=bool), 100)
+    p = {k: torch.from_numpy(v) for k, v in plan.items()}
+    hollow = torch.zeros(2, canvas.height, canvas.width)
+    head._creases(p, head.half_faces(p), canvas, hollow)
+    deeper = hollow[1] - hollow[0]
+    near = (canvas.u[None].abs() - place[0]) ** 2 + (canvas.v[:, None] - place[1]) ** 2 < 0.35**2
+    assert deeper[near].max() > 0.3
+    assert deeper[near].max() > 0.6 * deeper.max()
+
+
 def test_skin_runs_from_light_to_dark_and_furrows_show_on_all():
     skins = torch.linspace(0, 1, 5).tolist()
     faces = render_faces(table(*[{}] * 5), 100, 8, **{**PLAIN, "skin": skins})
@@ -206,6 +227,33 @@ def test_light_comes_from_where_it_is_said():
     left, right = grey(faces)[:, 24:44, 14:28].mean((1, 2)), grey(faces)[:, 24:44, 36:50].mean((1, 2))
     assert left[0] > right[0] + 0.05
     assert right[1] > left[1] + 0.05
+
+
+def test_light_stays_in_the_room_when_the_head_turns():
+    given = {"yaw": 20, "roll": 15, "pitch": -10, "light_azimuth": 50}
+    covers = np.zeros((1, len(head.OCCLUDERS)), dtype=bool)
+    plan = render._plan(np.zeros((1, 18, 2)), np.array([1]), np.array([1]), given, covers, 64)
+    assert np.allclose(plan["spin"][0] @ plan["light_head"][0], plan["light"][0], atol=1e-6)
+    assert plan["light"][0, 0] > 0.5  # from the right
+
+
+def test_both_eyes_look_the_way_that_is_said():
+    faces = render_faces({5: 0.5}, 200, 8, gaze_x=[-25, 25], **{**PLAIN, "eye_colour": 0})
+    for corner, other in ((19, 22), (25, 28)):
+        x0, x1 = (int(faces.landmarks[0, i, 0]) for i in (corner, other))
+        y = int(faces.landmarks[0, [20, 21, 23, 24] if corner == 19 else [26, 27, 29, 30], 1].mean())
+        dark = (0.5 - grey(faces)[:, y - 1 : y + 3, x0 + 2 : x1 - 1]).clamp_min(0).sum(1)
+        centre = (dark * torch.arange(dark.shape[1])).sum(1) / dark.sum(1)
+        assert centre[1] > centre[0] + 2
+
+
+def test_the_number_of_threads_changes_neither_the_bytes_nor_itself():
+    one = render_faces({12: 0.5}, 100, range(5))
+    torch.set_num_threads(2)
+    two = render_faces({12: 0.5}, 100, range(5))
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(1)
+    assert torch.equal(one.images, two.images)
 
 
 def test_pose_moves_the_nose_the_way_it_is_said():
