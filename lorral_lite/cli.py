@@ -47,8 +47,9 @@ def _evaluate(args) -> None:
 
 def _line(metrics: dict) -> str:
     au, local = metrics["outputs"]["au"], metrics["outputs"]["local"]
+    auc = "undefined" if au["mean_auc"] is None else f"{au['mean_auc']:.1f}"
     return (f"{metrics['relation'] or 'step 1'}: F1 {au['mean_f1']:.1f} (local {local['mean_f1']:.1f}, "
-            f"always positive {metrics['always_positive']['mean_f1']:.1f}), AUC {au['mean_auc']:.1f}, "
+            f"always positive {metrics['always_positive']['mean_f1']:.1f}), AUC {auc}, "
             f"landmarks {metrics['landmarks']['nme_percent']:.2f} %, {metrics['frames']} unseen frames of "
             f"{metrics['subjects']} subjects; data: {metrics['data']['source']}")
 

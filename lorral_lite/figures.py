@@ -701,12 +701,13 @@ def architecture() -> Picture:
 
 
 
-SHEET = {"neutral": (), "1+2": (1, 2), "4": (4,), "6+12": (6, 12), "9": (9,), "15+17": (15, 17), "26": (25, 26), "14": (14,)}
+SHEET = {"neutral": (), "1+2": (1, 2), "4": (4,), "6+12": (6, 12), "9": (9,), "15+17": (15, 17), "26": (25, 26),
+         "14": (14,)}
 
 
 def people_sheet(people: Sequence[int] = tuple(range(8)), size: int = 110, intensity: float = 0.8) -> Picture:
     """Each person of ``people`` (seeds) neutral and with seven AU combinations: the picture of the README."""
-    shown = [{au: intensity for au in aus} for aus in SHEET.values()]
+    shown = [dict.fromkeys(aus, intensity) for aus in SHEET.values()]
     images = [render_faces(aus, size, seed=person).images[0] for person in people for aus in shown]
     names = [f"person {i + 1}" for i in range(len(people))]
     return contact_sheet(images, names, [name if name == "neutral" else f"AU {name}" for name in SHEET])
@@ -1085,19 +1086,23 @@ def plot_audit(audit: Sequence[dict]) -> Picture:
 @_styled
 def plot_published(audit: Sequence[dict], floors: dict[str, float], ours: dict[str, float] | None = None,
                    ours_floor: float | None = None, data: str = "procedural faces") -> Picture:
-    """Recomputed means of the published rows over the floor of each data set; ``ours`` apart, as other data."""
+    """Recomputed means of the published rows over the floor of each data set.
+
+    ``ours`` stands apart: as this run when ``data`` is one of the published sets, else marked as other data.
+    """
     sets = list(dict.fromkeys(r["dataset"] for r in audit))
     panels = [(name.upper(), {r["method"]: r["recomputed"] for r in audit if r["dataset"] == name}, floors[name])
               for name in sets]
     if ours:
-        panels.append((f"OTHER DATA: {data}", ours, ours_floor))
+        same = data.lower() in sets
+        panels.append((f"this run, one fold of {data}" if same else f"OTHER DATA: {data}", ours, ours_floor))
     alt = "Mean F1: " + "; ".join(f"{name}, floor {'unknown' if floor is None else format(floor, '.1f')}, "
                                   + ", ".join(f"{k} {v:.1f}" for k, v in values.items())
                                   for name, values, floor in panels)
     fig = _picture(4.1 * len(panels), 5.4, alt)
     for k, (ax, (name, values, floor)) in enumerate(zip(fig.subplots(1, len(panels), squeeze=False)[0], panels,
                                                        strict=True)):
-        other = k == len(sets)
+        other = k == len(sets) and not same
         items = sorted(values.items(), key=lambda item: item[1])
         colours = [ORANGE if other else BLUE if method.startswith("LoRRaL") else "#9db7c9" for method, _ in items]
         ax.barh(range(len(items)), [v for _, v in items], color=colours, height=0.7, hatch="//" if other else None,

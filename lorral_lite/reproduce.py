@@ -3,6 +3,7 @@
 faces → step 1 → step 2 for every relation → evaluation → notebooks → one real photograph → report.
 """
 
+import shutil
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,17 @@ from .datasets.synthetic import prepare_faces
 from .predict import portrait_file, predict_photo
 from .relations import RELATIONS
 from .reporting import write_report
-from .training import RunConfig, evaluate, load_model, read_json, train_step1, train_step2, write_json
+from .training import (
+    RunConfig,
+    evaluate,
+    load_model,
+    load_tensors,
+    read_json,
+    save_tensors,
+    train_step1,
+    train_step2,
+    write_json,
+)
 
 NOTEBOOKS = {  # executed with papermill on the finished run
     "08_losses_and_two_step_training": {},
@@ -76,6 +87,24 @@ def reproduce(out="runs/faces", subjects: int = 90, frames: int = 50, fold: int 
         report = write_report(run, run / "report.html", command=command)
     say(f"report: {report}")
     return report
+
+
+def publish(run, to) -> None:
+    """Copy what of a run ships with the package: weights, configs, logs, metrics, predictions without landmarks."""
+    run, to = Path(run), Path(to)
+    if read_json(run / "step1_metrics.json")["data"]["licensed"]:
+        raise DataError(f"{run}: trained on licensed faces; such weights are not published")
+    shutil.rmtree(to, ignore_errors=True)
+    for source in sorted([*run.glob("*"), *run.glob("*/*")]):
+        if source.suffix not in (".safetensors", ".json", ".jsonl") or source.parent.name == "photo":
+            continue
+        target = to / source.relative_to(run)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.stem.endswith("predictions"):
+            tensors, _ = load_tensors(source)
+            save_tensors(target, {k: v for k, v in tensors.items() if "landmarks" not in k})
+        elif source.stem != "report":
+            shutil.copyfile(source, target)
 
 
 def notebooks_folder() -> Path:

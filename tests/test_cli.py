@@ -1,4 +1,4 @@
-"""The command: help everywhere, bad input is one line and exit code 2, the main job runs and then only what is missing."""
+"""The command: help everywhere, bad input is one line and exit code 2, the main job does only what is missing."""
 
 import json
 import shutil
@@ -53,6 +53,31 @@ def test_run_again_only_what_is_missing(finished, monkeypatch):
     assert [line for line in said if line.startswith("·")] == ["· photograph", "· report"]
 
 
+def test_what_ships_answers_like_the_run_and_has_no_faces(finished, tmp_path):
+    import torch
+    from safetensors.torch import load_file
+
+    from lorral_lite.datasets import DataError
+    from lorral_lite.training import load_model
+
+    run, ship = finished / "fold1_seed0", tmp_path / "ship"
+    job.publish(run, ship)
+    a, b = (load_model(folder, "self_attention", "cpu").state_dict() for folder in (run, ship))
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    assert set(load_file(ship / "none" / "predictions.safetensors")) == {"au_logits", "local_au_logits", "labels",
+                                                                         "rows"}
+    assert {p.suffix for p in ship.rglob("*") if p.is_file()} == {".safetensors", ".json", ".jsonl"}
+    assert not (ship / "photo").exists()
+    metrics = json.loads((run / "step1_metrics.json").read_text())
+    metrics["data"]["licensed"] = True
+    licensed = tmp_path / "licensed"
+    licensed.mkdir()
+    (licensed / "step1_metrics.json").write_text(json.dumps(metrics))
+    with pytest.raises(DataError, match="trained on licensed faces"):
+        job.publish(licensed, tmp_path / "never")
+    assert not (tmp_path / "never").exists()
+
+
 def test_evaluate_prints_both_outputs_and_the_floor(finished, capsys):
     assert main(["evaluate", str(finished / "fold1_seed0"), "--relation", "none", "--quiet", "--device", "cpu"]) == 0
     out = capsys.readouterr().out
@@ -83,7 +108,8 @@ def test_bad_folders_and_names(finished, tmp_path, capsys):
     (tmp_path / "data" / "frames.npy").write_bytes(raw)
     assert "labels.npy: missing" in fails(capsys, "train", tmp_path / "data", tmp_path / "run")
     assert "missing" in fails(capsys, "evaluate", tmp_path / "nowhere", "--device", "cpu")
-    assert "hidden must be different AUs of bp4d" in fails(capsys, "prepare", "faces", tmp_path / "q", "--hidden", 3, "--quiet")
+    line = fails(capsys, "prepare", "faces", tmp_path / "q", "--hidden", 3, "--quiet")
+    assert "hidden must be different AUs of bp4d" in line
     assert not (tmp_path / "q").exists()
     with pytest.raises(SystemExit) as done:
         main(["train", str(tmp_path), str(tmp_path), "--relation", "gossip"])

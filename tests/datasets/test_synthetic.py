@@ -28,7 +28,7 @@ def test_faces_are_aligned_and_inside(folder):
     np.testing.assert_allclose(left[:, 1], right[:, 1], atol=1e-3)
     five = np.stack([left, right, points[:, 13], points[:, 31], points[:, 37]], 1)
     np.testing.assert_allclose((five.min(1) + five.max(1)) / 2, 31.5, atol=1e-3)
-    assert 0 < points.min()
+    assert points.min() > 0
     assert points.max() < 63
 
 
