@@ -9,6 +9,7 @@ import torch
 
 from ..facs import ACTION_UNITS
 from ..landmarks import MIRROR
+from .anatomy import AVERAGE_FACE, uniforms
 
 AUS: tuple[int, ...] = tuple(ACTION_UNITS)
 """The action units that the renderer knows, in the order of its rows: 1, 2, 4, 5, 6, 7, 9, 10, …, 26, 43."""
@@ -88,8 +89,6 @@ def displacements(au: int) -> np.ndarray:
         raise ValueError(f"unknown action unit {au}: choose from {', '.join(map(str, AUS))}")
     one = np.zeros((1, len(AUS), 2))
     one[0, _INDEX[au]] = 1
-    from .anatomy import AVERAGE_FACE
-
     return move(AVERAGE_FACE[None], one)[0] - AVERAGE_FACE
 
 
@@ -196,8 +195,6 @@ def furrows(aus: np.ndarray, age: np.ndarray) -> dict[str, np.ndarray]:
 
 def speak(face: np.ndarray, speech: np.ndarray, seeds: np.ndarray) -> np.ndarray:
     """Speech-like opening of the mouth (0–1), wide or rounded as the scene's seed says; a distractor, no AU."""
-    from .anatomy import uniforms
-
     rounded = uniforms(seeds, "vowel")[:, 0]
     opening = (0.35 * MOVES_26 + 0.8 * MOVES_25)[None] * speech[:, None, None]
     face = face + opening
