@@ -3,10 +3,25 @@
 An exercise that was not touched holds ``...`` and is reported as not attempted, so every notebook runs to its end.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+
+from .data_files import data_file
+from .faces.population import Population
+from .facs import ACTION_UNITS, AU_SETS, EXPRESSIONS
+from .figures import at_threshold, floor_f1
+from .layers import PatchConv
+from .losses import landmark_loss
+from .model import LoRRaL, LoRRaLConfig
+from .relations import BiLSTMRelation, hopfield_retrieve, position_encoding
+from .reporting import published
+from .statistics import holm
+from .training import Schedule
+from .widgets import QUIZ_AUS, agreement, patch_model, quiz_item, retrieval_rate, seen_pixels
 
 
 @dataclass(frozen=True)
@@ -40,9 +55,11 @@ def is_correct(number: str, value) -> bool:
         raise ValueError(f"there is no exercise {number}: choose from {', '.join(EXERCISES)}")
     item = EXERCISES[number]
     true = item.answer()
-    if isinstance(true, (bool, str, set, frozenset, tuple)):
-        return type(true)(value) == true if isinstance(true, (set, frozenset, tuple)) else value == true
+    if isinstance(true, (bool, str)):
+        return value == true
     try:
+        if isinstance(true, (set, frozenset, tuple)):
+            return type(true)(value) == true
         given = np.asarray(value, dtype=float)
     except (TypeError, ValueError):
         return False
@@ -61,3 +78,194 @@ def check(number: str, value) -> None:
 
 
 # ------------------------------------------------------------------------------------------------ 01 to 10, in order
+
+
+# 01
+
+
+@exercise("1.1", "compare EXPRESSIONS['fear'] with EXPRESSIONS['surprise']; a set difference does it in one line")
+def _fear_without_surprise():
+    return set(EXPRESSIONS["fear"]) - set(EXPRESSIONS["surprise"])
+
+
+@exercise("1.2", "coded = np.isin(QUIZ_AUS, [6, 12]) for every face; agreement returns (F1, kappa)", tolerance=0.005)
+def _kappa_of_the_smiler():
+    items = [quiz_item(n) for n in range(20)]
+    truth = [[au in item.aus for au in QUIZ_AUS] for item in items]
+    return agreement(truth, [[au in (6, 12) for au in QUIZ_AUS]] * len(items))[1]
+
+
+# 02
+
+
+@exercise("2.1", "phi = (P(both) - p q) / sqrt(p (1-p) q (1-q)); solve it for P(both)", tolerance=0.0005)
+def _both_12_and_15():
+    table = json.loads(data_file("protocol", "au_statistics.json").read_text(encoding="utf8"))["bp4d"]
+    i, j = table["aus"].index(12), table["aus"].index(15)
+    p, q = table["rate"][i], table["rate"][j]
+    return p * q + table["phi"][i][j] * (p * (1 - p) * q * (1 - q)) ** 0.5
+
+
+@exercise("2.2", "take disfa['phi'] as an array, find its smallest entry with argmin, look up both AU numbers")
+def _strongest_exclusion_of_disfa():
+    table = json.loads(data_file("protocol", "au_statistics.json").read_text(encoding="utf8"))["disfa"]
+    i, j = np.unravel_index(np.argmin(table["phi"]), np.shape(table["phi"]))
+    return {table["aus"][i], table["aus"][j]}
+
+
+@exercise("2.3", "round au_centers(points, bp4d_aus) and count the different (2, 2) blocks with a set")
+def _places_of_bp4d():
+    return len({(ACTION_UNITS[au].points, ACTION_UNITS[au].shift) for au in AU_SETS["bp4d"]})
+
+
+# 03
+
+
+@exercise("3.1", "a part has 88 / 8 = 11 pixels a side; at the corner of the image only two sides have neighbours")
+def _pixels_of_a_corner_part():
+    return int((seen_pixels(patch_model((8,)), (0, 0), 8) > 0).sum())
+
+
+@exercise("3.2", "64 parts, each with its own 3×3 convolution from 64 to 64 channels: weights and biases")
+def _weights_of_the_part_convolutions():
+    return sum(p.numel() for p in PatchConv(32, 64, grid=8).part_conv.parameters())
+
+
+# 04
+
+
+@exercise("4.1", "each FeatConv ends in a 2×2 max-pooling that drops an odd last row: 44 // 2, and so on")
+def _sides_behind_the_feat_convs():
+    return tuple(44 >> k for k in (1, 2, 3))
+
+
+@exercise("4.2", "a cell is 88 / 22 pixels wide and the window has 6 cells")
+def _window_in_pixels():
+    return 6 * 88 / 22
+
+# ---- 05
+
+
+@exercise("5.1", "a direction has 4 gates of h = D / 2 rows with D + h weights each, and two bias vectors of 4h")
+def bilstm_parameters() -> int:
+    with torch.random.fork_rng(devices=[]):
+        return sum(p.numel() for p in BiLSTMRelation(160, 12).parameters())
+
+
+@exercise("5.2", "the forward LSTM has read AU17 before it writes AU17 and everything after it: count from the list")
+def forward_halves_that_hear_au17() -> int:
+    return len(AU_SETS["bp4d"]) - AU_SETS["bp4d"].index(17)
+
+
+@exercise("5.3", "what was read forwards is now read backwards: do the two directions share their weights?")
+def reversed_input_gives_reversed_output() -> bool:
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        relation, tokens = BiLSTMRelation(4, 3), torch.arange(12.0).sin().view(1, 3, 4)
+        return torch.allclose(relation(tokens.flip(1)), relation(tokens).flip(1))
+
+
+# ---- 06
+
+
+@exercise("6.1", "AU12 is at place 6 of the list, 0-based; feature 2 is even, so it is a sine with 2i = 2", 1e-3)
+def position_of_au12() -> float:
+    return position_encoding(12, 24)[AU_SETS["bp4d"].index(12), 2].item()
+
+
+@exercise("6.2", "softmax: e to the power of each score, divided by their sum; no score makes a weight negative", 5e-3)
+def weights_of_three_scores() -> np.ndarray:
+    return torch.tensor([2.0, 0.0, -3.0]).softmax(0).numpy()
+
+
+@exercise("6.3", "AU4 hears weight × value × (change of AU12): solve 0.2 · v · 2 = −1", 1e-3)
+def value_that_excludes() -> float:
+    return -1 / (0.2 * 2)
+
+
+# ---- 07
+
+
+@exercise("7.1", "with patterns +1 and −1 the new state is (e^βξ − e^−βξ) / (e^βξ + e^−βξ) = tanh(βξ)", 1e-3)
+def one_update_between_two_patterns() -> float:
+    return hopfield_retrieve(torch.tensor([[0.5]]), torch.tensor([[1.0], [-1.0]]), beta=2.0).item()
+
+
+@exercise("7.2", "call retrieval_rate(1024, β) for each of the four")
+def smallest_beta_for_1024_patterns() -> float:
+    return min(beta for beta in (0.05, 0.125, 0.25, 1.0) if retrieval_rate(1024, beta) >= 0.99)
+
+
+@exercise("7.3", "near 0, tanh(βξ) ≈ βξ: for which β does a small state grow instead of shrink?", 0.05)
+def beta_that_tells_two_patterns_apart() -> float:
+    patterns, state = torch.tensor([[1.0], [-1.0]]), torch.tensor([[0.1]])
+    grows = [b / 100 for b in range(50, 151) if hopfield_retrieve(state, patterns, b / 100, 300).item() > 0.1]
+    return min(grows)
+
+
+# 08
+
+
+@exercise("8.1", "each point is 5 px off, so 49 × 25 is the sum of squares; divide by twice 50 squared",
+          tolerance=0.0005)
+def _landmark_loss_by_hand():
+    truth = torch.zeros(1, 49, 2)
+    truth[:, 25:31, 0] = 50  # the right eye, 50 px from the left one
+    return float(landmark_loss(truth + torch.tensor([3.0, 4.0]), truth))
+
+
+@exercise("8.2", "cumulate Schedule(gamma=0.5).at(epoch), divide by the total, count epochs until it reaches 0.999")
+def _epochs_with_gamma_half():
+    rates = [Schedule(gamma=0.5).at(epoch) for epoch in range(30)]
+    return 1 + int(np.argmax(np.cumsum(rates) >= 0.999 * sum(rates)))
+
+
+@exercise("8.3", "model.freeze_step1(train_landmarks=True), then look at requires_grad of every named_parameters()")
+def _parts_that_learn_in_step_2():
+    model = LoRRaL(LoRRaLConfig.lite(relation="mlp"))
+    model.freeze_step1(train_landmarks=True)
+    return {name.split(".")[0] for name, p in model.named_parameters() if p.requires_grad}
+
+
+# 09
+
+
+@exercise("9.1", "at rate r: tp = 0.8 r, fp = 0.2 (1 − r), fn = 0.2 r; then F1 = 2 tp / (2 tp + fp + fn)",
+          tolerance=0.1)
+def _one_detector_at_two_rates():
+    probabilities, labels = [1] * 8 + [0] * 2 + [1] * 2 + [0] * 8, [1] * 10 + [0] * 10
+    return [at_threshold(probabilities, labels, 0.5, rate)["f1"] for rate in (0.5, 0.1)]
+
+
+@exercise("9.2", "solve 2 r / (1 + r) = 0.635 for r", tolerance=0.002)
+def _rate_that_scores_the_papers_mean():
+    rates = np.linspace(0, 1, 100_001)
+    return float(rates[np.argmin(np.abs(floor_f1(rates) - 63.5))])
+
+
+@exercise("9.3", "8 × 48.5 is the sum that the printed mean stands for; take the other seven entries away",
+          tolerance=0.41)
+def _true_au9_of_eac_net():
+    rows = [row for row in published() if (row["dataset"], row["method"]) == ("disfa", "EAC-Net")]
+    return len(rows) * rows[0]["printed_average"] - sum(row["f1_percent"] for row in rows if row["au"] != 9)
+
+
+# 10
+
+
+@exercise("10.1", "smallest p × 3, middle × 2, largest × 1, and none may be smaller than the one before",
+          tolerance=0.0005)
+def _holm_of_three():
+    return holm([0.01, 0.04, 0.03])[0]
+
+
+@exercise("10.2", "Population(relation_strength=0.5).expected_phi, at the places of AU 6 and 12 in .aus",
+          tolerance=0.005)
+def _phi_at_half_strength():
+    people = Population(relation_strength=0.5)
+    return float(people.expected_phi[people.aus.index(6), people.aus.index(12)])
+
+
+@exercise("10.3", "draw many triples with np.random.default_rng(0).normal(size=(100_000, 3)); the mean of .max(1)",
+          tolerance=0.02)
+def _best_of_three_that_do_nothing():
+    return 3 / (2 * np.sqrt(np.pi))
