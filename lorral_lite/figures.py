@@ -110,10 +110,10 @@ def shrink_png(data: bytes, limit: int = PNG_LIMIT) -> bytes:
 
 
 def _quantise(picture: Image.Image, colours: int) -> Image.Image:
-    """Median cut, with places kept for the colours of lines and text: a busy photograph may not repaint them."""
+    """The colours that cover most, refined by k-means (skin keeps its lips), with places kept for lines and text."""
     kept = [ImageColor.getrgb(c) for c in (BLUE, ORANGE, GREEN, RED, PINK, SKY, INK, GREY, PALE, "white", "black")]
     free = colours - len(kept)
-    cut = picture.quantize(free, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).getpalette()[:3 * free]
+    cut = picture.quantize(free, Image.Quantize.MAXCOVERAGE, kmeans=2, dither=Image.Dither.NONE).getpalette()[:3 * free]
     palette = Image.new("P", (1, 1))
     palette.putpalette(cut + [channel for colour in kept for channel in colour])
     small = picture.quantize(palette=palette, dither=Image.Dither.NONE)
@@ -717,3 +717,451 @@ def people_sheet(people: Sequence[int] = SHEET_PEOPLE, face: int = 110) -> Pictu
     images = [render_faces(aus, face, seed=person).images[0] for person in people for aus in SHEET.values()]
     names = [f"person {i + 1}" for i in range(len(people))]
     return contact_sheet(images, names, list(SHEET))
+
+
+# ---------------------------------------------------------------------------------- drawn for notebooks 01 to 04
+
+
+@_styled
+def bars(series: dict[str, Sequence[float]], labels: Sequence[str], title: str = "", ylabel: str = "", *,
+         log: bool = False, form: str = "{:.0f}") -> Picture:
+    """Grouped bars with their numbers on top: {name: one value per label}; ``log`` for values of many sizes."""
+    if not series or any(len(values) != len(labels) for values in series.values()):
+        raise ValueError(f"bars need one value per label ({len(labels)}) in every series")
+    width = 0.84 / len(series)
+    fig = _picture(max(6.5, 0.62 * len(labels) * len(series) + 1.6), 3.9, _words(title, f"bars of {', '.join(series)}"))
+    ax = fig.subplots()
+    for k, (name, values) in enumerate(series.items()):
+        x = np.arange(len(labels)) + (k - (len(series) - 1) / 2) * width
+        shown = ax.bar(x, values, 0.94 * width, color=(BLUE, ORANGE, GREEN, PINK)[k % 4], label=name)
+        ax.bar_label(shown, [form.format(v) for v in values], fontsize=11, padding=2)
+    ax.set_xticks(range(len(labels)), labels)
+    ax.set(ylabel=ylabel, title=title, yscale="log" if log else "linear")
+    ax.margins(x=0.02, y=0.12)
+    if len(series) > 1:
+        ax.legend()
+    return fig
+
+
+@_styled
+def phi_ranges(rows: Sequence[tuple[str, float, float, float]], title: str = "") -> Picture:
+    """Pairs of AUs as (name, lowest phi that their rates allow, phi, highest): the dot inside what is possible."""
+    fig = _picture(9.4, 1.5 + 0.52 * len(rows), _words(title, "; ".join(f"{r[0]} phi {r[2]:+.2f}" for r in rows)))
+    ax = fig.subplots()
+    ax.axvline(0, color=INK, lw=1)
+    for y, (_, low, value, high) in enumerate(rows):
+        ax.plot([low, high], [y, y], color=PALE, lw=9, solid_capstyle="butt", zorder=1)
+        ax.plot(value, y, "o", ms=11, color=RED if value < 0 else BLUE, zorder=3)
+        ax.annotate(f"{value:+.2f}", (value, y), xytext=(0, 9), textcoords="offset points", ha="center", fontsize=12)
+    ax.set_yticks(range(len(rows)), [r[0] for r in rows])
+    ax.tick_params(axis="y", length=0)
+    ax.set(ylim=(len(rows) - 0.5, -0.75), xlim=(-1, 1), title=title, xlabel="phi (grey: what the two rates allow)")
+    return fig
+
+
+@_styled
+def timeline(labels, aus: Sequence[int], frames_per_second: float, title: str = "") -> Picture:
+    """Which AU is shown when: labels (frames, A) in {1, 0, −1} as one line of bars per AU over seconds."""
+    labels = np.asarray(labels)
+    if labels.ndim != 2 or labels.shape[1] != len(aus):
+        raise ValueError(f"labels must be (frames, {len(aus)}), got {labels.shape}")
+    fig = _picture(10.5, 1.2 + 0.3 * len(aus), _words(title, f"bouts of AUs {', '.join(map(str, aus))} over time"))
+    ax = fig.subplots()
+    for y, shown in enumerate((labels == 1).T):
+        edges = np.flatnonzero(np.diff(np.pad(shown.astype(int), 1)))
+        spans = [(a / frames_per_second, (b - a) / frames_per_second) for a, b in edges.reshape(-1, 2)]
+        ax.broken_barh(spans, (y - 0.38, 0.76), color=BLUE if y % 2 else SKY)
+    ax.set_yticks(range(len(aus)), [f"AU{a}" for a in aus])
+    ax.tick_params(axis="y", length=0)
+    ax.set(ylim=(len(aus) - 0.4, -0.6), xlim=(0, len(labels) / frames_per_second), xlabel="seconds", title=title)
+    return fig
+
+
+@_styled
+def part_grid(images, grid: int, titles: Sequence[str], *, part: tuple[int, int] | None = None, seen=None) -> Picture:
+    """Images with a grid×grid partition over them; ``part`` is outlined, pixels that ``seen`` lights up are tinted.
+
+    ``seen``: None or one (H, W) array per image, 0 where nothing is seen; its strength is the strength of the tint.
+    """
+    images = [pixels(image) for image in images]
+    _same_length("titles", titles, len(images))
+    _same_length("seen", seen, len(images))
+    fig = _picture(3.5 * len(images), 3.9, "; ".join(titles))
+    for i, (ax, image) in enumerate(zip(fig.subplots(1, len(images), squeeze=False)[0], images, strict=True)):
+        side = image.shape[0] / grid
+        _blank(ax, image)
+        if seen is not None:
+            tint = np.asarray(seen[i], dtype=float)
+            shade = np.zeros((*tint.shape, 4))
+            shade[..., :3] = matplotlib.colors.to_rgb(ORANGE)
+            shade[..., 3] = np.where(tint > 0, 0.25 + 0.65 * tint / max(tint.max(), 1e-30), 0)
+            ax.imshow(shade, interpolation="nearest")
+        for k in range(1, grid):
+            ax.axhline(k * side - 0.5, color="white", lw=0.9)
+            ax.axvline(k * side - 0.5, color="white", lw=0.9)
+        if part is not None:
+            corner = (part[1] * side - 0.5, part[0] * side - 0.5)
+            ax.add_patch(Rectangle(corner, side, side, fill=False, ec=RED, lw=2.6, zorder=5))
+        ax.set_title(titles[i], fontsize=12, weight="normal", pad=4)
+    return fig
+
+
+@_styled
+def crop_windows(image, landmarks, aus: Sequence[int], window: float, crops=None, title: str = "") -> Picture:
+    """A face with landmarks and, around the two centres of each AU, its windows of ``window`` pixels.
+
+    ``crops`` (A, 2, 3, s, s) in 0–1, what was cut out there, is shown beside the face: one row per AU.
+    """
+    aus, points = check_aus(aus), _points(landmarks).astype(np.float64)
+    wide = crops is not None
+    fig = _picture(8.6 if wide else 4.4, 4.4, _words(title, f"windows of AUs {', '.join(map(str, aus))} on a face"))
+    parts = fig.subfigures(1, 2, width_ratios=(4.4, 4.2)) if wide else [fig]
+    ax = parts[0].subplots()
+    _blank(ax, image)
+    _draw_face(ax, points, width=1.0, dots=False)
+    colours = (ORANGE, GREEN, PINK, BLUE, RED, INK)
+    for k, pair in enumerate(au_centers(points, aus)):
+        for x, y in pair:
+            ax.plot(x, y, "o", ms=6, color=colours[k % 6], mec="white")
+            corner = (x - window / 2, y - window / 2)
+            ax.add_patch(Rectangle(corner, window, window, fill=False, ec=colours[k % 6], lw=2.4))
+    if title:
+        ax.set_title(title, fontsize=12, weight="normal", pad=4)
+    if wide:
+        axes = parts[1].subplots(len(aus), 2, squeeze=False)
+        for k, au in enumerate(aus):
+            sides = ("top", "bottom") if au in (23, 24, 25) else ("left", "right")
+            for s in range(2):
+                _blank(axes[k, s], crops[k, s])
+                axes[k, s].set_title(f"AU{au} {sides[s]}", fontsize=12, weight="normal", pad=3, color=colours[k % 6])
+    return fig
+
+
+@_styled
+def feature_maps(maps: dict[str, object], channels: int = 6) -> Picture:
+    """The liveliest ``channels`` of each named map (C, h, w): one row per map, each channel on its own scale."""
+    if not maps:
+        raise ValueError("no map to draw")
+    fig = _picture(1.65 * channels + 2.1, 1.5 * len(maps), f"feature maps: {', '.join(maps)}".replace("\n", " "))
+    axes = fig.subplots(len(maps), channels, squeeze=False)
+    for row, (name, values) in zip(axes, maps.items(), strict=True):
+        array = np.asarray(values.detach().cpu() if hasattr(values, "detach") else values, dtype=float)
+        order = np.argsort(-array.std((1, 2)), kind="stable")[:channels]
+        for ax in row:
+            ax.axis("off")
+        for ax, c in zip(row, np.sort(order), strict=False):
+            ax.imshow(array[c], interpolation="nearest")
+        row[0].text(-0.12, 0.5, name, transform=row[0].transAxes, ha="right", va="center", fontsize=12)
+    return fig
+
+
+@_styled
+def convolution_blocks() -> Picture:
+    """The paper's Figure 3: FeatConv (a) is a plain stack; PatchConv (b) has one branch for each part of the map."""
+    fig = _picture(11.5, 4.9, "FeatConv: Conv2D, BatchNorm, PReLU twice, then max-pooling. PatchConv: Conv2D, then for "
+                   "each part its own BatchNorm, PReLU and Conv2D, then the parts are put together again.")
+    fig.set_layout_engine("none")
+    ax = fig.add_axes((0, 0, 1, 1))
+    ax.set(xlim=(0, 11.5), ylim=(0, 4.9))
+    ax.axis("off")
+    looks = {"Conv2D": "#d9ecf7", "BatchNorm": "#e8e8e8", "PReLU": "#e5f3ec", "MaxPool 2": "#fde3c8", "divide": "white",
+             "concatenate": "white"}
+
+    def box(x, y, text, width=1.15, height=0.5):
+        ax.add_patch(FancyBboxPatch((x, y), width, height, boxstyle="round,pad=0,rounding_size=0.08", fc=looks[text],
+                                    ec="#4d4d4d", lw=1.2))
+        ax.text(x + width / 2, y + height / 2, text, ha="center", va="center", fontsize=12,
+                rotation=90 if height > 1 else 0)
+
+    def arrow(x0, y0, x1, y1):
+        ax.add_patch(FancyArrowPatch((x0, y0), (x1, y1), arrowstyle="-|>", mutation_scale=12, lw=1.4, color="#4d4d4d",
+                                     shrinkA=0, shrinkB=0))
+
+    ax.text(0.2, 4.5, "(a) FeatConv", fontsize=14, weight="bold", va="center")
+    for k, text in enumerate(("Conv2D", "BatchNorm", "PReLU", "Conv2D", "BatchNorm", "PReLU", "MaxPool 2")):
+        arrow(0.2 + 1.55 * k, 3.85, 0.6 + 1.55 * k, 3.85)
+        box(0.6 + 1.55 * k, 3.6, text)
+    ax.text(0.2, 2.95, "(b) PatchConv", fontsize=14, weight="bold", va="center")
+    arrow(0.2, 1.3, 0.6, 1.3)
+    box(0.6, 1.05, "Conv2D")
+    arrow(1.75, 1.3, 2.2, 1.3)
+    box(2.2, 0.2, "divide", 0.5, 2.2)
+    branches = (("part 1", 2.15), ("part 2", 1.45), ("part g·g", 0.45))
+    for name, y in branches:
+        arrow(2.7, y, 4.0, y)
+        ax.text(3.3, y + 0.06, name, fontsize=11.5, ha="center", va="bottom")
+        for k, text in enumerate(("BatchNorm", "PReLU", "Conv2D")):
+            box(4.0 + 1.6 * k, y - 0.22, text, height=0.44)
+            arrow(5.15 + 1.6 * k, y, 5.6 + 1.6 * k, y)
+    ax.text(4.6, 0.93, "⋮", fontsize=17, ha="center", va="center")
+    box(8.8, 0.2, "concatenate", 0.5, 2.2)
+    arrow(9.3, 1.3, 9.8, 1.3)
+    ax.text(9.95, 1.3, "same height,\nsame width", fontsize=11.5, va="center")
+    return fig
+
+
+# ---------------------------------------------------------------------------------------- training and evaluation
+
+
+@_styled
+def plot_schedule(lr: float = 0.01, gamma: float = 0.3, every: int = 2, epochs: int = 30) -> Picture:
+    """A learning rate of ``lr`` × ``gamma`` every ``every`` epochs, and how much of its sum is spent after each epoch.
+
+    The defaults are the paper's (section 3.5). The dashed line stands where 99.9 % is spent.
+    """
+    if not (lr > 0 and 0 < gamma <= 1 and every >= 1 and epochs >= 1):
+        raise ValueError(f"lr and epochs must be positive, gamma in 0–1, every at least 1; got {lr}, {gamma}, {every}")
+    rates = lr * gamma ** (np.arange(epochs) // every)
+    spent = 100 * rates.cumsum() / rates.sum()
+    done = int(np.argmax(spent >= 99.9)) + 1
+    fig = _picture(10.2, 4.0, f"Learning rate {lr:g} times {gamma:g} every {every} epochs: 99.9 % of its sum is spent "
+                   f"after epoch {done} of {epochs}")
+    left, right = fig.subplots(1, 2)
+    x = np.arange(1, epochs + 1)
+    left.step(x, rates, where="mid", color=BLUE)
+    left.set(title="Learning rate", yscale="log")
+    right.plot(x, spent, "o-", color=BLUE, ms=4)
+    right.set(title="Spent of the summed rate (%)", ylim=(0, 104))
+    right.axvline(done, color=RED, ls="--", lw=1.6)
+    right.text(done + (0.4 if done < 0.6 * epochs else -0.4), 12, f"99.9 % after\nepoch {done} of {epochs}", color=RED,
+               ha="left" if done < 0.6 * epochs else "right", fontsize=12)
+    for ax in (left, right):
+        ax.set(xlabel="epoch", xlim=(0.5, epochs + 0.5))
+        ax.grid(axis="y")
+    return fig
+
+
+def floor_f1(rate):
+    r"""F1 in percent of always saying yes to an AU of the given rate: precision is the rate, recall is 1.
+
+    .. math:: F_1 = 100 \cdot \frac{2 r}{1 + r}
+    """
+    rate = np.asarray(rate, dtype=np.float64)
+    return 100 * 2 * rate / (1 + rate)
+
+
+@_styled
+def plot_floor(rates: dict[str, dict[int, float]]) -> Picture:
+    """What always saying yes scores at each base rate, with the AUs of data sets on it: {data set: {AU: rate}}."""
+    means = {name: float(np.mean(floor_f1(list(values.values())))) for name, values in rates.items()}
+    fig = _picture(8.6, 5.0, "F1 of always saying yes against the base rate; mean F1: "
+                   + ", ".join(f"{name} {mean:.1f} %" for name, mean in means.items()))
+    ax = fig.subplots()
+    r = np.linspace(0, 1, 201)
+    ax.plot(100 * r, floor_f1(r), color=PALE, lw=4, zorder=1)
+    ax.text(80, 83, r"$\frac{2r}{1+r}$", fontsize=20, color=GREY)
+    for k, (name, values) in enumerate(rates.items()):
+        colour = (BLUE, ORANGE, GREEN)[k % 3]
+        x = np.array(list(values.values()))
+        ax.plot(100 * x, floor_f1(x), "os^"[k % 3], color=colour, mec="white", ms=9, zorder=3,
+                label=f"{name}: mean of its AUs {means[name]:.2f} %")
+        ax.axhline(means[name], color=colour, lw=1.2, ls="--", zorder=0)
+        near: list[list[tuple[float, int]]] = []
+        for rate, au in sorted((rate, au) for au, rate in values.items()):
+            if near and 100 * (rate - near[-1][0][0]) < 3:
+                near[-1].append((rate, au))
+            else:
+                near.append([(rate, au)])
+        for group in near:  # AUs of nearly equal rates share a label, above the curve or, for every second set, below
+            rate = float(np.mean([rate for rate, _ in group]))
+            ax.annotate(", ".join(str(au) for _, au in group), (100 * rate, floor_f1(rate)),
+                        (-8, 6) if k % 2 == 0 else (9, -11), textcoords="offset points", fontsize=11.5,
+                        ha="right" if k % 2 == 0 else "left", color=_dark(colour))
+    ax.set(xlabel="base rate r: share of frames that show the AU (%)", ylabel="F1 of always saying yes (%)",
+           xlim=(-4, 100), ylim=(0, 100))
+    ax.grid()
+    ax.legend(loc="lower right")
+    return fig
+
+
+def at_threshold(probabilities, labels, threshold: float, rate: float | None = None) -> dict[str, float]:
+    """Precision, recall, F1 and floor in percent of one AU at a threshold, and (N,) arrays are all it takes.
+
+    ``rate`` asks what the same detector would score were the AU shown in that share of the frames: what it does on
+    frames with and on frames without the AU stays, only their mixture changes. Unknown labels (−1) are left out;
+    ValueError unless both kinds of frames are there.
+    """
+    p, y = np.asarray(probabilities, dtype=np.float64), np.asarray(labels)
+    if p.shape != y.shape or p.ndim != 1:
+        raise ValueError(f"one probability per label is needed, got {p.shape} and {y.shape}")
+    if not (y == 1).any() or not (y == 0).any():
+        raise ValueError("a threshold needs frames that show the AU and frames that do not")
+    if rate is not None and not 0 < rate < 1:
+        raise ValueError(f"a base rate must lie between 0 and 1, got {rate}")
+    r = float((y == 1).sum() / (y >= 0).sum()) if rate is None else rate
+    found, alarms = float((p[y == 1] >= threshold).mean()), float((p[y == 0] >= threshold).mean())
+    tp, fp, fn = r * found, (1 - r) * alarms, r * (1 - found)
+    return {"precision": 100 * tp / (tp + fp) if tp + fp > 0 else 0.0, "recall": 100 * found,
+            "f1": 100 * 2 * tp / (2 * tp + fp + fn), "floor": float(floor_f1(r)), "rate": r}
+
+
+@_styled
+def plot_threshold(probabilities, labels, threshold: float = 0.5, rate: float | None = None,
+                   name: str = "AU") -> Picture:
+    """One AU's probabilities on frames with and without it, and precision, recall and F1 at every threshold.
+
+    Arguments as in :func:`at_threshold`, which computes the figures.
+    """
+    now = at_threshold(probabilities, labels, threshold, rate)
+    p, y = np.asarray(probabilities, dtype=np.float64), np.asarray(labels)
+    fig = _picture(11.8, 4.2, f"{name} at threshold {threshold:.2f} and base rate {100 * now['rate']:.0f} %: precision "
+                   f"{now['precision']:.0f}, recall {now['recall']:.0f}, F1 {now['f1']:.0f}, always yes "
+                   f"{now['floor']:.0f} %")
+    left, right = fig.subplots(1, 2)
+    bins = np.linspace(0, 1, 26)
+    for shown, weight, colour, label in ((0, 1 - now["rate"], GREY, "frames without it"),
+                                         (1, now["rate"], BLUE, "frames that show it")):
+        part = p[y == shown]
+        left.hist(part, bins, weights=np.full(len(part), 100 * weight / len(part)), color=colour, alpha=0.65,
+                  label=label)
+    left.set(title=f"{name}, {100 * now['rate']:.0f} % of the frames", xlabel="predicted probability",
+             ylabel="share of all frames (%)", xlim=(0, 1))
+    left.legend(loc="upper center")
+    grid = np.linspace(0, 1, 101)
+    curves = [at_threshold(p, y, t, rate) for t in grid]
+    for c in curves:
+        c["precision"] = c["precision"] or np.nan  # nothing is claimed any more: there is no precision
+    for key, colour, dash in (("precision", ORANGE, ":"), ("recall", GREEN, "--"), ("f1", BLUE, "-")):
+        right.plot(grid, [c[key] for c in curves], dash, color=colour, label="F1" if key == "f1" else key)
+    right.axhline(now["floor"], color=GREY, lw=1.6, label="F1 of always yes")
+    right.plot(threshold, now["f1"], "o", color=BLUE, ms=10, mec="white")
+    right.set(title=f"F1 {now['f1']:.0f}, precision {now['precision']:.0f}, recall {now['recall']:.0f}",
+              xlabel="threshold", ylabel="%", xlim=(0, 1), ylim=(0, 102))
+    right.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=11)
+    for ax in (left, right):
+        ax.axvline(threshold, color=RED, lw=1.8)
+        ax.grid(axis="y")
+    return fig
+
+
+@_styled
+def plot_estimates(groups: dict[str, dict[str, object]], title: str, xlabel: str, *, zero: bool = False) -> Picture:
+    """Values with their intervals, one line each: {series: {label: Estimate}}, all series with the same labels.
+
+    An estimate is anything with ``value``, ``low`` and ``high``; nan ends draw the value alone.
+    """
+    labels = list(next(iter(groups.values()))) if groups else []
+    if not labels or any(list(values) != labels for values in groups.values()):
+        raise ValueError("estimates need at least one series, and every series the same labels")
+    words = "; ".join(f"{name}: " + ", ".join(f"{k} {e.value:.1f} ({e.low:.1f} to {e.high:.1f})"
+                                              for k, e in values.items()) for name, values in groups.items())
+    fig = _picture(8.8, 1.7 + 0.42 * len(labels) * max(1, 0.7 * len(groups)), _words(title, words))
+    ax = fig.subplots()
+    for k, (name, values) in enumerate(groups.items()):
+        colour, marker = ((BLUE, "D"), (ORANGE, "o"), (GREEN, "s"))[k % 3]
+        y = np.arange(len(labels)) + (k - (len(groups) - 1) / 2) * 0.34
+        for at, e in zip(y, values.values(), strict=True):
+            ax.plot([e.low, e.high], [at, at], color=colour, lw=3, solid_capstyle="butt")
+        ax.plot([e.value for e in values.values()], y, marker, color=colour, ms=7, mec="white", mew=0.8, label=name)
+    if zero:
+        ax.axvline(0, color=INK, lw=1.2, zorder=0)
+    ax.set_yticks(range(len(labels)), labels)
+    ax.set(title=title, xlabel=xlabel, ylim=(len(labels) - 0.4, -0.6))
+    ax.grid(axis="x")
+    if len(groups) > 1:
+        ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
+    return fig
+
+
+@_styled
+def plot_audit(audit: Sequence[dict]) -> Picture:
+    """Printed minus recomputed mean of every published row (:func:`lorral_lite.reporting.audit_published`)."""
+    rows = sorted(audit, key=lambda row: (row["dataset"], abs(row["difference"])))
+    wrong = [f"{r['method']} on {r['dataset'].upper()} {r['difference']:+.1f}" for r in rows if r["mismatch"]]
+    fig = _picture(10.2, 5.6, "Printed minus recomputed mean F1 of each published row; beyond rounding: "
+                   + ", ".join(wrong))
+    sets = list(dict.fromkeys(r["dataset"] for r in rows))
+    for ax, dataset in zip(fig.subplots(1, len(sets), squeeze=False)[0], sets, strict=True):
+        here = [r for r in rows if r["dataset"] == dataset]
+        ax.axvline(0, color=INK, lw=1)
+        for y, r in enumerate(here):
+            colour = RED if r["mismatch"] else GREY
+            ax.plot([0, r["difference"]], [y, y], color=colour, lw=3)
+            ax.plot(r["difference"], y, "o", color=colour)
+            if r["mismatch"]:
+                ax.annotate(f"{r['difference']:+.2f}".replace("-", "−"), (r["difference"], y),
+                            (8 if r["difference"] > 0 else -8, 0), textcoords="offset points", va="center",
+                            ha="left" if r["difference"] > 0 else "right", color=_dark(RED), fontsize=12)
+        ax.set_yticks(range(len(here)), [r["method"] for r in here])
+        widest = max(abs(r["difference"]) for r in here)
+        ax.set(title=dataset.upper(), xlabel="printed − recomputed (points)", xlim=(-1.5 * widest, 1.5 * widest))
+        ax.grid(axis="x")
+    return fig
+
+
+@_styled
+def plot_published(audit: Sequence[dict], floors: dict[str, float], ours: dict[str, float] | None = None,
+                   ours_floor: float | None = None, data: str = "procedural faces") -> Picture:
+    """Recomputed means of the published rows over the floor of each data set.
+
+    ``ours`` stands apart: as this run when ``data`` is one of the published sets, else marked as other data.
+    """
+    sets = list(dict.fromkeys(r["dataset"] for r in audit))
+    panels = [(name.upper(), {r["method"]: r["recomputed"] for r in audit if r["dataset"] == name}, floors[name])
+              for name in sets]
+    if ours:
+        same = data.lower() in sets
+        panels.append((f"this run, one fold of {data}" if same else f"OTHER DATA: {data}", ours, ours_floor))
+    alt = "Mean F1: " + "; ".join(f"{name}, floor {'unknown' if floor is None else format(floor, '.1f')}, "
+                                  + ", ".join(f"{k} {v:.1f}" for k, v in values.items())
+                                  for name, values, floor in panels)
+    fig = _picture(4.1 * len(panels), 5.4, alt)
+    for k, (ax, (name, values, floor)) in enumerate(zip(fig.subplots(1, len(panels), squeeze=False)[0], panels,
+                                                       strict=True)):
+        other = k == len(sets) and not same
+        items = sorted(values.items(), key=lambda item: item[1])
+        colours = [ORANGE if other else BLUE if method.startswith("LoRRaL") else "#9db7c9" for method, _ in items]
+        ax.barh(range(len(items)), [v for _, v in items], color=colours, height=0.7, hatch="//" if other else None,
+                edgecolor="white")
+        for y, (_, v) in enumerate(items):
+            ax.text(v + 1, y, f"{v:.1f}", va="center", fontsize=11)
+        if floor is not None:
+            ax.axvline(floor, color=RED, lw=2)
+            ax.text(floor + 1, -0.95, f"always yes {floor:.2f}", color=_dark(RED), fontsize=11.5, va="center")
+        ax.set_yticks(range(len(items)), [method for method, _ in items])
+        ax.set(xlim=(0, 100), ylim=(-1.4, max(len(items), 8) - 0.4), xlabel="mean F1 (%)")
+        ax.set_title(name, color=_dark(RED) if other else "#111111", fontsize=12 if other else 14)
+        if other:
+            ax.set_facecolor("#fbf3e6")
+            ax.text(0.5, 0.96, "not comparable with\nthe panels beside it", transform=ax.transAxes, ha="center",
+                    va="top", fontsize=12, weight="bold", color=_dark(RED))
+    return fig
+
+
+@_styled
+def plot_relation_strength(strengths: Sequence[float] = (0.0, 0.5, 1.0), profile: str = "bp4d") -> Picture:
+    """True phi between the AUs of procedural people at each relation strength; the AUs' rates stay the same.
+
+    On the right the four most positive and the two most negative pairs by number. Source of the rates and of phi at
+    strength 1: the public frame labels (data/protocol/au_statistics.json).
+    """
+    people = [Population(profile=profile, relation_strength=float(s)) for s in strengths]
+    aus = people[0].aus
+    first, second = np.triu_indices(len(aus), 1)
+    order = np.argsort(-Population(profile=profile).expected_phi[first, second])
+    pairs = [(first[k], second[k]) for k in (*order[:4], *order[-2:])]
+    alt = f"Phi between the AUs of {profile.upper()} at relation strength " + ", ".join(
+        f"{s:g} (AU{aus[pairs[0][0]]} with AU{aus[pairs[0][1]]}: {p.expected_phi[pairs[0]]:+.2f})"
+        for s, p in zip(strengths, people, strict=True))
+    fig = _picture(3.7 * len(people) + 4.4, 4.1, alt)
+    *axes, right = fig.subplots(1, len(people) + 1, squeeze=False)[0]
+    for k, (ax, strength, person) in enumerate(zip(axes, strengths, people, strict=True)):
+        values = person.expected_phi.copy()
+        np.fill_diagonal(values, np.nan)
+        shown = ax.imshow(values, cmap="PuOr", vmin=-0.6, vmax=0.6, interpolation="nearest")
+        ax.set_xticks(range(len(aus)), aus, fontsize=10.5)
+        ax.set_yticks(range(len(aus)), aus, fontsize=10.5)
+        ax.set(title=f"strength {strength:g}", xlabel="AU")
+        ax.tick_params(length=0)
+        ax.spines[:].set_visible(False)
+        right.plot([person.expected_phi[pair] for pair in pairs], range(len(pairs)), "osD^v"[k % 5],
+                   color=(GREY, SKY, BLUE, GREEN, PINK)[k % 5] if len(people) > 1 else BLUE, ms=9,
+                   label=f"strength {strength:g}")
+    right.axvline(0, color=INK, lw=1.2, zorder=0)
+    right.set_yticks(range(len(pairs)), [f"AU{aus[i]} with {aus[j]}" for i, j in pairs])
+    right.set(xlim=(-0.6, 0.6), ylim=(len(pairs) - 0.5, -0.5), xlabel="phi", title="strongest pairs")
+    right.grid(axis="x")
+    if len(people) > 1:
+        right.legend(loc="lower right", fontsize=10.5)
+    fig.colorbar(shown, ax=axes, shrink=0.8, pad=0.02)
+    return fig
