@@ -195,8 +195,8 @@ def plot_lines(x, lines: dict, xlabel: str, ylabel: str, title: str = "", *, log
         ax.plot(x, y, color=colour, marker=mark if marks else None, ms=6, label=str(name), clip_on=False)
     for name, place in (vertical or {}).items():
         ax.axvline(place, color=GREY, ls="--", lw=1.3, zorder=0)
-        ax.annotate(name, (place, 1), xycoords=("data", "axes fraction"), xytext=(4, -2), textcoords="offset points",
-                    color=GREY, va="top", fontsize=11)
+        ax.annotate(name, (place, 0.6), xycoords=("data", "axes fraction"), xytext=(5, 0), textcoords="offset points",
+                    color=GREY, va="center", fontsize=11)
     ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
     if logx:
         ax.set_xscale("log", base=2)
@@ -386,14 +386,15 @@ def energy_landscape(stored: torch.Tensor, betas, starts: torch.Tensor, steps: i
     alt = f"Energy of {len(stored)} patterns in the plane for β {', '.join(map(str, betas))}"
     fig = _picture(4.0 * len(betas), 4.3, alt)
     for ax, beta in zip(fig.subplots(1, len(betas), squeeze=False)[0], betas, strict=True):
-        ax.contourf(axis, axis, energy(plane, stored, beta).reshape(121, 121), 18, cmap="cividis")
+        height = energy(plane, stored, beta).reshape(121, 121).numpy()
+        ax.contourf(axis.numpy(), axis.numpy(), height, 18, cmap="cividis")
         path = [starts]
         for _ in range(steps):
             path.append(hopfield_retrieve(path[-1], stored, beta))
-        for line in torch.stack(path, 1):
+        for line in torch.stack(path, 1).numpy():
             ax.plot(*line.T, color="white", marker="o", ms=3, lw=1.4)
             ax.plot(*line[-1], "o", color=RED, mec="white", ms=8, zorder=4)
-        ax.plot(*stored.T, "*", color=ORANGE, mec=INK, ms=15, zorder=3)
+        ax.plot(*stored.numpy().T, "*", color=ORANGE, mec=INK, ms=15, zorder=3)
         ax.set(title=f"β = {beta:g}", aspect="equal", xticks=[], yticks=[])
     return fig
 
@@ -436,17 +437,20 @@ def recall_picture(faces: torch.Tensor, beta: float = 20.0, steps: int = 1, hidd
     big = [(cue * length.mean() + mean, "cue"), (shown, f"after {steps} step{'s' * (steps != 1)}")]
     for k, (image, name) in enumerate(big):
         ax = fig.add_subplot(grid[:, 3 * k:3 * k + 3])
-        ax.imshow(image.clamp(0, 1), cmap="gray", vmin=0, vmax=1, interpolation="bicubic")
+        ax.imshow(image.clamp(0, 1).numpy(), cmap="gray", vmin=0, vmax=1, interpolation="bicubic")
         ax.set_title(name)
         ax.axis("off")
+        if name == "cue" and hidden:
+            ax.axhspan(side - round(hidden * side) - 0.5, side - 0.5, fc="white", ec=GREY, alpha=0.55, hatch="//")
     for i, image in enumerate(faces):
         ax = fig.add_subplot(grid[0, 6 + i])
-        ax.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="bicubic")
+        ax.imshow(image.numpy(), cmap="gray", vmin=0, vmax=1, interpolation="bicubic")
         ax.axis("off")
         if i == which:
             ax.set_title("true", fontsize=12)
     ax = fig.add_subplot(grid[1, 6:])
-    ax.bar(range(len(faces)), weights, color=[RED if i == which else BLUE for i in range(len(faces))], width=0.6)
+    ax.bar(range(len(faces)), weights.numpy(), width=0.6,
+           color=[RED if i == which else BLUE for i in range(len(faces))])
     ax.set(ylim=(0, 1.05), xticks=[], xlim=(-0.5, len(faces) - 0.5), yticks=[0, 0.5, 1],
            xlabel=f"weights of the stored faces: {float(effective_number(weights)):.1f} take part")
     return fig
