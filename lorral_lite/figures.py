@@ -400,7 +400,7 @@ def training_curves(log, title: str | None = None) -> Picture:
         raise ValueError("no epoch to draw: the log is empty")
     several = len(runs) > 1
     scored = any("val_mean_f1" in row for rows in runs.values() for row in rows)
-    fig = _picture(9.6 if not scored else 12.8, 3.9,
+    fig = _picture(11.2 if not scored else 14.2, 3.9,
                    _words(title, "training loss and learning rate over epochs"))
     axes = fig.subplots(1, 3 if scored else 2)
     parts = {"train_loss": ("total", INK, "-"), "au": ("AU output", BLUE, "-"),
@@ -432,7 +432,7 @@ def training_curves(log, title: str | None = None) -> Picture:
         ax.set(xlabel="epoch", xlim=(0.7, longest + 0.3))
         ax.xaxis.get_major_locator().set_params(integer=True)
         ax.grid(axis="y")
-    axes[0].legend(loc="upper right")
+    axes[-1].legend(*axes[0].get_legend_handles_labels(), loc="upper left", bbox_to_anchor=(1, 1))
     if title:
         fig.suptitle(title)
     return fig
