@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/ready
 SLOW_NOTEBOOKS := $(wildcard notebooks/*.ipynb notebooks/solutions/*.ipynb)
 
-.PHONY: help reproduce test test-all unit notebooks lint lab setup clean
+.PHONY: help reproduce test test-all unit notebooks lint lab setup clean weights pictures outputs
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -42,6 +42,9 @@ notebooks: $(READY)
 weights: $(READY)  ## keep the weights, metrics and report of runs/faces as the ones that ship (then: make outputs)
 	$(BIN)/python -c "from lorral_lite.reproduce import publish; publish('runs/faces/fold1_seed0', 'data/weights/faces_lite')"
 	mkdir -p data/results && cp runs/faces/fold1_seed0/report.json data/results/faces_lite.json
+
+pictures: $(READY)  ## draw the picture of the README anew
+	$(BIN)/python -c "from lorral_lite.figures import people_sheet; people_sheet().savefig('data/pictures/faces.jpg', pil_kwargs={'quality': 88})"
 
 outputs: $(READY)  ## execute every notebook in place, to refresh the stored outputs
 	$(BIN)/python tests/notebooks/execute.py --in-place notebooks/*.ipynb notebooks/solutions/*.ipynb

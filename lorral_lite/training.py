@@ -84,7 +84,7 @@ class RunConfig:
         """Small faces, few epochs: minutes on two CPU cores (D18, D19, D70)."""
         small = cls(
             LoRRaLConfig.lite(aus=tuple(aus)), str(data),
-            step1=Schedule(16, 0.02, 0.3, 4), step2=Schedule(12, 0.01, 0.3, 4),
+            step1=Schedule(16, 0.02, 0.3, 5), step2=Schedule(10, 0.01, 0.3, 4),
             true_landmark_epochs=2, jitter=1.0, views=4,
         )
         return replace(small, **changes)

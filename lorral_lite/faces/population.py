@@ -40,7 +40,7 @@ EXCLUSION_PAIRS: dict[str, tuple[tuple[int, int], ...]] = {
 EXCLUSION_SHARE = 0.9
 """An excluded pair is pushed to this share of the lowest phi that its two rates allow."""
 
-DIFFICULTIES = {"easy": 0.5, "default": 1.0, "hard": 2.0}
+DIFFICULTIES = {"easy": 1.0, "default": 2.0, "hard": 4.0}
 """Exponent of the intensity, see :meth:`Population.intensity`. Larger: more faint AUs."""
 
 TRACE = 0.2
@@ -482,8 +482,8 @@ class Population:
         - DISFA profile, labelled from B: 0.4 + 0.6 v^k, and below the threshold a band of unlabelled traces, 0.2 to
           0.4, half as frequent as the labelled frames.
 
-        The exponent k is 0.5 (easy), 1 (default) or 2 (hard). Frames at A or B among the shown, BP4D profile:
-        25 %, 50 % and 71 %. No data set publishes these shares for all AUs: k and the traces are ours (D47).
+        The exponent k is 1 (easy), 2 (default) or 4 (hard). Frames at A or B among the shown, BP4D profile:
+        50 %, 71 % and 84 %. No data set publishes these shares for all AUs: k and the traces are ours (D47).
         """
         latent = np.asarray(latent, float)
         tail = ndtr(-latent)  # share of all frames with a higher latent

@@ -256,7 +256,7 @@ def test_labels_follow_the_rule_of_the_profile():
     np.testing.assert_allclose(traces.mean(0), 0.5 * disfa.rates, atol=0.01)
 
 
-@pytest.mark.parametrize(("difficulty", "faint"), [("easy", 0.25), ("default", 0.5), ("hard", 0.5**0.5)])
+@pytest.mark.parametrize(("difficulty", "faint"), [("easy", 0.5), ("default", 0.5**0.5), ("hard", 0.5**0.25)])
 def test_difficulty_sets_the_share_of_faint_aus(difficulty, faint):
     population = Population("bp4d", difficulty=difficulty)
     intensity = population.intensity(population.latent(DRAWS))
@@ -264,7 +264,9 @@ def test_difficulty_sets_the_share_of_faint_aus(difficulty, faint):
     assert (shown < 0.6).mean() == pytest.approx(faint, abs=0.01)
     assert shown.max() <= 1
     place = ((shown - 0.2) / 0.8) ** (1 / DIFFICULTIES[difficulty])
-    assert kstest(place, "uniform").statistic < 0.01
+    upper = place[place > 0.05]  # below, float32 has rounded v^k away
+    assert len(upper) / len(place) == pytest.approx(0.95, abs=0.01)
+    assert kstest(upper, "uniform", (0.05, 0.95)).statistic < 0.01
 
 
 def test_intensity_grows_with_the_latent():
