@@ -945,7 +945,7 @@ def plot_floor(rates: dict[str, dict[int, float]]) -> Picture:
     """What always saying yes scores at each base rate, with the AUs of data sets on it: {data set: {AU: rate}}."""
     means = {name: float(np.mean(floor_f1(list(values.values())))) for name, values in rates.items()}
     fig = _picture(8.6, 5.0, "F1 of always saying yes against the base rate; mean F1: "
-                   + ", ".join(f"{name} {mean:.1f} %" for name, mean in means.items()))
+                   + ", ".join(f"{name} {mean:.2f} %" for name, mean in means.items()))
     ax = fig.subplots()
     r = np.linspace(0, 1, 201)
     ax.plot(100 * r, floor_f1(r), color=PALE, lw=4, zorder=1)
@@ -1102,7 +1102,7 @@ def plot_published(audit: Sequence[dict], floors: dict[str, float], ours: dict[s
     if ours:
         same = data.lower() in sets
         panels.append((f"this run, one fold of {data}" if same else f"OTHER DATA: {data}", ours, ours_floor))
-    alt = "Mean F1: " + "; ".join(f"{name}, floor {'unknown' if floor is None else format(floor, '.1f')}, "
+    alt = "Mean F1: " + "; ".join(f"{name}, floor {'unknown' if floor is None else format(floor, '.2f')}, "
                                   + ", ".join(f"{k} {v:.1f}" for k, v in values.items())
                                   for name, values, floor in panels)
     fig = _picture(4.1 * len(panels), 5.4, alt)

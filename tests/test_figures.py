@@ -171,7 +171,7 @@ def test_curves_plot_the_log():
     total = fig.axes[0].lines[0]
     assert total.get_xdata().tolist() == [1, 2, 3, 4, 5]
     assert total.get_ydata().tolist() == [row["train_loss"] for row in LOG]
-    assert [t.get_text() for t in fig.axes[0].get_legend().get_texts()] == [
+    assert [t.get_text() for t in fig.axes[-1].get_legend().get_texts()] == [
         "total", "AU output", "local output", "landmarks"]
     assert fig.axes[1].get_yscale() == "log"
     scored = figures.training_curves([{**row, "val_mean_f1": 50 + row["epoch"]} for row in LOG])
