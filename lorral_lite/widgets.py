@@ -500,7 +500,8 @@ def playground_figure(aus: dict | None = None, person: int = 1, scene: int = 0, 
     faces = [portrait({}, person, scene, size), portrait(shown, person, scene, size)]
     points = [face[1].astype(np.float64) for face in faces]
     pairs = [au_centers(p, tuple(shown)) for p in points] if centers and shown else None
-    titles = ["neutral", "\n".join(textwrap.wrap(facs_notation(shown).replace("+", " + "), 36)).replace(" + ", "+")]
+    lines = textwrap.wrap(facs_notation(shown).replace("+", "+ "), 48)  # breaks behind a plus
+    titles = ["neutral", "\n".join(line.replace(" ", "") for line in lines)]
     return show_faces([face[0] for face in faces], titles, landmarks=points if landmarks else None, centers=pairs,
                       aus=tuple(shown) if pairs else None, size=3.3)
 
@@ -669,7 +670,8 @@ class CoderQuiz(w.VBox):
         ]
         shown = "not defined yet" if np.isnan(kappa) else f"{kappa:.2f}"
         self.picture.value = picture_html(quiz_figure(self.item, reveal=True))
-        self.feedback.value = (f"<ul>{''.join(rows)}</ul><p>After {len(self.history)} faces: F1 {f1:.0f} %, "
+        faces = f"{len(self.history)} face{'s' * (len(self.history) > 1)}"
+        self.feedback.value = (f"<ul>{''.join(rows)}</ul><p>After {faces}: F1 {f1:.0f} %, "
                                f"Cohen's kappa {shown}</p>")
 
 

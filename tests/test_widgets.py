@@ -1,0 +1,361 @@
+"""Widgets of notebooks 01 to 04: traits in, pictures and scores out, no browser needed."""
+
+import ast
+import itertools
+
+import ipywidgets as w
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import cohen_kappa_score, f1_score
+
+from lorral_lite import figures, widgets
+from lorral_lite.facs import ACTION_UNITS, AU_SETS, EXPRESSIONS, INTENSITY
+from lorral_lite.landmarks import ruler
+from lorral_lite.widgets import QUIZ_AUS, CoderQuiz, Playground, QuizItem, agreement, portrait, quiz_item, seen_pixels
+
+
+@pytest.fixture(scope="module")
+def playground():
+    return Playground(person=3)
+
+
+@pytest.fixture
+def fresh(playground):
+    """The playground with everything off; one is enough, because building it costs more than resetting it."""
+    playground.show(())
+    playground.side.value, playground.person.value, playground.scene.value = "both", 3, 0
+    playground.landmarks.value = playground.centers.value = False
+    return playground
+
+
+# --------------------------------------------------------------------------------------------------------- explore
+
+
+def test_explore_redraws_shows_errors_and_recovers():
+    def draw(x):
+        if x == 3:
+            raise ValueError("x must not be 3")
+        return figures.bars({"s": [x]}, ["a"], title=f"x is {x}")
+
+    box = widgets.explore(draw, x=w.IntSlider(1, 0, 5))
+    first = box.picture.value
+    assert 'alt="x is 1' in first
+    box.controls["x"].value = 5
+    assert 'alt="x is 5' in box.picture.value
+    box.controls["x"].value = 3
+    assert box.picture.value == "<p role='alert'>x must not be 3</p>"
+    box.controls["x"].value = 1
+    assert box.picture.value == first
+
+
+# ------------------------------------------------------------------------------------------------------- portraits
+
+
+def test_only_the_aus_move_in_a_portrait():
+    neutral, smile = portrait({}, 4), portrait({12: 1.0}, 4)
+    assert neutral[0].shape == (150, 150, 3)
+    assert neutral[0].dtype == np.uint8
+    still = [*range(14), *range(19, 23), *range(25, 29)]  # brows, bridge of the nose, upper lids
+    np.testing.assert_allclose(smile[1][still], neutral[1][still], atol=1e-3)
+    assert (smile[1][[31, 37], 1] < neutral[1][[31, 37], 1] - 0.1 * ruler(neutral[1])).all()  # corners go up
+    eyes = neutral[1][19:25].mean(0), neutral[1][25:31].mean(0)
+    assert eyes[0][1] == pytest.approx(eyes[1][1], abs=1e-3)
+
+
+def test_scene_0_is_the_studio_and_others_differ():
+    faces = [portrait({}, 4, scene)[0] for scene in (0, 1, 2)]
+    assert all((a != b).any() for a, b in itertools.combinations(faces, 2))
+    corner = faces[0][2:8, 2:8].reshape(-1, 3).astype(float)
+    assert corner.std(0).max() < 2  # plain ground
+
+
+def test_no_grey_border_in_the_studio():
+    for person in range(6):
+        bottom = portrait({}, person, 0, 100)[0][-1].astype(int)
+        assert not (np.abs(bottom - 128).max(1) < 2).all(), person
+
+
+@pytest.mark.parametrize(("aus", "title"), [({}, "0"), ({12: 0.0}, "0"), ({1: 0.4, 12: (0.6, 0.0)}, "1B+L12C")])
+def test_playground_figure_is_titled_in_facs_notation(aus, title):
+    fig = widgets.playground_figure(aus, 3, size=100)
+    assert [ax.get_title() for ax in fig.axes] == ["neutral", title]
+
+
+def test_playground_figure_wraps_a_long_notation_without_losing_an_au():
+    fig = widgets.playground_figure(dict.fromkeys(ACTION_UNITS, 1.0), 3, size=100)
+    title = fig.axes[1].get_title()
+    assert "\n" in title
+    assert max(map(len, title.split("\n"))) <= 40
+    assert title.replace("\n", "").split("+") == [f"{au}E" for au in ACTION_UNITS]
+
+
+def test_playground_figure_draws_landmarks_and_centres_on_request():
+    plain, both = (widgets.playground_figure({1: 1.0, 12: 1.0}, 3, size=100, **more)
+                   for more in ({}, {"landmarks": True, "centers": True}))
+    assert not plain.axes[1].lines
+    assert len(both.axes[1].lines) > 8
+    assert sorted(t.get_text() for t in both.axes[1].texts) == ["1", "1", "12", "12"]
+    assert not widgets.playground_figure({}, 3, centers=True, size=100).axes[1].texts
+
+
+def test_playground_figure_names_a_wrong_argument():
+    with pytest.raises(ValueError, match="unknown action unit 3"):
+        widgets.playground_figure({3: 1.0})
+    with pytest.raises(ValueError, match="intensity of AU12 must lie between 0 and 1"):
+        widgets.playground_figure({12: 1.5})
+
+
+# ------------------------------------------------------------------------------------------------------ playground
+
+
+def test_a_slider_changes_the_picture_and_the_notation(fresh):
+    before = fresh.picture.value
+    assert "</b> 0" in fresh.readout.value
+    fresh.sliders[12].value = 5
+    assert fresh.picture.value != before
+    assert fresh.readout.value.endswith("12E")
+    assert fresh.aus == {12: 1.0}
+    fresh.sliders[12].value = 0
+    assert fresh.picture.value == before
+
+
+def test_there_is_a_slider_for_every_au_with_letters(fresh):
+    assert list(fresh.sliders) == list(ACTION_UNITS)
+    for au, slider in fresh.sliders.items():
+        assert slider.description == ACTION_UNITS[au].label
+        assert [label for label, _ in slider.options] == ["0", *INTENSITY]
+    for level, intensity in enumerate(INTENSITY.values(), start=1):
+        fresh.show((12,), level)
+        assert fresh.aus == {12: pytest.approx(intensity)}
+
+
+def test_sliders_are_grouped_by_region(fresh):
+    groups = fresh.children[2].children[:2]
+    assert [g.children[0].value for g in groups] == ["<b>upper face</b>", "<b>middle and lower face</b>"]
+    for group, regions in zip(groups, ({"upper"}, {"middle", "lower"}), strict=True):
+        aus = [au for au, slider in fresh.sliders.items() if slider in group.children]
+        assert {ACTION_UNITS[au].region for au in aus} == regions
+        assert len(aus) == sum(unit.region in regions for unit in ACTION_UNITS.values())
+
+
+@pytest.mark.parametrize("name", EXPRESSIONS)
+def test_a_preset_sets_its_aus_and_clears_the_others(fresh, name):
+    fresh.sliders[14].value = 2
+    fresh.presets[name].click()
+    assert set(fresh.aus) == set(EXPRESSIONS[name])
+    assert fresh.sliders[14].value == 0
+
+
+def test_a_preset_draws_once(fresh, monkeypatch):
+    calls = []
+    monkeypatch.setattr(widgets, "playground_figure", lambda *a, **k: calls.append(a) or figures.bars({"s": [1]}, "a"))
+    fresh.presets["fear"].click()
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize(("control", "value"), [("person", 8), ("scene", 2), ("landmarks", True), ("centers", True),
+                                                ("side", "left")])
+def test_every_switch_changes_the_picture(fresh, control, value):
+    fresh.sliders[12].value = 5
+    before = fresh.picture.value
+    getattr(fresh, control).value = value
+    assert fresh.picture.value != before
+
+
+def test_side_shows_an_au_on_one_side(fresh):
+    fresh.sliders[12].value = 3
+    for side, expected, notation in (("left", (0.6, 0.0), "L12C"), ("right", (0.0, 0.6), "R12C")):
+        fresh.side.value = side
+        assert fresh.aus == {12: expected}
+        assert fresh.readout.value.endswith(notation)
+
+
+# ------------------------------------------------------------------------------------------------------------ quiz
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_agreement_is_scikit_learns(seed):
+    random = np.random.default_rng(seed)
+    truth, coded = random.random((7, 12)) < 0.3, random.random((7, 12)) < random.random()
+    f1, kappa = agreement(truth, coded)
+    assert f1 == pytest.approx(100 * f1_score(truth.ravel(), coded.ravel(), zero_division=0))
+    assert kappa == pytest.approx(cohen_kappa_score(truth.ravel(), coded.ravel()))
+
+
+def test_agreement_of_extreme_coders():
+    truth = np.array([[1, 0, 0, 1], [0, 0, 1, 0]])
+    assert agreement(truth, truth) == (100.0, 1.0)
+    assert agreement(truth, 1 - truth)[0] == 0
+    assert agreement(truth, 1 - truth)[1] < -0.8
+    assert agreement(truth, np.ones_like(truth))[1] == 0  # whoever says yes to everything decides nothing
+    assert np.isnan(agreement(np.zeros(4), np.zeros(4))[1])
+    with pytest.raises(ValueError, match="same decisions, got 8 and 4"):
+        agreement(truth, truth[0])
+
+
+def test_quiz_items_are_reproducible_varied_and_solvable():
+    items = [quiz_item(n) for n in range(40)]
+    assert items == [quiz_item(n) for n in range(40)]
+    assert items != [quiz_item(n, seed=1) for n in range(40)]
+    assert {len(item.aus) for item in items} == {1, 2, 3}
+    assert len({item.person for item in items}) > 30
+    for item in items:
+        assert set(item.aus) <= set(QUIZ_AUS) == set(AU_SETS["bp4d"])
+        assert set(item.aus.values()) <= {0.6, 0.8, 1.0}
+
+
+def test_the_picture_does_not_tell_the_answer_before_it_is_asked():
+    item = QuizItem({4: 0.8, 15: 1.0}, person=7)
+    hidden, shown = widgets.quiz_figure(item, size=100), widgets.quiz_figure(item, reveal=True, size=100)
+    assert "4D+15E" in shown.alt
+    assert "4D" not in hidden.alt
+    assert [ax.get_title() for ax in hidden.axes] == ["neutral", "which AUs?"]
+
+
+def test_feedback_sorts_the_ticks():
+    item = QuizItem({4: 0.8, 15: 1.0}, person=7)
+    assert widgets.quiz_feedback(item, [15, 1, 12]) == {"found": [15], "missed": [4], "claimed": [1, 12]}
+    with pytest.raises(ValueError, match="unknown action unit 3"):
+        widgets.quiz_feedback(item, [3])
+
+
+def test_the_quiz_scores_explains_and_runs_on():
+    quiz = CoderQuiz()
+    truth, coded = [], []
+    for n in range(4):
+        item, before = quiz.item, quiz.picture.value
+        assert item == quiz_item(n)
+        assert not any(tick.value for tick in quiz.ticks.values())
+        assert quiz.feedback.value == ""
+        ticked = {next(iter(item.aus)), 24}  # one right, one mostly wrong
+        for au in ticked:
+            quiz.ticks[au].value = True
+        quiz.answer.click()
+        truth += [au in item.aus for au in QUIZ_AUS]
+        coded += [au in ticked for au in QUIZ_AUS]
+        assert quiz.answer.disabled
+        assert quiz.picture.value != before
+        for au in ticked | set(item.aus):
+            assert ACTION_UNITS[au].sign in quiz.feedback.value
+        f1, kappa = 100 * f1_score(truth, coded), cohen_kappa_score(truth, coded)
+        assert f"After {n + 1} face{'s' * (n > 0)}: F1 {f1:.0f} %, Cohen's kappa {kappa:.2f}" in quiz.feedback.value
+        quiz.following.click()
+    assert len(quiz.history) == 4
+
+
+def test_a_second_check_of_the_same_face_does_not_count():
+    quiz = CoderQuiz()
+    quiz.answer.click()
+    quiz.check()
+    assert len(quiz.history) == 1
+
+
+# -------------------------------------------------------------------------------- receptive fields and crops
+
+
+@pytest.mark.parametrize(("part", "pixels"), [((3, 4), 13 * 13), ((0, 0), 12 * 12), ((0, 4), 12 * 13)])
+def test_a_part_sees_itself_and_one_pixel_more(part, pixels):
+    seen = seen_pixels(widgets.patch_model((8,)), part, 8) > 0
+    assert seen.sum() == pixels
+    r, c = (11 * k for k in part)
+    assert seen[r : r + 11, c : c + 11].all()
+
+
+@pytest.mark.parametrize(("grids", "side"), [((1,), 15), ((8, 4), 30), ((1, 1), 34)])
+def test_deeper_and_plain_layers_see_further(grids, side):
+    seen = seen_pixels(widgets.patch_model(grids), (1, 2) if grids[-1] != 1 or len(grids) == 2 else (3, 4),
+                       8 if grids == (1,) else 4) > 0
+    assert seen.sum() == side**2
+
+
+def test_receptive_figure_counts_what_it_tints_and_refuses_parts_that_are_not_there():
+    fig = widgets.receptive_figure(2, 5)
+    assert [ax.get_title().split(":")[1] for ax in fig.axes] == [" 169 of 7744 pixels", " 225 of 7744 pixels"]
+    with pytest.raises(ValueError, match="a row and a column from 0 to 3"):
+        widgets.receptive_figure(2, 5, "two PatchConvs")
+    with pytest.raises(ValueError, match="layers must be one of one PatchConv, two PatchConvs"):
+        widgets.receptive_figure(2, 5, "three")
+
+
+def test_crops_follow_the_moved_landmarks():
+    image, points = portrait({}, 5, size=88)
+    windows = []
+    for right, down in ((0, 0), (10, -6)):
+        fig = widgets.crop_figure(12, right, down, person=5)
+        shown = np.concatenate([np.asarray(ax.images[0].get_array()) for ax in fig.axes[1:]])
+        windows.append(shown)
+        frame = fig.axes[0].patches[0]
+        middle = np.add(frame.get_xy(), 12)
+        np.testing.assert_allclose(middle, points[31] + (right, down), atol=1e-3)
+    assert np.abs(windows[0] - windows[1]).max() > 0.2
+    # an independent cut: whole pixels around the rounded lip corner
+    x, y = np.round(points[31] - 0.5).astype(int)
+    cut = image[y - 11 : y + 13, x - 11 : x + 13] / 255
+    assert np.abs(windows[0][:24] - cut).mean() < 0.02
+
+
+# ------------------------------------------------------------------------------------------- figures of 01 to 04
+
+
+def test_bars_have_the_given_heights_and_names():
+    fig = figures.bars({"a": [1, 20], "b": [3, 4]}, ["x", "y"], "T", "%", log=True)
+    ax = fig.axes[0]
+    assert [bar.get_height() for group in ax.containers for bar in group] == [1, 20, 3, 4]
+    assert ax.get_yscale() == "log"
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["x", "y"]
+    with pytest.raises(ValueError, match="one value per label"):
+        figures.bars({"a": [1]}, ["x", "y"])
+
+
+def test_phi_ranges_put_the_dot_where_phi_is():
+    fig = figures.phi_ranges([("12 with 15", -0.5, 0.12, 0.6), ("4 with 12", -0.57, -0.26, 0.4)])
+    lines = fig.axes[0].lines[1:]
+    assert [tuple(map(float, line.get_xdata())) for line in lines[::2]] == [(-0.5, 0.6), (-0.57, 0.4)]
+    assert [float(line.get_xdata()[0]) for line in lines[1::2]] == [0.12, -0.26]
+    assert "4 with 12 phi -0.26" in fig.alt
+
+
+def test_timeline_draws_each_bout_once():
+    labels = np.array([[1, 0], [1, 0], [0, 1], [1, 1], [-1, 0]])
+    fig = figures.timeline(labels, (4, 12), 2.0)
+    spans = [[(p.get_extents().x0, p.get_extents().x1) for p in c.get_paths()] for c in fig.axes[0].collections]
+    assert spans == [[(0.0, 1.0), (1.5, 2.0)], [(1.0, 2.0)]]
+    with pytest.raises(ValueError, match="labels must be"):
+        figures.timeline(labels, (4,), 2.0)
+
+
+def test_part_grid_tints_what_is_seen():
+    seen = np.zeros((16, 16))
+    seen[4:8, 8:12] = 1
+    fig = figures.part_grid([np.zeros((16, 16, 3))], 4, ["t"], part=(1, 2), seen=[seen])
+    tint = np.asarray(fig.axes[0].images[1].get_array())
+    np.testing.assert_array_equal(tint[..., 3] > 0, seen > 0)
+    assert fig.axes[0].patches[0].get_xy() == (7.5, 3.5)
+    with pytest.raises(ValueError, match="need 1 titles"):
+        figures.part_grid([np.zeros((16, 16, 3))], 4, ["t", "u"])
+
+
+def test_feature_maps_show_the_liveliest_channels_in_order():
+    maps = torch.zeros(4, 5, 5)
+    maps[1, 0, 0], maps[3, 2, 2] = 1.0, 5.0
+    fig = figures.feature_maps({"m": maps}, channels=2)
+    np.testing.assert_array_equal(np.stack([ax.images[0].get_array() for ax in fig.axes]), maps[[1, 3]])
+    with pytest.raises(ValueError, match="no map to draw"):
+        figures.feature_maps({})
+
+
+def test_figure_3_names_every_layer():
+    words = [t.get_text() for t in figures.convolution_blocks().axes[0].texts]
+    assert words.count("Conv2D") == 2 + 1 + 3
+    assert words.count("BatchNorm") == words.count("PReLU") == 2 + 3
+    assert words.count("MaxPool 2") == 1
+
+
+def test_every_figure_of_notebooks_1_to_4_is_small_and_has_words():
+    drawn = [widgets.playground_figure({12: 1.0}, 3, landmarks=True), widgets.receptive_figure(), widgets.crop_figure(),
+             figures.convolution_blocks()]
+    for fig in drawn:
+        assert len(figures.png_bytes(fig)) <= figures.PNG_LIMIT
+        assert len(fig.alt) > 12
+    assert ast.literal_eval(f'"{drawn[0].alt}"')  # no quotation mark that would end the alt attribute
