@@ -4,6 +4,7 @@ Pictures go into the ``value`` of an HTML widget, with their alt text: nothing i
 """
 
 import base64
+import html
 import itertools
 import math
 import textwrap
@@ -19,6 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import nn
 
+from .datasets.synthetic import DISTRACTORS, RENDER_SCALE
 from .faces import AUS, render_faces
 from .faces.population import Population
 from .facs import ACTION_UNITS, AU_SETS, EXPRESSIONS, INTENSITY, check_aus, facs_notation
@@ -56,7 +58,7 @@ SLIDER = w.Layout(width="20em")
 def picture_html(figure: Figure, width: str = "100%") -> str:
     """A figure as an <img> element with its alt text, for the value of an HTML widget."""
     data = base64.b64encode(png_bytes(figure)).decode()
-    alt = getattr(figure, "alt", "") or "picture"
+    alt = html.escape(getattr(figure, "alt", "") or "picture")
     return f'<img alt="{alt}" style="max-width:{width};height:auto" src="data:image/png;base64,{data}">'
 
 
@@ -106,9 +108,10 @@ def sample_faces(model, subjects: int = 12, frames: int = 6, seed: int = 1) -> S
     if config.aus != people.aus:
         raise ValueError(f"sample_faces draws the AUs of BP4D {people.aus}, but this model knows {config.aus}")
     drawn = people.subjects(subjects, frames)
-    shown = torch.as_tensor(people.to_render(drawn).reshape(subjects * frames, -1), dtype=torch.float32)
+    strengths = people.to_render(drawn, DISTRACTORS, seed).reshape(subjects * frames, -1)
+    shown = torch.as_tensor(strengths, dtype=torch.float32)
     person = seed * 1_000_003 + np.repeat(np.arange(subjects), frames)
-    faces = render_faces(shown, round(1.25 * config.frame_size), seed=person,
+    faces = render_faces(shown, round(RENDER_SCALE * config.frame_size), seed=person,
                          scene=seed * 1_000_003 + 500_009 + np.arange(len(shown)))
     pixels = (faces.images.permute(0, 2, 3, 1) * 255).round().to(torch.uint8).numpy()
     aligned = [align_face(image, points, config.frame_size)
@@ -277,7 +280,7 @@ def bilstm_picture(relation, tokens: torch.Tensor, aus, title: str = "BiLSTM (pa
         if x + 1 < len(aus):
             ax.annotate("", (x + 0.76, 2.55), (x + 0.24, 2.55), arrowprops={**arrow, "color": BLUE})
             ax.annotate("", (x + 0.24, 3.85), (x + 0.76, 3.85), arrowprops={**arrow, "color": RED})
-    ax.set(xlim=(-2.3, len(aus) - 0.5), ylim=(-0.55, 6.6), aspect="auto")
+    ax.set(xlim=(-2.7, len(aus) - 0.5), ylim=(-0.55, 6.6), aspect="auto")
     fig.text(0.02, 0.975, title, fontsize=16, weight="bold", va="top")
     return fig
 
@@ -293,7 +296,8 @@ def order_picture(relation, tokens: torch.Tensor, aus, shuffle: int = 0) -> Figu
     back = order.argsort()
     table = influence(relation, tokens[:, order])[back][:, back]
     names = ", ".join(str(aus[i]) for i in order)
-    return matrix(table, [f"AU{a}" for a in aus], f"read as {names}", unit="influence of column on row")
+    return matrix(table / table.max(), [f"AU{a}" for a in aus], f"read as {names}",
+                  unit="influence of column on row, largest = 1")
 
 
 def attention_stages(relation, tokens: torch.Tensor, head: int = 0) -> dict[str, torch.Tensor]:
@@ -363,14 +367,16 @@ def attention_on_face(sample: Sample, attention: torch.Tensor, aus, face: int = 
     left, right = fig.subplots(1, 2, width_ratios=(1, 1.5))
     left.imshow(sample.images[face], interpolation="bicubic")
     left.axis("off")
-    left.set_title("shows " + (", ".join(f"AU{a}" for a in shown) or "none of them"), fontsize=12)
+    left.set_title(textwrap.fill("shows AU " + (" ".join(map(str, shown)) or "none"), 30), fontsize=12)
     centers = au_centers(sample.landmarks[face].astype(np.float64), aus)  # (A, 2, 2)
     for pair, weight, a in zip(centers, weights, aus, strict=True):
         left.scatter(*pair.T, s=1500 * weight, color=RED if a == au else SKY, alpha=0.55, edgecolor="white", lw=1)
     left.scatter(*centers[aus.index(au)].T, s=40, color=RED, edgecolor="white", zorder=3)
     right.bar(range(len(aus)), weights, color=[RED if a == au else BLUE if a in shown else PALE for a in aus])
     right.axhline(1 / len(aus), color=INK, ls="--", lw=1.2)
-    right.annotate("equal share", (len(aus) - 0.5, 1 / len(aus)), ha="right", va="bottom", fontsize=11)
+    right.annotate("equal share", (len(aus) - 0.3, 1 / len(aus)), xytext=(0, 3), textcoords="offset points", ha="left",
+                   va="bottom", fontsize=11, annotation_clip=False)
+    right.set_xlim(-0.7, len(aus) + 2)
     right.set_xticks(range(len(aus)), aus)
     right.set(xlabel="AU that is heard (blue: shown in this face)", ylabel="attention weight",
               title=f"whom AU{au} listens to", ylim=(0, max(0.2, 1.15 * weights.max())))
