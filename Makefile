@@ -28,7 +28,7 @@ test: lint unit notebooks  ## what CI runs: linters, unit tests, notebooks again
 test-all: $(READY)  ## the above, the slow tests, the solutions and every notebook under papermill
 	$(MAKE) test
 	$(BIN)/pytest tests -m slow -n 2 --dist load --durations 10
-	$(BIN)/python -m tests.notebooks.execute $(SLOW_NOTEBOOKS)
+	$(BIN)/python tests/notebooks/execute.py $(SLOW_NOTEBOOKS)
 
 lint: $(READY)
 	$(BIN)/ruff check .

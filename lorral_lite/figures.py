@@ -1016,7 +1016,6 @@ def plot_threshold(probabilities, labels, threshold: float = 0.5, rate: float | 
                   label=label)
     left.set(title=f"{name}, {100 * now['rate']:.0f} % of the frames", xlabel="predicted probability",
              ylabel="share of all frames (%)", xlim=(0, 1))
-    left.legend(loc="upper center")
     grid = np.linspace(0, 1, 101)
     curves = [at_threshold(p, y, t, rate) for t in grid]
     for c in curves:
@@ -1027,7 +1026,8 @@ def plot_threshold(probabilities, labels, threshold: float = 0.5, rate: float | 
     right.plot(threshold, now["f1"], "o", color=BLUE, ms=10, mec="white")
     right.set(title=f"F1 {now['f1']:.0f}, precision {now['precision']:.0f}, recall {now['recall']:.0f}",
               xlabel="threshold", ylabel="%", xlim=(0, 1), ylim=(0, 102))
-    right.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=11)
+    keys = [left.get_legend_handles_labels(), right.get_legend_handles_labels()]
+    right.legend(keys[0][0] + keys[1][0], keys[0][1] + keys[1][1], loc="upper left", bbox_to_anchor=(1, 1), fontsize=11)
     for ax in (left, right):
         ax.axvline(threshold, color=RED, lw=1.8)
         ax.grid(axis="y")
@@ -1043,8 +1043,9 @@ def plot_estimates(groups: dict[str, dict[str, object]], title: str, xlabel: str
     labels = list(next(iter(groups.values()))) if groups else []
     if not labels or any(list(values) != labels for values in groups.values()):
         raise ValueError("estimates need at least one series, and every series the same labels")
-    words = "; ".join(f"{name}: " + ", ".join(f"{k} {e.value:.1f} ({e.low:.1f} to {e.high:.1f})"
-                                              for k, e in values.items()) for name, values in groups.items())
+    words = "; ".join((f"{name}: " if name else "") + ", ".join(
+        f"{k} {e.value:.1f}" + ("" if math.isnan(e.low) else f" ({e.low:.1f} to {e.high:.1f})")
+        for k, e in values.items()) for name, values in groups.items())
     fig = _picture(8.8, 1.7 + 0.42 * len(labels) * max(1, 0.7 * len(groups)), _words(title, words))
     ax = fig.subplots()
     for k, (name, values) in enumerate(groups.items()):

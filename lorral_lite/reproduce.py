@@ -27,7 +27,7 @@ from .training import (
 )
 
 NOTEBOOKS = {  # executed with papermill on the finished run
-    "08_losses_and_two_step_training": {},
+    "08_losses_and_two_step_training": {"run": "."},
     "09_evaluation": {"run": "."},
     "10_ablation_do_relations_help": {"run": "."},
 }

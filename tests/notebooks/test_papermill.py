@@ -1,0 +1,40 @@
+"""papermill on a sample: other values reach the notebook, and a value that it does not know is refused."""
+
+import nbformat
+import pytest
+
+from lorral_lite.datasets import DataError
+from lorral_lite.reproduce import NOTEBOOKS, execute_notebook, notebooks_folder
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::RuntimeWarning",
+                                        "ignore::ResourceWarning", "ignore::FutureWarning")
+
+
+def test_another_seed_reaches_the_notebook(tmp_path):
+    done = execute_notebook("03_patchconv", tmp_path, {"seed": 1}, progress=False)
+    assert done == tmp_path / "03_patchconv.ipynb"
+    assert [p.name for p in tmp_path.iterdir()] == ["03_patchconv.ipynb"]
+    cells = nbformat.read(done, as_version=4).cells
+    places = {tag: k for k, cell in enumerate(cells) for tag in cell.metadata.get("tags", [])}
+    assert places["injected-parameters"] == places["parameters"] + 1
+    assert "seed = 1" in cells[places["injected-parameters"]].source
+    assert all(cell.execution_count for cell in cells if cell.cell_type == "code")
+
+
+def test_an_unknown_parameter_is_refused(tmp_path):
+    with pytest.raises(DataError, match=r"03_patchconv\.ipynb: has no parameter sead"):
+        execute_notebook("03_patchconv", tmp_path, {"sead": 1}, progress=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_notebook_is_refused(tmp_path):
+    with pytest.raises(DataError, match="no such notebook"):
+        execute_notebook("99_nothing", tmp_path, {}, progress=False)
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_what_the_main_job_injects_is_a_parameter(name):
+    notebook = nbformat.read(notebooks_folder() / f"{name}.ipynb", as_version=4)
+    cell = next(c for c in notebook.cells if "parameters" in c.metadata.get("tags", []))
+    for parameter in NOTEBOOKS[name]:
+        assert f'{parameter}: str = ""' in cell.source
