@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.metrics import cohen_kappa_score
 
 from lorral_lite.exercises import EXERCISES, Exercise, check, exercise, is_correct
+from lorral_lite.widgets import QUIZ_AUS, quiz_item
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 NAMES = sorted(path.name for path in NOTEBOOKS.glob("*.ipynb"))
@@ -70,6 +72,19 @@ def test_every_exercise_has_a_hint_that_helps_and_an_answer_that_stays(number):
     again = EXERCISES[number].answer()
     assert type(again) is type(truth(number))
     assert is_correct(number, again)
+
+
+@pytest.mark.parametrize(("number", "by_hand"), [
+    ("1.1", {4, 7, 20}), ("2.1", 0.117), ("2.2", {4, 12}), ("2.3", 12 - 2 - 1), ("3.1", 12 * 12),
+    ("3.2", 64 * (64 * 64 * 9 + 64)), ("4.1", (22, 11, 5)), ("4.2", 24),
+])  # fmt: skip
+def test_answers_worked_out_by_hand_pass(number, by_hand):
+    assert is_correct(number, by_hand)
+
+
+def test_the_smilers_kappa_is_scikit_learns():
+    truth = [au in quiz_item(n).aus for n in range(20) for au in QUIZ_AUS]
+    assert EXERCISES["1.2"].answer() == pytest.approx(cohen_kappa_score(truth, [au in (6, 12) for au in QUIZ_AUS] * 20))
 
 
 def test_an_unknown_or_doubled_number_is_named():
