@@ -105,7 +105,10 @@ def check_aus(aus) -> tuple[int, ...]:
 
 
 def facs_notation(intensities: dict) -> str:
-    """FACS notation of {AU number: 0–1 or (left, right)}, e.g. ``1B+2B+L14C``; ``0`` when nothing is shown."""
+    """FACS notation of {AU number: 0–1 or (left, right)}, e.g. ``1B+2B+L14C``; ``0`` when nothing is shown.
+
+    Left is the left of the image, where FACS means the person's own (D73).
+    """
 
     def letter(x: float) -> str:
         return next((name for name, top in INTENSITY.items() if x <= top + 1e-6), "E") if x >= 0.05 else ""
