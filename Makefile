@@ -37,7 +37,7 @@ unit: $(READY)
 	$(BIN)/pytest tests -m "not slow" -n 2 --dist loadfile --durations 5
 
 notebooks: $(READY)
-	$(BIN)/pytest -p no:cacheprovider notebooks/*.ipynb --nbval --nbval-current-env --nbval-sanitize-with tests/notebooks/sanitize.cfg -n 2 --dist loadfile -W ignore
+	OMP_NUM_THREADS=1 $(BIN)/pytest -p no:cacheprovider notebooks/*.ipynb --nbval --nbval-current-env --nbval-sanitize-with tests/notebooks/sanitize.cfg -n 2 --dist loadfile -W ignore
 
 weights: $(READY)  ## keep the weights, metrics and report of runs/faces as the ones that ship (then: make outputs)
 	$(BIN)/python -c "from lorral_lite.reproduce import publish; publish('runs/faces/fold1_seed0', 'data/weights/faces_lite')"

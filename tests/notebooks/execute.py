@@ -48,6 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("notebooks", nargs="+", type=Path)
     parser.add_argument("--in-place", action="store_true", help="store the outputs in the notebooks")
     options = parser.parse_args(arguments)
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # the stored outputs are those of one thread
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     failed = 0
