@@ -50,6 +50,7 @@ def _line(metrics: dict) -> str:
     auc = "undefined" if au["mean_auc"] is None else f"{au['mean_auc']:.1f}"
     return (f"{metrics['relation'] or 'step 1'}: F1 {au['mean_f1']:.1f} (local {local['mean_f1']:.1f}, "
             f"always positive {metrics['always_positive']['mean_f1']:.1f}), AUC {auc}, "
+            f"accuracy {au['mean_accuracy']:.1f}, "
             f"landmarks {metrics['landmarks']['nme_percent']:.2f} %, {metrics['frames']} unseen frames of "
             f"{metrics['subjects']} subjects; data: {metrics['data']['source']}")
 
@@ -61,6 +62,10 @@ def _predict(args) -> None:
 
     run = args.run or data_file("weights", "faces_lite")
     model = load_model(run, args.relation, args.device)
+    stems = [Path(photo).stem for photo in args.photo]
+    for stem in stems:
+        if stems.count(stem) > 1:
+            raise ValueError(f"two photos are called {stem}: their files would overwrite each other; call twice")
     for photo in args.photo:
         prediction = predict_photo(model, photo, Path(args.out) if len(args.photo) == 1
                                    else Path(args.out) / Path(photo).stem)
@@ -80,12 +85,19 @@ def _report(args) -> None:
     print(write_report(args.run, Path(args.run) / "report.html", show_licensed_faces=args.show_licensed_faces))
 
 
+class Parser(argparse.ArgumentParser):
+    """argparse whose errors are one line, like all of ours."""
+
+    def error(self, message: str):
+        self.exit(2, f"lorral: {message}; see `{self.prog} --help`\n")
+
+
 def parser() -> argparse.ArgumentParser:
     """The whole command line, as argparse sees it."""
-    top = argparse.ArgumentParser(prog="lorral", description=__import__("lorral_lite").__doc__.splitlines()[0])
+    top = Parser(prog="lorral", description=__import__("lorral_lite").__doc__.splitlines()[0])
     top.add_argument("--version", action="version", version=f"lorral-lite {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    common = argparse.ArgumentParser(add_help=False)
+    common = Parser(add_help=False)
     common.add_argument("--device", default=None, help="cuda, cpu, …; default: a GPU when there is one")
     common.add_argument("--quiet", action="store_true", help="no progress bars")
 

@@ -86,7 +86,6 @@ def summarise(au_logits, labels, subjects=None) -> dict:
     return result
 
 
-evaluate_predictions = summarise
 
 
 def landmark_nme(predicted, truth) -> np.ndarray:

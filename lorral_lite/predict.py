@@ -159,7 +159,7 @@ def find_face(image: np.ndarray, name: str = "the photo") -> tuple[float, float,
 def mean_landmarks(model) -> np.ndarray:
     """The training set's mean shape, where the landmark head starts (D6): (49, 2) pixels of the aligned face."""
     c = model.config
-    shares = model.mean_shape.detach().double().cpu().numpy()  # of the model's input
+    shares = model.mean_shape.detach().cpu().double().numpy()  # of the model's input
     return shares * c.image_size - 0.5 + (c.frame_size - c.image_size) // 2
 
 
@@ -209,10 +209,10 @@ def look(model, aligned: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray
     plain, mirrored = model(_to_input(crops, device)), model(_to_input(crops[:, :, ::-1], device))
     model.train(was_training)
     offsets = np.array([(x, y) for y, x in corners], dtype=np.float64)[:, None]
-    seen = plain.landmarks.double().cpu().numpy() + offsets
-    back = mirror_landmarks(mirrored.landmarks.double().cpu().numpy(), s) + offsets
+    seen = plain.landmarks.cpu().double().numpy() + offsets
+    back = mirror_landmarks(mirrored.landmarks.cpu().double().numpy(), s) + offsets
     points = np.stack([seen, back], axis=1).reshape(-1, NUM_LANDMARKS, 2)
-    return points, plain.au_logits[0].double().cpu().numpy(), crops[0]
+    return points, plain.au_logits[0].cpu().double().numpy(), crops[0]
 
 
 def _percent(a: np.ndarray, b: np.ndarray) -> float:

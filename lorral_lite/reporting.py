@@ -341,7 +341,7 @@ def tables(run: Run, gain_rows: list[dict] | None = None) -> list[Table]:
 
 def _summary_table(run: Run) -> Table:
     floor = (run.metrics.get("always_positive") or {}).get("mean_f1")
-    rows = [["always positive", Cell(_number(floor)), Cell(_number(floor)), *[Cell("–")] * 6]]
+    rows = [["always positive", Cell(_number(floor)), Cell(_number(floor)), *[Cell("–")] * 8]]
     for name, metrics in _rows(run).items():
         local, au = (metrics["outputs"][output] for output in OUTPUTS)
         marks = metrics.get("landmarks") or {}
@@ -350,16 +350,17 @@ def _summary_table(run: Run) -> Table:
             "step 1 (no relation, before step 2)" if name == "step 1" else _name(name),
             _with_interval(_mean_estimate(local)), _with_interval(_mean_estimate(au)),
             Cell(_number(local.get("mean_auc"))), Cell(_number(au.get("mean_auc"))),
+            Cell(_number(local.get("mean_accuracy"))), Cell(_number(au.get("mean_accuracy"))),
             Cell(_number(marks.get("nme_percent"), 2)), Cell(_number(marks.get("failure_percent"))),
             Cell("–" if count is None else f"{count / 1e6:.2f} M"),
             Cell(_number(None if seconds is None else seconds / 60)),
         ])
     return Table(
         "summary", "Mean F1 and the rest, on people the model has never seen", run.data_name,
-        ["", "F1, local output", "F1, AU output", "AUC, local", "AUC, AU", "landmark error", "failures", "parameters",
-         "minutes"], rows,
-        "F1 and AUC in %, mean over AUs; small: 95 % jackknife interval over subjects. Landmark error in % of the "
-        "inter-ocular distance; a failure is a face above 10 %, in % of faces. The local output sees only what "
+        ["", "F1, local output", "F1, AU output", "AUC, local", "AUC, AU", "accuracy, local", "accuracy, AU",
+         "landmark error", "failures", "parameters", "minutes"], rows,
+        "F1, AUC and accuracy in %, mean over AUs; small: 95 % jackknife interval over subjects. Landmark error in % "
+        "of the inter-ocular distance; a failure is a face above 10 %, in % of faces. The local output sees only what "
         "the relation module passes on; the AU output sees everything.",
     )
 
@@ -619,7 +620,7 @@ def _abstract(run: Run, gain_rows: list[dict]) -> list[str]:
             best = max(rows, key=lambda g: g["gain"])
             said.append(
                 f"Against {'the same network with the same extra epochs' if control == 'none' else 'the MLP control'}, "
-                f"{up} of {len(rows)} comparisons are clear gains after Holm's correction and {down} clear losses; the "
+                f"{up} of {len(rows)} comparisons are clear gains after Holm's correction, {down} clear losses; the "
                 f"largest is {_signed(best['gain'])} points ({_name(best['relation'])}, {best['output']} output).")
     if run.data_name == "procedural faces":
         said.append("All of this is on procedural faces. It says nothing about the level a model reaches on BP4D or "

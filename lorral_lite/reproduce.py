@@ -45,6 +45,8 @@ def reproduce(out="runs/faces", subjects: int = 90, frames: int = 50, fold: int 
     out = Path(out)
     data, run = out / "data", out / f"fold{fold}_seed{seed}"
     relations = tuple(RELATIONS) if relations is None else tuple(relations)
+    if notebooks:
+        notebooks_folder()  # say now, not after the training, that there are none
     command = f"lorral reproduce --out {out} --subjects {subjects} --frames {frames} --fold {fold} --seed {seed}"
     times = read_json(out / "times.json") if (out / "times.json").exists() else {}
 
@@ -61,6 +63,10 @@ def reproduce(out="runs/faces", subjects: int = 90, frames: int = 50, fold: int 
         with part("prepare faces"):
             prepare_faces(data, subjects, frames, seed=seed, device=device, progress=progress)
     folder = open_prepared(data)
+    asked, there = {"subjects": subjects, "frames": subjects * frames, "seed": seed}, folder.meta
+    if any(there.get(key) != value for key, value in asked.items()):
+        raise DataError(f"{data}: holds {there['subjects']} subjects, {there['frames']} frames of seed "
+                        f"{there.get('seed')}, not what was asked for; choose another --out")
     wanted = RunConfig.lite(data, folder.aus, fold=fold, seed=seed)
     if not (run / "step1_metrics.json").exists():
         with part("step 1"):

@@ -28,6 +28,7 @@ from tqdm.auto import tqdm
 from .datasets import DataError
 from .datasets.folds import fold_rows, hold_out
 from .datasets.prepared import FaceDataset, PreparedFolder, as_batch, counter_uniform, open_prepared
+from .device import pick_device
 from .losses import au_weights_from_rates, lorral_loss
 from .metrics import always_positive_f1, landmark_errors, summarise
 from .model import Features, LoRRaL, LoRRaLConfig, Output
@@ -60,7 +61,7 @@ class RunConfig:
     step2: Schedule = field(default_factory=Schedule)
     batch_size: int = 16  # D22
     loss: str = "ce"
-    momentum: float = 0.9
+    momentum: float = 0.9  # D74
     weight_decay: float = 5e-4
     true_landmark_epochs: int = 1  # D16: crops follow the true landmarks for so many epochs of step 1
     crop_jitter: float = 0.01  # D16: standard deviation of the true landmarks' jitter, in image widths
@@ -98,16 +99,6 @@ class RunConfig:
         """The config that :meth:`to_dict` wrote."""
         steps = {name: Schedule(**values[name]) for name in ("step1", "step2")}
         return cls(**{**values, "model": LoRRaLConfig.from_dict(values["model"]), **steps})
-
-
-def pick_device(name: str | None = None) -> torch.device:
-    """The named device, or a GPU when there is one, else the CPU."""
-    if name in (None, "", "auto"):
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    device = torch.device(name)
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device {name!r} was asked for, but PyTorch sees no CUDA GPU here; use 'cpu'")
-    return device
 
 
 # ---------------------------------------------------------------------------------------------- files, all or nothing
@@ -161,17 +152,32 @@ def read_json(path: Path) -> dict:
 # ------------------------------------------------------------------------------------------------------ the two steps
 
 
+def read_run_config(run) -> RunConfig:
+    """The config of a run folder; a file that is no such config is a DataError."""
+    path = Path(run) / "config.json"
+    values = read_json(path)
+    try:
+        return RunConfig.from_dict(values)
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path}: not the config of a run folder ({error}); name the folder that holds "
+                        "step1.safetensors") from None
+
+
 def train_step1(run, config: RunConfig, device=None, progress: bool = True, on_epoch=None) -> LoRRaL:
     """Step 1: everything but the relation, from scratch. Does nothing but load when the run folder has it already.
     ``on_epoch`` as in :func:`fit`."""
     run, device = Path(run), pick_device(device)
-    _claim(run / "config.json", config.to_dict())
     model = new_model(config)
     folder = open_prepared(config.data)
-    if (run / "step1.safetensors").exists():
-        return load_model(run, device=device)
     rows, held = _training_rows(config, folder)
     crop = config.model.image_size
+    if folder.size != config.model.frame_size or folder.aus != config.model.aus:
+        raise DataError(f"{folder.path}: faces of {folder.size} px with AUs {folder.aus}, but this model reads "
+                        f"{config.model.frame_size} px with AUs {config.model.aus}; prepare again with "
+                        f"--size {config.model.frame_size}")
+    _claim(run / "config.json", config.to_dict())
+    if (run / "step1.safetensors").exists():
+        return load_model(run, device=device)
     model.set_mean_shape(torch.from_numpy(folder.landmarks[rows].mean(0) - (folder.size - crop) / 2))  # D6
     model.to(device)
     dataset = FaceDataset(folder, rows, crop, train=True, seed=config.seed, jitter=config.jitter)
@@ -202,7 +208,7 @@ def train_step2(run, relation: str, device=None, progress: bool = True, on_epoch
     landmark module when no features are cached). ``options`` go to the relation. Loads when it was done already.
     ``on_epoch`` as in :func:`fit`."""
     run, device = Path(run), pick_device(device)
-    config = RunConfig.from_dict(read_json(run / "config.json"))
+    config = read_run_config(run)
     folder = open_prepared(config.data)
     out = run / relation
     model = load_model(run)
@@ -368,8 +374,8 @@ def _resume(path, model, optimiser, named, config, schedule) -> tuple[list, dict
     tensors, metadata = load_tensors(path)
     model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")})
     for name, p in named.items():
-        optimiser.state[p]["momentum_buffer"] = tensors[f"momentum.{name}"].to(p.device)
-    return json.loads(metadata["log"]), {k: v for k, v in tensors.items() if k.startswith("best.")}
+        optimiser.state[p]["momentum_buffer"] = tensors[f"momentum.{name}"].to(p.device, copy=True)
+    return json.loads(metadata["log"]), {k: v.clone() for k, v in tensors.items() if k.startswith("best.")}
 
 
 # --------------------------------------------------------------------------------------------- loading and evaluation
@@ -387,7 +393,7 @@ def load_model(run, relation: str | None = None, device=None) -> LoRRaL:
     A wrong architecture or AU list, a truncated file or a pickle is a DataError that says so.
     """
     run = Path(run)
-    config = RunConfig.from_dict(read_json(run / "config.json"))
+    config = read_run_config(run)
     model = new_model(config)
     weights, _ = load_tensors(run / "step1.safetensors")
     _load(model, weights, run / "step1.safetensors", partial=False)
@@ -407,8 +413,9 @@ def _load(model: LoRRaL, weights: dict, path: Path, partial: bool) -> None:
         if tensor.shape != state[name].shape:
             raise DataError(f"{path}: {name} has shape {tuple(tensor.shape)}, this model needs "
                             f"{tuple(state[name].shape)}; its config is another one's")
-    missing = [name for name in state if name not in weights]
-    if missing and not partial:
+    needed = ("relation.", "au_head.", "local_head.") if partial else ""  # step 2 brings at least these
+    missing = [name for name in state if name not in weights and name.startswith(needed)]
+    if missing:
         raise DataError(f"{path}: lacks {missing[0]} and {len(missing) - 1} more; its config is another one's")
     model.load_state_dict(weights, strict=not partial)
 
@@ -440,7 +447,7 @@ def evaluate(run, relation: str | None = None, device=None, progress: bool = Tru
     outputs; landmark NME is in % of the inter-ocular distance, a face fails above 10 %.
     """
     run, device = Path(run), pick_device(device)
-    config = RunConfig.from_dict(read_json(run / "config.json"))
+    config = read_run_config(run)
     folder = open_prepared(config.data)
     rows, test = fold_rows(folder, config.fold, config.folds)
     model = load_model(run, relation, device)

@@ -114,7 +114,12 @@ def test_bad_folders_and_names(finished, tmp_path, capsys):
     with pytest.raises(SystemExit) as done:
         main(["train", str(tmp_path), str(tmp_path), "--relation", "gossip"])
     assert done.value.code == 2
-    assert "invalid choice: 'gossip'" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "invalid choice: 'gossip'" in error
+    assert error.count("\n") == 1
+    assert "device 'foo' cannot be used here" in fails(capsys, "evaluate", finished / "fold1_seed0", "--device", "foo")
+    assert "not what was asked for; choose another --out" in fails(
+        capsys, "reproduce", "--out", finished, "--subjects", 7, "--frames", 6, "--no-notebooks")
 
 
 def test_bad_photos(finished, tmp_path, capsys):

@@ -11,11 +11,11 @@ import lorral_lite
 
 HOUSE = Path(lorral_lite.__file__).parent
 ORDER = [
-    "data_files", "facs", "landmarks", "faces", "datasets", "layers", "relations", "model", "baselines", "losses",
+    "device", "data_files", "facs", "landmarks", "faces", "datasets", "layers", "relations", "model", "losses",
     "metrics", "statistics", "training", "figures", "predict", "reporting", "widgets", "exercises", "reproduce", "cli",
 ]  # fmt: skip
 ORDER_INSIDE = {
-    "faces": ["anatomy", "expression", "render", "population"],
+    "faces": ["anatomy", "expression", "drawing", "head", "render", "population"],
     "layers": ["patch_conv", "feat_conv", "au_crops"],
     "relations": ["identity", "bilstm", "self_attention", "hopfield", "series"],
 }

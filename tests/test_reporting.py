@@ -217,7 +217,10 @@ def test_tables_hold_what_the_metrics_say(tmp_path):
     assert all(len(row) == len(t.columns) for t in made.values() for row in t.rows)
     step1 = made["summary"].rows[1]
     assert step1[0].startswith("step 1")
-    assert step1[5].text == "4.21"
+    step1_accuracy = run.metrics["outputs"]["local"]["mean_accuracy"]
+    assert made["summary"].columns[5] == "accuracy, local"
+    assert step1[5].text == f"{step1_accuracy:.1f}"
+    assert step1[7].text == "4.21"
     assert step1[-1].text == "1.0"
 
 

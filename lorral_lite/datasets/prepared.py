@@ -77,6 +77,8 @@ class PreparedWriter:
         labels = np.array(self.arrays[2])
         for array in self.arrays:
             array.flush()
+        del array
+        self.arrays = []  # Windows renames no folder whose files are still mapped
         with open(self.partial / "index.csv", "w", newline="", encoding="utf8") as file:
             writer = csv.writer(file)
             writer.writerow(["subject", "task", "frame"])

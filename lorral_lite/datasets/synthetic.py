@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
+from ..device import pick_device
 from ..faces import render_faces
 from ..faces.population import Population
 from ..landmarks import align_face
@@ -26,7 +27,8 @@ def prepare_faces(
     Each person keeps face, skin, hair and habits over their frames; pose, light and background change with every
     frame, which are independent draws of the population (D71), not a video. ``size`` is the aligned size in pixels:
     100 for the lite model, 200 for paper(). The other arguments are those of
-    :class:`lorral_lite.faces.population.Population`. DataError when ``out`` exists or cannot be written.
+    :class:`lorral_lite.faces.population.Population`. ``device`` renders (a GPU when there is one); the last bits of a
+    pixel may differ between CPU and GPU. DataError when ``out`` exists or cannot be written.
     """
     people = Population(profile=profile, relation_strength=relation_strength, structure=structure, hidden=hidden,
                         difficulty=difficulty, seed=seed)
@@ -46,7 +48,7 @@ def prepare_faces(
         for first in range(0, len(index), BLOCK):
             block = slice(first, first + BLOCK)
             drawn = render_faces(torch.as_tensor(strengths[block], dtype=torch.float32), render_size,
-                                 seed=person[block], scene=scene[block], device=device, **people.covers())
+                                 seed=person[block], scene=scene[block], device=pick_device(device), **people.covers())
             pixels = (drawn.images.permute(0, 2, 3, 1) * 255).round().to(torch.uint8).cpu().numpy()
             faces = [align_face(image, points, size)
                      for image, points in zip(pixels, drawn.landmarks.cpu().numpy(), strict=True)]

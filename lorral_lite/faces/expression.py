@@ -54,7 +54,7 @@ MOVES: dict[int, dict[int, tuple[float, float]]] = {
 }
 
 SIDED = np.array([0.25 if au in (17, 23, 24, 25, 26) else 0.5 if au in (5, 43) else 1.0 for au in AUS])
-"""How much of a person's natural asymmetry each AU shows: those of the midline and the lids show little."""
+"""How much of a person's natural asymmetry each AU shows: those of the midline and the lids show little (D43)."""
 
 CHIN_DROP = {26: 0.36, 17: -0.07, 25: 0.02}
 """How far the chin falls at full intensity, in rulers."""

@@ -27,7 +27,7 @@ from .drawing import (
     tilt,
 )
 
-OCCLUDERS: dict[str, tuple[int, ...]] = {
+OCCLUDERS: dict[str, tuple[int, ...]] = {  # D49
     "hand": (), "hair": (), "microphone": (),
     "fringe": (1, 2, 4), "glasses_dark": (5, 6, 7, 43), "mask": (9, 10, 12, 14, 15, 17, 20, 23, 24, 25, 26),
 }

@@ -228,7 +228,7 @@ def _plan(aus, people, places, given, worn, size) -> dict[str, np.ndarray]:
     share = scene["light_strength"][:, None]
     plan["key"] = (1.35 * share) * (1 + warm)
     plan["ambient"] = (1.0 - 0.72 * share) * (1 - 0.5 * warm)
-    plan["gain"] = 2.0 ** scene["exposure"] * (0.84 + 0.45 * person["skin"] ** 1.5)
+    plan["gain"] = 2.0 ** scene["exposure"] * (0.84 + 0.45 * person["skin"] ** 1.5)  # D48
     plan["random"] = uniforms(places, "backdrop", 32)
     plan["marks"] = uniforms(people, "marks", 32)
     return {k: np.ascontiguousarray(v, dtype=np.float32) for k, v in plan.items()}

@@ -99,7 +99,9 @@ class HopfieldRelation(SelfAttentionRelation):
     torch.Size([2, 12, 16])
     """
 
-    def __init__(self, dim: int, num_aus: int, steps: int = 2, beta: float | None = None, **options) -> None:
+    def __init__(
+        self, dim: int, num_aus: int, steps: int = 2, beta: float | None = None, **options
+    ) -> None:  # D34
         self.steps, self.beta = check_steps(steps), beta  # before the layers are made, which read them
         super().__init__(dim, num_aus, **options)
 
