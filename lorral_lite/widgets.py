@@ -21,6 +21,7 @@ from matplotlib.patches import Rectangle
 from torch import nn
 
 from .datasets.synthetic import DISTRACTORS, RENDER_SCALE
+from .device import pick_device
 from .faces import AUS, render_faces
 from .faces.population import Population
 from .facs import ACTION_UNITS, AU_SETS, EXPRESSIONS, INTENSITY, check_aus, facs_notation
@@ -474,6 +475,16 @@ STUDIO = {
 ALIGNED_TO_RENDERED = 1.25  # a face rendered at this many times the aligned size keeps its pixels when aligned
 
 
+_render_device = torch.device("cpu")
+
+
+def draw_on(device: str = "auto") -> None:
+    """Where the faces of the notebooks are rendered from now on: auto (a GPU when there is one), cpu or cuda."""
+    global _render_device
+    _render_device = pick_device(device)
+    _rendered.cache_clear()
+
+
 def portrait(aus: dict | None = None, person: int = 1, scene: int = 0, size: int = 150):
     """One face, cropped and turned upright by the alignment of its own neutral face: only the AUs move.
 
@@ -491,8 +502,10 @@ def portrait(aus: dict | None = None, person: int = 1, scene: int = 0, size: int
 def _rendered(aus: tuple, person: int, scene: int, size: int):
     """(H, W, 3) uint8 and landmarks (49, 2), not aligned."""
     place = STUDIO if scene == 0 else {"scene": scene}
-    face = render_faces(dict(aus), max(48, round(ALIGNED_TO_RENDERED * size)), seed=person, **place)
-    return (face.images[0].permute(1, 2, 0) * 255).round().to(torch.uint8).numpy(), face.landmarks[0].numpy()
+    face = render_faces(dict(aus), max(48, round(ALIGNED_TO_RENDERED * size)), seed=person, device=_render_device,
+                        **place)
+    image = (face.images[0].permute(1, 2, 0) * 255).round().to(torch.uint8)
+    return image.cpu().numpy(), face.landmarks[0].cpu().numpy()
 
 
 def playground_figure(aus: dict | None = None, person: int = 1, scene: int = 0, *, landmarks: bool = False,

@@ -359,3 +359,18 @@ def test_every_figure_of_notebooks_1_to_4_is_small_and_has_words():
         assert len(figures.png_bytes(fig)) <= figures.PNG_LIMIT
         assert len(fig.alt) > 12
     assert ast.literal_eval(f'"{drawn[0].alt}"')  # no quotation mark that would end the alt attribute
+
+
+def test_faces_are_drawn_on_the_device_that_was_asked_for(monkeypatch):
+    from lorral_lite import widgets
+
+    seen = []
+    original = widgets.render_faces
+    monkeypatch.setattr(widgets, "render_faces", lambda *a, **k: (seen.append(k["device"].type), original(*a, **k))[1])
+    widgets.draw_on("cpu")
+    first = widgets.portrait({12: 1.0}, 3, size=64)[0]
+    widgets.draw_on("cpu")  # forgets what was drawn elsewhere
+    assert (widgets.portrait({12: 1.0}, 3, size=64)[0] == first).all()
+    assert seen == ["cpu"] * 4
+    with pytest.raises(ValueError, match="cannot be used here"):
+        widgets.draw_on("abacus")

@@ -1,0 +1,43 @@
+"""Devices: everything made on the way lives where it was asked for. The meta device stands in for a GPU: it refuses
+to mix with the CPU as a GPU does, and needs none."""
+
+import pytest
+import torch
+
+from lorral_lite.device import pick_device
+from lorral_lite.faces import render_faces
+from lorral_lite.losses import lorral_loss
+from lorral_lite.model import LoRRaL, LoRRaLConfig
+from lorral_lite.relations import RELATIONS
+
+
+@pytest.mark.parametrize("relation", RELATIONS)
+@pytest.mark.parametrize("kind", ["ce", "jaa"])
+def test_a_training_step_stays_on_its_device(relation, kind, monkeypatch):
+    monkeypatch.setattr(torch.Tensor, "__bool__", lambda self: True)  # meta tensors have no values to look at
+    model = LoRRaL(LoRRaLConfig.lite(relation=relation)).to("meta")
+    output = model(torch.zeros(4, 3, 88, 88, device="meta"))
+    labels, truth = torch.ones(4, 12, dtype=torch.int8, device="meta"), torch.zeros(4, 49, 2, device="meta")
+    lorral_loss(output, labels, truth, kind, torch.ones(12, device="meta") if kind == "jaa" else None).total.backward()
+    assert {t.device.type for t in output} == {"meta"}
+    assert {p.grad.device.type for p in model.parameters() if p.grad is not None} == {"meta"}
+
+
+def test_faces_are_drawn_on_their_device(monkeypatch):
+    monkeypatch.setattr(torch.Tensor, "__bool__", lambda self: True)
+    faces = render_faces(torch.full((5, 18), 0.5), 64, seed=[1, 2, 3, 4, 5], device="meta")
+    assert faces.images.device.type == faces.landmarks.device.type == "meta"
+    assert faces.images.shape == (5, 3, 64, 64)
+
+
+def test_mixing_devices_is_an_error_here_as_on_a_gpu():
+    model = LoRRaL(LoRRaLConfig.lite()).to("meta")
+    with pytest.raises((RuntimeError, NotImplementedError)):
+        (model.mean_shape + torch.zeros(49, 2)).sum().item()
+
+
+def test_picking():
+    assert pick_device("cpu") == torch.device("cpu")
+    assert pick_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+    with pytest.raises(ValueError, match=r"device 'gpu' cannot be used here .* use auto, cpu or cuda"):
+        pick_device("gpu")
