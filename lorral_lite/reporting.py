@@ -620,8 +620,8 @@ def _abstract(run: Run, gain_rows: list[dict]) -> list[str]:
             best = max(rows, key=lambda g: g["gain"])
             said.append(
                 f"Against {'the same network with the same extra epochs' if control == 'none' else 'the MLP control'}, "
-                f"clear gains after Holm's correction: {up} of {len(rows)}; clear losses: {down}; the largest difference "
-                f"is {_signed(best['gain'])} points ({_name(best['relation'])}, {best['output']} output).")
+                f"clear gains after Holm's correction: {up} of {len(rows)}; clear losses: {down}; the largest "
+                f"difference is {_signed(best['gain'])} points ({_name(best['relation'])}, {best['output']} output).")
     if run.data_name == "procedural faces":
         said.append("All of this is on procedural faces. It says nothing about the level a model reaches on BP4D or "
                     "DISFA, and none of it may stand beside the paper's 63.5 and 61.4.")
