@@ -10,7 +10,6 @@ hold together, the points are drawn but the AUs are withheld, with the reason in
 import contextlib
 import csv
 import json
-import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from .datasets import DataError
 from .faces import AUS, render_faces
 from .facs import ACTION_UNITS
 from .landmarks import NUM_LANDMARKS, alignment, interocular, mirror_landmarks, ruler, warp
+from .training import write_whole
 
 NOTE = figures.PHOTO_WARNING
 """What every output about a photograph says."""
@@ -374,17 +374,12 @@ def write_prediction(prediction: Prediction, image: np.ndarray, out_dir) -> None
         "box": [round(v, 1) for v in prediction.box],
     }
     figure = overlay(prediction, image)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        said = {"Description": prediction.note}  # inside the PNG too, for whoever gets it without the rest
-        _atomic(out / "overlay.png", lambda file: figure.savefig(file, format="png", metadata=said))
-        for name, table in (("aus.csv", aus), ("landmarks.csv", points)):
-            _atomic(out / name, lambda file, table=table: _write_csv(file, table))
-        text = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
-        _atomic(out / "prediction.json", lambda file: file.write_text(text, encoding="utf8"))
-    except OSError as error:
-        why = error.strerror or error
-        raise DataError(f"{out}: cannot be written ({why}); free some space or choose another folder") from None
+    said = {"Description": prediction.note}  # inside the PNG too, for whoever gets it without the rest
+    write_whole(out / "overlay.png", lambda file: figure.savefig(file, format="png", metadata=said))
+    for name, table in (("aus.csv", aus), ("landmarks.csv", points)):
+        write_whole(out / name, lambda file, table=table: _write_csv(file, table))
+    text = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+    write_whole(out / "prediction.json", lambda file: file.write_text(text, encoding="utf8"))
 
 
 def _number(value: float | None) -> float | None:
@@ -394,16 +389,6 @@ def _number(value: float | None) -> float | None:
 def _write_csv(file: Path, table: list[list]) -> None:
     with open(file, "w", newline="", encoding="utf8") as handle:
         csv.writer(handle).writerows(table)
-
-
-def _atomic(file: Path, write) -> None:
-    """Let ``write`` fill a hidden file beside ``file`` and rename it when complete; on an exception nothing is left."""
-    partial = file.with_name(f".{file.name}.partial")
-    try:
-        write(partial)
-        os.replace(partial, file)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def overlay(prediction: Prediction, image: np.ndarray) -> figures.Picture:

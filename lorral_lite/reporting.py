@@ -13,7 +13,6 @@ import json
 import math
 import os
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import ROUND_HALF_UP, Decimal
@@ -29,7 +28,7 @@ from .datasets.prepared import open_prepared
 from .facs import ACTION_UNITS, AU_SETS
 from .figures import RELATION_NAMES
 from .statistics import Estimate, at_level, au_f1_intervals, holm, mean_f1_interval, paired_gain
-from .training import load_tensors
+from .training import load_tensors, write_whole
 
 ROUNDING = Decimal("0.1")
 """How far a printed mean may lie from its row: half a unit of its own rounding and half of the entries' (D62)."""
@@ -534,20 +533,8 @@ def write_report(run_folder, out_html=None, *, examples: Examples | None = None,
         out.with_suffix(".json"): json.dumps(_clean(document), indent=1, ensure_ascii=False, allow_nan=False) + "\n",
     }
     for path, text in pages.items():
-        _replace(path, text)
+        write_whole(path, lambda file, text=text: file.write_text(text, encoding="utf8"))
     return out
-
-
-def _replace(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf8")
-        os.replace(temporary, path)
-    except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
-        raise DataError(f"{path}: cannot be written ({error.strerror or error}); choose another folder") from error
 
 
 def _clean(value):

@@ -106,16 +106,17 @@ class RunConfig:
 
 def write_json(path: Path, value) -> None:
     """Write JSON so that the file is either the old one or the new one, never half of it."""
-    _replace(path, lambda temporary: temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf8"))
+    write_whole(path, lambda temporary: temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf8"))
 
 
 def save_tensors(path: Path, tensors: dict, metadata: dict | None = None) -> None:
     """Write a safetensors file all or nothing; a full disk is a DataError and the old file stays."""
     tensors = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
-    _replace(path, lambda temporary: save_file(tensors, temporary, metadata))
+    write_whole(path, lambda temporary: save_file(tensors, temporary, metadata))
 
 
-def _replace(path: Path, write: Callable) -> None:
+def write_whole(path: Path, write: Callable[[Path], None]) -> None:
+    """Let ``write`` fill a hidden file beside ``path`` and rename it when complete; a failure leaves the old one."""
     temporary = path.with_name(f".{path.name}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -124,7 +125,8 @@ def _replace(path: Path, write: Callable) -> None:
     except (OSError, SafetensorError) as error:
         with suppress(OSError):
             temporary.unlink()
-        raise DataError(f"{path}: cannot be written ({error}); free some space or choose another folder") from error
+        why = getattr(error, "strerror", None) or error
+        raise DataError(f"{path}: cannot be written ({why}); free some space or choose another folder") from error
 
 
 def load_tensors(path: Path) -> tuple[dict, dict]:
@@ -302,7 +304,7 @@ def fit(model, batches, output, config, schedule, stem: Path, folder, rows, held
                 best = {f"best.{k}": v.detach().cpu().clone() for k, v in model.state_dict().items()}
         log.append(line)
         _save_resume(resume, model, optimiser, named, log, best, config, schedule)
-        _replace(log_file, lambda t: t.write_text("".join(json.dumps(x) + "\n" for x in log), encoding="utf8"))
+        write_whole(log_file, lambda t: t.write_text("".join(json.dumps(x) + "\n" for x in log), encoding="utf8"))
         bar.set_postfix(loss=f"{means[0]:.3f}")
         if on_epoch:
             on_epoch([dict(row) for row in log])

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 from types import SimpleNamespace
 
 import numpy as np
@@ -381,18 +382,19 @@ def test_nothing_half_written_stays(on_file, monkeypatch, broken):
 
         monkeypatch.setattr(predict.figures.Picture, "savefig", explode)
     else:
-        replace = predict.os.replace
+        replace = os.replace
 
         def explode(source, target):
             if target.name == broken:
                 raise OSError(28, "No space left on device")
             replace(source, target)
 
-        monkeypatch.setattr(predict.os, "replace", explode)
+        monkeypatch.setattr(os, "replace", explode)
     with pytest.raises(DataError) as error:
         predict_photo(on_file.model, on_file.path, on_file.out)
-    assert str(error.value) == (f"{on_file.out}: cannot be written (No space left on device); free some space or "
-                                "choose another folder")
+    name = "overlay.png" if broken == "overlay" else broken
+    assert str(error.value) == (f"{on_file.out / name}: cannot be written (No space left on device); free some space "
+                                "or choose another folder")
     left = [f.name for f in on_file.out.iterdir()]
     assert not [name for name in left if "partial" in name]
     assert "prediction.json" not in left

@@ -226,7 +226,7 @@ train_step2({run!r}, "bilstm", "cpu", progress=False)
 """
 
 
-def kill_and_compare(data, tmp_path, kills: int, seed: int):
+def assert_same_after_kills(data, tmp_path, kills: int, seed: int):
     """Train once in peace, once killed at random moments; the final files must be equal to the byte."""
     from pathlib import Path
 
@@ -260,12 +260,12 @@ def kill_and_compare(data, tmp_path, kills: int, seed: int):
 
 
 def test_a_killed_run_resumes_to_the_same_weights(data, tmp_path):
-    kill_and_compare(data, tmp_path, kills=3, seed=1)
+    assert_same_after_kills(data, tmp_path, kills=3, seed=1)
 
 
 @pytest.mark.slow
 def test_twenty_kills(data, tmp_path):
-    kill_and_compare(data, tmp_path, kills=20, seed=2)
+    assert_same_after_kills(data, tmp_path, kills=20, seed=2)
 
 
 def damage_pickle(run):
