@@ -74,6 +74,15 @@ def _picture(width: float, height: float, alt: str) -> Picture:
     return fig
 
 
+def _canvas(fig: Figure):
+    """Axes over the whole figure without frame, in inches: to draw a diagram on."""
+    fig.set_layout_engine("none")
+    ax = fig.add_axes((0, 0, 1, 1))
+    ax.set(xlim=(0, fig.get_figwidth()), ylim=(0, fig.get_figheight()))
+    ax.axis("off")
+    return ax
+
+
 def _words(title: str | None, what: str) -> str:
     return f"{title}: {what}" if title else what[0].upper() + what[1:]
 
@@ -655,10 +664,7 @@ def architecture() -> Picture:
     """The six components of the paper's Figure 2, coloured by the training step that moves their weights."""
     fig = _picture(12.6, 5.3, "LoRRaL: patches feed global, landmark and local AU features; a relation module "
                    "mixes the local ones; heads predict AUs and landmarks. Step 2 freezes patches, global, local.")
-    fig.set_layout_engine("none")
-    ax = fig.add_axes((0, 0, 1, 1))
-    ax.set(xlim=(0, 12.6), ylim=(0, 5.3))
-    ax.axis("off")
+    ax = _canvas(fig)
     frozen, moving = "#d9ecf7", "#fde3c8"
     boxes = {
         "image": (0.15, 2.2, 1.45, 1.0, "aligned\nface", "white"),
@@ -860,10 +866,7 @@ def convolution_blocks() -> Picture:
     """The paper's Figure 3: FeatConv (a) is a plain stack; PatchConv (b) has one branch for each part of the map."""
     fig = _picture(11.5, 4.9, "FeatConv: Conv2D, BatchNorm, PReLU twice, then max-pooling. PatchConv: Conv2D, then for "
                    "each part its own BatchNorm, PReLU and Conv2D, then the parts are put together again.")
-    fig.set_layout_engine("none")
-    ax = fig.add_axes((0, 0, 1, 1))
-    ax.set(xlim=(0, 11.5), ylim=(0, 4.9))
-    ax.axis("off")
+    ax = _canvas(fig)
     looks = {"Conv2D": "#d9ecf7", "BatchNorm": "#e8e8e8", "PReLU": "#e5f3ec", "MaxPool 2": "#fde3c8", "divide": "white",
              "concatenate": "white"}
 

@@ -23,6 +23,7 @@ from skimage.feature import Cascade
 from . import figures
 from .data_files import data_file
 from .datasets import DataError
+from .datasets.prepared import as_input
 from .faces import AUS, render_faces
 from .facs import ACTION_UNITS
 from .landmarks import NUM_LANDMARKS, alignment, interocular, mirror_landmarks, ruler, warp
@@ -188,10 +189,6 @@ def aligned_crop(image: np.ndarray, landmarks: np.ndarray, size: int) -> tuple[n
     return warp(small, onto, size), matrix
 
 
-def _to_input(crops: np.ndarray, device) -> torch.Tensor:
-    return (torch.from_numpy(crops.copy()).permute(0, 3, 1, 2).float() / 127.5 - 1).to(device)
-
-
 @torch.no_grad()
 def look(model, aligned: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Show the model one aligned face (S, S, 3) in ten views: centre and corner crops, each also mirrored.
@@ -206,7 +203,7 @@ def look(model, aligned: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray
     device = model.mean_shape.device
     was_training = model.training
     model.eval()
-    plain, mirrored = model(_to_input(crops, device)), model(_to_input(crops[:, :, ::-1], device))
+    plain, mirrored = (model(as_input(x).to(device)) for x in (crops, crops[:, :, ::-1].copy()))
     model.train(was_training)
     offsets = np.array([(x, y) for y, x in corners], dtype=np.float64)[:, None]
     seen = plain.landmarks.cpu().double().numpy() + offsets

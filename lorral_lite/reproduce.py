@@ -26,11 +26,9 @@ from .training import (
     write_json,
 )
 
-NOTEBOOKS = {  # executed with papermill on the finished run
-    "08_losses_and_two_step_training": {"run": "."},
-    "09_evaluation": {"run": "."},
-    "10_ablation_do_relations_help": {"run": "."},
-}
+NOTEBOOKS = ("08_losses_and_two_step_training", "09_evaluation", "10_ablation_do_relations_help")
+"""Executed with papermill on the finished run, which each takes as its parameter ``run``."""
+
 PHOTO_RELATION = "self_attention"
 
 
@@ -84,11 +82,10 @@ def reproduce(out="runs/faces", subjects: int = 90, frames: int = 50, fold: int 
             prediction = predict_photo(load_model(run, relation, device), portrait_file(), photo)
             say(f"  {prediction.line}")
     if notebooks:
-        for name, parameters in NOTEBOOKS.items():
+        for name in NOTEBOOKS:
             if not (run / "notebooks" / f"{name}.ipynb").exists():
                 with part(f"notebook {name}"):
-                    values = {key: str(run.resolve()) for key in parameters}
-                    execute_notebook(name, run / "notebooks", values, progress)
+                    execute_notebook(name, run / "notebooks", {"run": str(run.resolve())}, progress)
     with part("report"):
         report = write_report(run, run / "report.html", command=command)
     say(f"report: {report}")

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
@@ -133,8 +133,7 @@ def load_tensors(path: Path) -> tuple[dict, dict]:
     """(tensors, metadata) of a safetensors file; anything else, a pickle too, is a DataError."""
     try:
         with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-        return load_file(path), metadata
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except FileNotFoundError:
         raise DataError(f"{path}: missing; train it with `lorral train`") from None
     except (SafetensorError, OSError) as error:
@@ -271,7 +270,7 @@ def fit(model, batches, output, config, schedule, stem: Path, folder, rows, held
         labels = np.asarray(folder.labels[rows])
         rates = (labels == 1).sum(0) / np.maximum((labels >= 0).sum(0), 1)
         au_weights = au_weights_from_rates(torch.tensor(rates, dtype=torch.float32)).to(device)
-    log, best = _resume(resume, model, optimiser, named, config, schedule)
+    log, best = _resume(resume, model, optimiser, named)
     bar = tqdm(total=schedule.epochs * length, initial=len(log) * length, disable=not progress,
                desc=f"step {step}" + (f" {stem.parent.name}" if step == 2 else ""), unit="batch")
     for epoch in range(len(log), schedule.epochs):
@@ -303,7 +302,7 @@ def fit(model, batches, output, config, schedule, stem: Path, folder, rows, held
             if line["val_mean_f1"] > max((x["val_mean_f1"] for x in log), default=-1):
                 best = {f"best.{k}": v.detach().cpu().clone() for k, v in model.state_dict().items()}
         log.append(line)
-        _save_resume(resume, model, optimiser, named, log, best, config, schedule)
+        _save_resume(resume, model, optimiser, named, log, best)
         write_whole(log_file, lambda t: t.write_text("".join(json.dumps(x) + "\n" for x in log), encoding="utf8"))
         bar.set_postfix(loss=f"{means[0]:.3f}")
         if on_epoch:
@@ -363,14 +362,14 @@ def _claim(path: Path, config: dict) -> None:
     write_json(path, config)
 
 
-def _save_resume(path, model, optimiser, named, log, best, config, schedule) -> None:
+def _save_resume(path, model, optimiser, named, log, best) -> None:
     tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
     for name, p in named.items():
         tensors[f"momentum.{name}"] = optimiser.state[p]["momentum_buffer"]
     save_tensors(path, {**tensors, **best}, {"log": json.dumps(log)})
 
 
-def _resume(path, model, optimiser, named, config, schedule) -> tuple[list, dict]:
+def _resume(path, model, optimiser, named) -> tuple[list, dict]:
     if not path.exists():
         return [], {}
     tensors, metadata = load_tensors(path)

@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import nn
 
+from .datasets.prepared import as_input
 from .datasets.synthetic import DISTRACTORS, RENDER_SCALE
 from .device import pick_device
 from .faces import AUS, render_faces
@@ -121,7 +122,7 @@ def sample_faces(model, subjects: int = 12, frames: int = 6, seed: int = 1) -> S
     window = slice(margin, margin + config.image_size)
     images = np.stack([image[window, window] for image, _ in aligned])
     device = next(model.parameters()).device
-    inputs = (torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1).to(device)
+    inputs = as_input(images).to(device)
     tokens = model.eval().features(inputs).local.cpu()
     return Sample(images, np.stack([p for _, p in aligned]) - margin, drawn.labels.reshape(len(shown), -1), tokens)
 

@@ -249,7 +249,7 @@ class FaceDataset(Dataset):
         landmarks = self.folder.landmarks[rows] - offsets[:, None].astype(np.float32)
         images[flip] = images[flip, :, ::-1]
         landmarks[flip] = mirror_landmarks(landmarks[flip], self.crop)
-        pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
+        pixels = as_input(images)
         if self.train and self.jitter:
             pixels = photometric(pixels, torch.from_numpy(u[:, 3:]).float() * 2 - 1, self.jitter)
         return {
@@ -291,6 +291,11 @@ def photometric(images: torch.Tensor, draws: torch.Tensor, strength: float) -> t
     soft = (rows[..., :-2] + 2 * rows[..., 1:-1] + rows[..., 2:]) / 4
     shares = torch.where(draws[:, 10, None, None, None] < chance, soft, shares)
     return shares.clamp(0, 1) * 2 - 1
+
+
+def as_input(images: np.ndarray) -> torch.Tensor:
+    """(B, S, S, 3) uint8 faces → (B, 3, S, S) float32 as (x − 0.5) / 0.5, what the model reads."""
+    return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def as_batch(batch):
