@@ -85,6 +85,12 @@ def _report(args) -> None:
     print(write_report(args.run, Path(args.run) / "report.html", show_licensed_faces=args.show_licensed_faces))
 
 
+def _bench(args) -> None:
+    from .bench import bench
+
+    bench(args.name, args.out, args.device, args.tiny)
+
+
 class Parser(argparse.ArgumentParser):
     """argparse whose errors are one line, like all of ours."""
 
@@ -162,6 +168,13 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("run", metavar="RUN")
     sub.add_argument("--show-licensed-faces", action="store_true",
                      help="draw pixels of licensed faces; never share such a report")
+
+    from .bench import BENCHMARKS
+
+    sub = command(commands, "bench", _bench, "measure speed and memory: " + ", ".join(BENCHMARKS))
+    sub.add_argument("name", metavar="NAME", choices=list(BENCHMARKS), help=", ".join(BENCHMARKS))
+    sub.add_argument("--out", default=None, metavar="FILE.json", help="keep the tables here too")
+    sub.add_argument("--tiny", action="store_true", help="the smallest setting that runs; its numbers say nothing")
     return top
 
 

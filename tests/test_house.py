@@ -12,7 +12,8 @@ import lorral_lite
 HOUSE = Path(lorral_lite.__file__).parent
 ORDER = [
     "device", "data_files", "facs", "landmarks", "faces", "datasets", "layers", "relations", "model", "losses",
-    "metrics", "statistics", "training", "figures", "predict", "reporting", "widgets", "exercises", "reproduce", "cli",
+    "metrics", "statistics", "training", "figures", "predict", "reporting", "widgets", "exercises", "reproduce",
+    "bench", "cli",
 ]  # fmt: skip
 ORDER_INSIDE = {
     "faces": ["anatomy", "expression", "drawing", "head", "render", "population"],
