@@ -7,6 +7,8 @@ lid), 25–30 right eye (25 inner corner, 26–27 upper lid, 28 outer corner, 29
 corners, 34 top middle, 40 bottom middle), 43–45 inner upper lip, 46–48 inner lower lip.
 """
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 from PIL import Image
@@ -75,16 +77,23 @@ def au_centers(landmarks, aus):
     input. The sides are left and right; for AU 23, 24 and 25 they are the top and the bottom of the lips.
     Each centre is a landmark moved down by a share of the ruler; the rules are in :mod:`lorral_lite.facs`.
     """
-    units = [ACTION_UNITS[a] for a in check_aus(aus)]
-    points = landmarks[..., [i for u in units for i in u.points], :]
-    points = points.reshape(*landmarks.shape[:-2], len(units), 2, 2)
-    shift = [u.shift for u in units]
+    aus = check_aus(aus)
     if isinstance(landmarks, torch.Tensor):
-        shift = torch.tensor(shift, dtype=landmarks.dtype, device=landmarks.device)
+        rows, shift = _center_rules(aus, landmarks.dtype, landmarks.device)
+        points = landmarks[..., rows, :]  # (…, A, 2, 2)
         down = shift * ruler(landmarks)[..., None]
         return torch.stack([points[..., 0], points[..., 1] + down[..., None]], dim=-1)
-    down = np.asarray(shift, dtype=landmarks.dtype) * ruler(landmarks)[..., None]
+    points = landmarks[..., np.array([ACTION_UNITS[a].points for a in aus], dtype=int).reshape(-1, 2), :]
+    down = np.array([ACTION_UNITS[a].shift for a in aus], dtype=landmarks.dtype) * ruler(landmarks)[..., None]
     return np.stack([points[..., 0], points[..., 1] + down[..., None]], axis=-1)
+
+
+@lru_cache
+def _center_rules(aus: tuple[int, ...], dtype: torch.dtype, device: torch.device):
+    """Landmarks (A, 2) of the AU centres and their shifts (A,), kept on the device: a GPU then waits for no host."""
+    with torch.inference_mode(False):  # what is kept must also serve a later training step
+        rows = torch.tensor([ACTION_UNITS[a].points for a in aus], dtype=torch.long, device=device).reshape(-1, 2)
+        return rows, torch.tensor([ACTION_UNITS[a].shift for a in aus], dtype=dtype, device=device)
 
 
 def alignment(landmarks: np.ndarray, size: int = 200) -> np.ndarray:
