@@ -14,12 +14,13 @@ from safetensors.torch import load_file, save_file
 
 from lorral_lite.datasets import DataError
 from lorral_lite.datasets.folds import fold_rows
-from lorral_lite.datasets.prepared import FaceDataset, PreparedWriter, open_prepared
+from lorral_lite.datasets.prepared import FaceDataset, open_prepared
+from lorral_lite.datasets.writing import PreparedWriter
+from lorral_lite.feature_cache import cached_features
 from lorral_lite.model import LoRRaLConfig
 from lorral_lite.training import (
     RunConfig,
     Schedule,
-    cached_features,
     evaluate,
     load_model,
     pick_device,
@@ -48,8 +49,8 @@ def make_data(path, rows=60, subjects=6):
     landmarks = shape + rng.normal(0, 0.5, (rows, 1, 2))
     labels[::17, 0] = -1
     index = [(f"S{i % subjects}", "T1", i) for i in range(rows)]
-    with PreparedWriter(path, index, 20, AUS, {"source": "test"}) as writer:
-        writer.write(0, frames, landmarks.astype(np.float32), labels)
+    with PreparedWriter(path, 20, AUS, {"source": "test"}) as writer:
+        writer.append(index, frames, landmarks, labels)
     return path
 
 
@@ -109,7 +110,7 @@ def test_cached_features_are_the_models_own(data, finished):
     model, folder = load_model(finished, device="cpu"), open_prepared(data)
     rows, _ = fold_rows(folder, 1)
     dataset = FaceDataset(folder, rows, 16, train=True, seed=9)
-    cache = cached_features(model, dataset, 3, torch.device("cpu"), progress=False)
+    cache = cached_features(finished, model, dataset, 3, "cpu", progress=False)
     dataset.set_epoch(2)
     item = dataset[[5]]
     with torch.no_grad():
