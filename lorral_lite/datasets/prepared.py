@@ -4,16 +4,14 @@
     landmarks.npy  (N, 49, 2) float32    pixels of that frame, 0-based
     labels.npy     (N, A) int8           1 shown, 0 not shown, -1 unknown
     index.csv      subject,task,frame    one row a frame
+    skipped.csv    file,row,reason       what the source held and could not be used; absent when there is nothing
     meta.json      source, AUs, S, choices, counts, licensed, format version, checksums
 
-A folder is written beside its final place and renamed when it is complete, so a half-written one never looks whole.
+It is written by :class:`lorral_lite.datasets.writing.PreparedWriter`.
 """
 
 import csv
-import hashlib
 import json
-import os
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -23,85 +21,7 @@ from torch.utils.data import Dataset
 from ..facs import check_aus
 from ..landmarks import NUM_LANDMARKS, mirror_landmarks
 from . import DataError
-
-FORMAT_VERSION = 1
-ARRAYS = {"frames.npy": np.uint8, "landmarks.npy": np.float32, "labels.npy": np.int8}
-
-
-class PreparedWriter:
-    """Writes a prepared folder frame by frame in constant memory; use as a context manager.
-
-    ``with PreparedWriter(out, rows, size, aus, meta) as w: w.write(first_row, frames, landmarks, labels)``.
-    On an exception nothing is left at ``out``; an existing folder at ``out`` is refused.
-    """
-
-    def __init__(self, out, index: list[tuple[str, str, int]], size: int, aus, meta: dict):
-        self.out, self.index, self.meta = Path(out), index, dict(meta)
-        if self.out.exists():
-            raise DataError(f"{self.out}: exists already; remove it or choose another folder")
-        if not index:
-            raise DataError(f"{self.out}: there are no frames to write")
-        self.size, self.aus = size, check_aus(aus)
-        self.partial = self.out.with_name(f".{self.out.name}.partial")
-
-    def __enter__(self):
-        rows = len(self.index)
-        shapes = [(rows, self.size, self.size, 3), (rows, NUM_LANDMARKS, 2), (rows, len(self.aus))]
-        shutil.rmtree(self.partial, ignore_errors=True)
-        try:
-            self.partial.mkdir(parents=True)
-            self.arrays = [
-                np.lib.format.open_memmap(self.partial / name, "w+", dtype, shape)
-                for (name, dtype), shape in zip(ARRAYS.items(), shapes, strict=True)
-            ]
-        except OSError as error:
-            raise DataError(f"{self.out}: cannot be written ({error.strerror}); choose another folder") from error
-        return self
-
-    def write(self, first: int, frames, landmarks, labels) -> None:
-        """Put a block of frames at rows ``first``, ``first`` + 1, …"""
-        for array, block in zip(self.arrays, (frames, landmarks, labels), strict=True):
-            array[first : first + len(block)] = block
-
-    def __exit__(self, kind, error, trace) -> None:
-        try:
-            if kind is None:
-                self._finish()
-        except OSError as failure:
-            raise DataError(f"{self.out}: cannot be written ({failure.strerror}); nothing was kept") from failure
-        finally:
-            self.arrays = []
-            shutil.rmtree(self.partial, ignore_errors=True)
-
-    def _finish(self) -> None:
-        labels = np.array(self.arrays[2])
-        for array in self.arrays:
-            array.flush()
-        del array
-        self.arrays = []  # Windows renames no folder whose files are still mapped
-        with open(self.partial / "index.csv", "w", newline="", encoding="utf8") as file:
-            writer = csv.writer(file)
-            writer.writerow(["subject", "task", "frame"])
-            writer.writerows(self.index)
-        meta = {
-            "format_version": FORMAT_VERSION,
-            "licensed": False,
-            **self.meta,
-            "aus": list(self.aus),
-            "size": self.size,
-            "frames": len(self.index),
-            "subjects": len({row[0] for row in self.index}),
-            "positives": (labels == 1).sum(0).tolist(),
-            "unknown": (labels == -1).sum(0).tolist(),
-            "sha256": {name: _sha256(self.partial / name) for name in [*ARRAYS, "index.csv"]},
-        }
-        (self.partial / "meta.json").write_text(json.dumps(meta, indent=1) + "\n", encoding="utf8")
-        os.replace(self.partial, self.out)
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+from .writing import ARRAYS, FORMAT_VERSION, checksum
 
 
 class PreparedFolder:
@@ -186,7 +106,7 @@ class PreparedFolder:
     def check_checksums(self) -> None:
         """Compare every file with its checksum in meta.json; DataError names the first one that differs."""
         for name, expected in self.meta.get("sha256", {}).items():
-            if _sha256(self.path / name) != expected:
+            if checksum(self.path / name) != expected:
                 raise DataError(f"{self.path / name}: its content changed since it was prepared; prepare it again")
 
 

@@ -1,7 +1,5 @@
 """``lorral prepare faces``: procedural faces with true AUs and known relations as a prepared folder (D26)."""
 
-from pathlib import Path
-
 import numpy as np
 import torch
 from tqdm.auto import tqdm
@@ -10,7 +8,8 @@ from ..device import pick_device
 from ..faces import render_faces
 from ..faces.population import Population
 from ..landmarks import align_face
-from .prepared import PreparedFolder, PreparedWriter, open_prepared
+from .prepared import PreparedFolder, open_prepared
+from .writing import PreparedWriter
 
 BLOCK = 64
 DISTRACTORS = 0.1  # D72: share of frames in which an AU outside the profile (open mouths, closed eyes) is shown
@@ -44,7 +43,7 @@ def prepare_faces(
     scene = seed * 1_000_003 + 500_009 + np.arange(subjects * frames)
     render_size = max(48, round(size * RENDER_SCALE))
     bar = tqdm(total=len(index), desc="faces", unit="face", disable=not progress)
-    with PreparedWriter(Path(out), index, size, people.aus, meta) as writer, bar:
+    with PreparedWriter(out, size, people.aus, meta) as writer, bar:
         for first in range(0, len(index), BLOCK):
             block = slice(first, first + BLOCK)
             drawn = render_faces(torch.as_tensor(strengths[block], dtype=torch.float32), render_size,
@@ -52,6 +51,6 @@ def prepare_faces(
             pixels = (drawn.images.permute(0, 2, 3, 1) * 255).round().to(torch.uint8).cpu().numpy()
             faces = [align_face(image, points, size)
                      for image, points in zip(pixels, drawn.landmarks.cpu().numpy(), strict=True)]
-            writer.write(first, [f[0] for f in faces], [f[1] for f in faces], labels[block])
+            writer.append(index[block], [f[0] for f in faces], [f[1] for f in faces], labels[block])
             bar.update(len(faces))
     return open_prepared(out)

@@ -11,11 +11,11 @@ from torch.utils.data import DataLoader
 from lorral_lite.datasets import DataError
 from lorral_lite.datasets.prepared import (
     FaceDataset,
-    PreparedWriter,
     as_batch,
     counter_uniform,
     open_prepared,
 )
+from lorral_lite.datasets.writing import PreparedWriter
 from lorral_lite.landmarks import MIRROR
 
 AUS = (1, 4, 12)
@@ -27,9 +27,9 @@ def write(path, rows=12, size=20, aus=AUS, source="test"):
     landmarks = rng.uniform(0, size, (rows, 49, 2)).astype(np.float32)
     labels = rng.integers(-1, 2, (rows, len(aus))).astype(np.int8)
     index = [(f"S{i % 4}", "T1", i) for i in range(rows)]
-    with PreparedWriter(path, index, size, aus, {"source": source}) as writer:
-        writer.write(0, frames[:5], landmarks[:5], labels[:5])
-        writer.write(5, frames[5:], landmarks[5:], labels[5:])
+    with PreparedWriter(path, size, aus, {"source": source}) as writer:
+        writer.append(index[:5], frames[:5], landmarks[:5], labels[:5])
+        writer.append(index[5:], frames[5:], landmarks[5:], labels[5:])
     return frames, landmarks, labels
 
 
@@ -56,7 +56,7 @@ def test_round_trip(tmp_path):
 def test_nothing_is_left_when_writing_fails(tmp_path):
     with (
         pytest.raises(RuntimeError),
-        PreparedWriter(tmp_path / "p", [("a", "b", 1)], 20, AUS, {"source": "test"}),
+        PreparedWriter(tmp_path / "p", 20, AUS, {"source": "test"}),
     ):
         raise RuntimeError
     assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,294 @@
+"""From a source of frames to a prepared folder: decode, align, write, in parallel and in constant memory.
+
+A source is a list of :class:`Sequence` (one video, one person's task, one table). Each knows who it is and how many
+rows its label file has; its ``load`` reads the rest when it is that sequence's turn, so that one is held at a time::
+
+    prepare_sequences(out, root, [Sequence("F001", "T1", 553, load)], 200, (1, 2, 4), {"source": "bp4d", ...})
+
+What a source cannot use is a :class:`Skip`: nothing is dropped without one, and ``rows`` of a sequence is always the
+frames that ``load`` gives plus its skips that name a row.
+"""
+
+import hashlib
+import json
+import multiprocessing
+import multiprocessing.connection
+import os
+import shutil
+import signal
+import threading
+import time
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+from tqdm.auto import tqdm
+
+from ..landmarks import NUM_LANDMARKS, align_face, alignment
+from . import DataError
+from .prepared import PreparedFolder, open_prepared
+from .videos import Video
+from .writing import PreparedWriter
+
+CHUNK = 32
+"""Frames that one process decodes at a time."""
+
+CHECKPOINT_SECONDS = 10.0
+"""At most so much work is done again after an interruption."""
+
+
+class Skip(NamedTuple):
+    """A line of skipped.csv. ``row``: line of a text file, number of a frame, or None when a whole file is unusable.
+
+    ``chosen``: left out because the reader's options say so, not because something is wrong.
+    """
+
+    file: Path
+    row: int | None
+    reason: str
+    chosen: bool = False
+
+    def line(self, root: Path) -> tuple[str, object, str]:
+        """(file seen from ``root``, row or "", reason)."""
+        file = self.file.relative_to(root) if self.file.is_relative_to(root) else self.file
+        return file.as_posix(), "" if self.row is None else self.row, " ".join(self.reason.split())
+
+
+@dataclass
+class Frames:
+    """The usable frames of a sequence, n of them, and what was left out while they were read.
+
+    numbers: (n,) int, as the index of the prepared folder shall name them. images: n paths of pictures, or a
+    :class:`lorral_lite.datasets.videos.Video` with n positions. landmarks: (n, 49, 2) pixels of the source picture,
+    counted from 0. labels: (n, A) int8 of 1, 0 and −1 (unknown).
+    """
+
+    numbers: np.ndarray
+    images: list[Path] | Video
+    landmarks: np.ndarray
+    labels: np.ndarray
+    skips: list[Skip] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """One sequence of a source. ``rows``: how many its label file has; ``load``: reads it, called when needed."""
+
+    subject: str
+    task: str
+    rows: int
+    load: Callable[[], Frames]
+
+
+def prepare_sequences(
+    out, root, sequences: list[Sequence], size: int, aus, meta: dict, *, workers: int | None = None,
+    fast_decode: bool = False, strict: bool = False, progress: bool = True, say: Callable[[str], None] = print,
+) -> PreparedFolder:
+    """Write ``sequences`` as the prepared folder ``out`` and open it; skipped.csv names files as seen from ``root``.
+
+    size: pixels of the aligned face. meta: at least ``source`` and ``licensed``; every choice that changes the result.
+    workers: processes that decode pictures (videos are decoded by FFmpeg's own threads); default: one per CPU. The
+        bytes written are the same for any number.
+    fast_decode: let the JPEG decoder halve large pictures as long as the face stays at least ``size`` (D37).
+    strict: stop at the first frame that cannot be used; else it goes to skipped.csv.
+
+    An interrupted call, even by kill −9, is finished by the same call. DataError: a frame under ``strict``, an
+    unwritable disk, nothing usable, or another preparation begun at ``out``.
+    """
+    out, root = Path(out), Path(root)
+    workers = workers or os.cpu_count() or 1
+    if workers < 1:
+        raise ValueError(f"workers must be at least 1, got {workers}")
+    plan = [(s.subject, s.task, s.rows) for s in sequences]
+    digest = hashlib.sha256(json.dumps(plan).encode()).hexdigest()
+    total = sum(s.rows for s in sequences)
+    with PreparedWriter(out, size, aus, {**meta, "fast_decode": fast_decode}, resume=digest) as writer:
+        here, done = writer.state or (0, 0)
+        before = sum(s.rows for s in sequences[:here]) + done
+        if before:
+            say(f"{out}: {before:,} of {total:,} frames are done; going on")
+        _estimate(out, sequences[here:], total - before, size, len(writer.aus), workers, fast_decode, say)
+        jobs = _jobs(sequences, here, done, CHUNK)
+        last = time.monotonic()
+        bar = tqdm(total=total, initial=before, desc=out.name, unit="frame", disable=not progress, smoothing=0.05)
+        with bar:
+            for job, faces in _decode(jobs, size, workers, fast_decode):
+                skips, kept = list(job.skips), []
+                for k, face in enumerate(faces):
+                    if isinstance(face, str):
+                        skips.append(Skip(job.file(k), int(job.frames.numbers[job.first + k]), face))
+                    else:
+                        kept.append(k)
+                wrong = next((skip for skip in skips if not skip.chosen), None) if strict else None
+                if wrong:
+                    raise DataError("{}, row {}: {} (--strict stops here)".format(*wrong.line(root)))
+                rows = job.first + np.array(kept, dtype=int)
+                owner = sequences[job.sequence]
+                if kept:
+                    index = [(owner.subject, owner.task, int(n)) for n in job.frames.numbers[rows]]
+                    writer.append(index, [faces[k][0] for k in kept], [faces[k][1] for k in kept],
+                                  job.frames.labels[rows])
+                writer.skip([skip.line(root) for skip in skips])
+                bar.update(len(faces) + sum(skip.row is not None for skip in job.skips))
+                if time.monotonic() - last > CHECKPOINT_SECONDS:
+                    writer.checkpoint(job.state)
+                    last = time.monotonic()
+        writer.checkpoint((len(sequences), 0))
+    return open_prepared(out)
+
+
+@dataclass
+class _Job:
+    """A few frames of one sequence; ``state`` is where to go on once they are written."""
+
+    sequence: int
+    frames: Frames
+    first: int
+    count: int
+    skips: list[Skip]
+    state: tuple[int, int]
+
+    def file(self, k: int) -> Path:
+        images = self.frames.images
+        return images.path if isinstance(images, Video) else images[self.first + k]
+
+
+def _jobs(sequences: list[Sequence], here: int, done: int, chunk: int) -> Iterator[_Job]:
+    """The sequences from ``here`` on cut into jobs, without the first ``done`` frames and their skips."""
+    for number in range(here, len(sequences)):
+        sequence = sequences[number]
+        frames = _checked(sequence)
+        n = len(frames.numbers)
+        start = done if number == here else 0
+        for first in range(start, max(n, start + 1), chunk):
+            stop = min(first + chunk, n)
+            yield _Job(number, frames, first, stop - first, frames.skips if first == 0 else [],
+                       (number, stop) if stop < n else (number + 1, 0))
+
+
+def _checked(sequence: Sequence) -> Frames:
+    frames = sequence.load()
+    n, lost = len(frames.numbers), sum(skip.row is not None for skip in frames.skips)
+    count = len(frames.images.positions) if isinstance(frames.images, Video) else len(frames.images)
+    if n + lost != sequence.rows or not n == count == len(frames.landmarks) == len(frames.labels):
+        raise DataError(f"{sequence.subject} {sequence.task}: {sequence.rows} rows were found and {n} frames and {lost} "
+                        "skipped ones were read; do the files change at this moment?")
+    return frames
+
+
+def _decode(jobs: Iterator[_Job], size: int, workers: int, fast: bool):
+    """(job, list of (face, landmarks) or reason) in the order of the jobs, with a few of them under way."""
+    pool = None
+    waiting: deque = deque()
+    try:
+        for job in jobs:
+            images = job.frames.images
+            chosen = slice(job.first, job.first + job.count)
+            points = np.asarray(job.frames.landmarks[chosen], dtype=np.float32)
+            if isinstance(images, Video):
+                pictures = images.read(chosen) if job.count else []
+                waiting.append((job, [_aligned(picture, p, size) for picture, p in zip(pictures, points, strict=True)]))
+            elif workers == 1 or not job.count:
+                waiting.append((job, align_files(images[chosen], points, size, fast)))
+            else:
+                pool = pool or ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _quiet_child)
+                waiting.append((job, pool.submit(align_files, images[chosen], points, size, fast)))
+            if len(waiting) > 2 * workers or pool is None:
+                yield _result(*waiting.popleft())
+        while waiting:
+            yield _result(*waiting.popleft())
+    finally:
+        if pool:
+            pool.shutdown(cancel_futures=True)
+
+
+def _result(job: _Job, faces):
+    try:
+        return job, faces if isinstance(faces, list) else faces.result()
+    except BrokenProcessPool as error:
+        raise DataError(f"{job.file(0)}: a decoding process ended (is the memory full?); the same command goes on, "
+                        "with fewer --workers if need be") from error
+
+
+def _quiet_child() -> None:
+    """In a worker: leave Ctrl-C to the parent, and end when the parent does, even by kill −9."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+
+    def wait():
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def align_files(paths: list[Path], points: np.ndarray, size: int, fast: bool = False) -> list:
+    """Pictures and their (k, 49, 2) landmarks → k times (face (size, size, 3) uint8, landmarks) or a reason why not."""
+    return [_aligned_file(path, p, size, fast) for path, p in zip(paths, points, strict=True)]
+
+
+def _aligned_file(path: Path, points: np.ndarray, size: int, fast: bool):
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as picture:
+                width = picture.width
+                if fast and picture.format == "JPEG":
+                    room = 1 / np.linalg.norm(alignment(points, size)[0, :2])  # source pixels for an aligned one
+                    target = tuple(int(np.ceil(side / max(room, 1))) for side in picture.size)
+                    picture.draft("RGB", target)
+                pixels = np.asarray(picture.convert("RGB"))
+    except FileNotFoundError:
+        return "no such picture"
+    except Exception as error:  # Pillow raises many kinds on broken files
+        empty = path.is_file() and not path.stat().st_size
+        return f"not readable as a picture ({'empty file' if empty else _why(error)})"
+    shrunk = width / pixels.shape[1]
+    if shrunk == 1:
+        return _aligned(pixels, points, size)
+    return _aligned(pixels, (points + 0.5) / shrunk - 0.5, size)
+
+
+def _aligned(picture: np.ndarray | str, points: np.ndarray, size: int):
+    """(face, landmarks), or the reason why not; a ``picture`` that is a reason already stays one."""
+    if isinstance(picture, str):
+        return picture
+    height, width = picture.shape[:2]
+    inside = ((points >= -0.5) & (points < (width - 0.5, height - 0.5))).all(1).mean()
+    if inside < 0.5:
+        return f"landmarks outside the picture of {width} × {height} pixels"
+    try:
+        return align_face(picture, points, size)
+    except ValueError as error:
+        return str(error)
+
+
+def _why(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return "unknown format" if "cannot identify" in text else text or type(error).__name__
+
+
+def _estimate(out: Path, sequences, frames: int, size: int, aus: int, workers: int, fast: bool, say) -> None:
+    """Print what is ahead: frames, disk, hours. The speed is that of a few frames of the first usable sequence."""
+    need = frames * (3 * size * size + 8 * NUM_LANDMARKS + aus + 20)
+    folder = next(p for p in (out.absolute().parent, *out.absolute().parents) if p.exists())
+    free = shutil.disk_usage(folder).free
+    line = f"{frames:,} frames to go: {need / 1e9:.2f} GB of disk ({free / 1e9:.0f} GB free)"
+    if need > free:
+        raise DataError(f"{out}: {line}; free some space or choose another folder")
+    started, n = time.monotonic(), 0
+    for job in _jobs(sequences, 0, 0, 8):
+        started = time.monotonic()
+        n = sum(1 for _ in _decode(iter([job]), size, 1, fast) for _ in range(job.count))
+        if n:
+            seconds = (time.monotonic() - started) / n / (1 if isinstance(job.frames.images, Video) else workers)
+            line += f", about {frames * seconds / 3600:.2f} hours with {workers} process{'es' if workers > 1 else ''}"
+            break
+    say(line)

@@ -1,0 +1,190 @@
+"""The writer of prepared folders (their format: :mod:`lorral_lite.datasets.prepared`).
+
+A folder is written beside its final place and renamed when it is complete, so a half-written one never looks whole.
+"""
+
+import csv
+import hashlib
+import io
+import itertools
+import json
+import os
+import shutil
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import numpy as np
+
+from ..facs import check_aus
+from ..landmarks import NUM_LANDMARKS
+from . import DataError
+
+FORMAT_VERSION = 1
+ARRAYS = {"frames.npy": np.uint8, "landmarks.npy": np.float32, "labels.npy": np.int8}
+
+
+class PreparedWriter:
+    """Appends frames to a prepared folder in constant memory; use as a context manager.
+
+    ``with PreparedWriter(out, size, aus, meta) as w: w.append(index, frames, landmarks, labels)``, a block of frames at
+    a time, ``index`` one (subject, task, frame) each. Frames that could not be used go to :meth:`skip`.
+
+    On an exception nothing is left. With ``resume`` (any JSON value that says what is being made) the beginning stays
+    beside ``out`` instead, and a later writer with the same ``resume``, size, AUs and meta goes on at the last
+    :meth:`checkpoint`, whose ``state`` it finds in ``self.state`` (None at the start). The bytes do not depend on the
+    blocks or on interruptions. An existing ``out``, a full or read-only disk, or the beginning of something else are a
+    DataError.
+    """
+
+    def __init__(self, out, size: int, aus, meta: dict, resume=None):
+        self.out, self.size, self.aus, self.meta = Path(out), size, check_aus(aus), dict(meta)
+        if self.out.exists():
+            raise DataError(f"{self.out}: exists already; remove it or choose another folder")
+        self.partial = self.out.with_name(f".{self.out.name}.partial")
+        self.keep, self.state = resume is not None, None
+        asked = {"version": FORMAT_VERSION, "size": size, "aus": self.aus, "meta": self.meta, "resume": resume}
+        self.asked = json.loads(json.dumps(asked))
+        shapes = [(size, size, 3), (NUM_LANDMARKS, 2), (len(self.aus),)]
+        self.shapes = dict(zip(ARRAYS, shapes, strict=True))
+
+    def __enter__(self):
+        with self._clear_errors():
+            sizes = self._journal() if self.keep else None
+            if sizes is None:
+                shutil.rmtree(self.partial, ignore_errors=True)
+                self.partial.mkdir(parents=True)
+            self.files = {}
+            for name in (*ARRAYS, "index.csv", "skipped.csv"):
+                self.files[name] = open(self.partial / name, "wb" if sizes is None else "r+b")
+                self.files[name].truncate(sizes[name] if sizes else 0)
+                self.files[name].seek(0, os.SEEK_END)
+            if sizes is None:
+                for name in ARRAYS:
+                    self.files[name].write(self._header(name, 0))
+                self._lines("index.csv", [("subject", "task", "frame")])
+                self._lines("skipped.csv", [("file", "row", "reason")])
+        return self
+
+    def append(self, index, frames, landmarks, labels) -> None:
+        """Add a block: k (subject, task, frame), (k, S, S, 3) frames, (k, 49, 2) landmarks, (k, A) labels."""
+        with self._clear_errors():
+            for name, block in zip(ARRAYS, (frames, landmarks, labels), strict=True):
+                block = np.asarray(block).astype(ARRAYS[name], copy=False)
+                if block.shape != (len(index), *self.shapes[name]):
+                    raise ValueError(f"{name}: a block of {len(index)} frames has shape {block.shape}")
+                self.files[name].write(np.ascontiguousarray(block).data)
+            self._lines("index.csv", index)
+
+    def skip(self, rows) -> None:
+        """Add (file, row, reason) lines to skipped.csv."""
+        with self._clear_errors():
+            self._lines("skipped.csv", rows)
+
+    def checkpoint(self, state) -> None:
+        """Promise that everything up to now is on the disk; ``state`` (any JSON value) says where to go on."""
+        with self._clear_errors():
+            for file in self.files.values():
+                file.flush()
+                os.fsync(file.fileno())
+            sizes = {name: file.tell() for name, file in self.files.items()}
+            journal = self.partial / "journal.json"
+            fresh = journal.with_name("journal.new")
+            fresh.write_text(json.dumps({"asked": self.asked, "sizes": sizes, "state": state}), encoding="utf8")
+            os.replace(fresh, journal)
+
+    def __exit__(self, kind, error, trace) -> None:
+        finished = False
+        try:
+            if kind is None:
+                with self._clear_errors():
+                    finished = self._finish()
+        finally:
+            for file in self.files.values():
+                with suppress(OSError):  # closing may write once more to a full disk
+                    file.close()
+            if not finished and not self.keep:
+                shutil.rmtree(self.partial, ignore_errors=True)
+
+    def _journal(self) -> dict | None:
+        """Sizes of the files at the last checkpoint; None when there is nothing to go on from."""
+        try:
+            journal = json.loads((self.partial / "journal.json").read_text(encoding="utf8"))
+        except FileNotFoundError:
+            return None
+        except ValueError:
+            journal = {}
+        if journal.get("asked") != self.asked:
+            raise DataError(f"{self.partial}: the beginning of another preparation is there (other options, or the "
+                            "source changed); remove that folder, or repeat the command that made it")
+        self.state = journal["state"]
+        return journal["sizes"]
+
+    def _header(self, name: str, rows: int) -> bytes:
+        """The .npy header, as long for any number of rows."""
+        shape = {"descr": np.dtype(ARRAYS[name]).str, "fortran_order": False, "shape": (rows, *self.shapes[name])}
+        header = io.BytesIO()
+        np.lib.format.write_array_header_1_0(header, shape)
+        return header.getvalue()
+
+    def _lines(self, name: str, rows) -> None:
+        text = io.StringIO()
+        csv.writer(text).writerows(rows)
+        self.files[name].write(text.getvalue().encode("utf8"))
+
+    def _read(self, name: str):
+        """The lines of a finished CSV after its header, one at a time."""
+        with open(self.partial / name, newline="", encoding="utf8") as file:
+            yield from itertools.islice(csv.reader(file), 1, None)
+
+    @contextmanager
+    def _clear_errors(self):
+        try:
+            yield
+        except OSError as error:
+            rest = "free some space and repeat the command: it goes on from there" if self.keep else "nothing was kept"
+            why = error.strerror or error
+            raise DataError(f"{self.out}: cannot be written ({why}); choose another folder, or {rest}") from error
+
+    def _finish(self) -> bool:
+        row_bytes = np.prod(self.shapes["labels.npy"])
+        rows = int((self.files["labels.npy"].tell() - len(self._header("labels.npy", 0))) // row_bytes)
+        skipped = self.files["skipped.csv"].tell() > len(b"file,row,reason\r\n")
+        for name in ARRAYS:
+            self.files[name].seek(0)
+            self.files[name].write(self._header(name, rows))
+        for file in self.files.values():
+            file.flush()
+            os.fsync(file.fileno())
+            file.close()  # Windows renames no folder whose files are open
+        if not rows:
+            reason = ""
+            if skipped:
+                reason = "; the first one left out is {} {}: {}".format(*next(self._read("skipped.csv")))
+            shutil.rmtree(self.partial, ignore_errors=True)
+            raise DataError(f"{self.out}: there are no frames to write{reason}")
+        if not skipped:
+            (self.partial / "skipped.csv").unlink()
+        labels = np.load(self.partial / "labels.npy")
+        names = [*ARRAYS, "index.csv", *(["skipped.csv"] if skipped else [])]
+        meta = {
+            "format_version": FORMAT_VERSION,
+            "licensed": False,
+            **self.meta,
+            "aus": list(self.aus),
+            "size": self.size,
+            "frames": rows,
+            "subjects": len({row[0] for row in self._read("index.csv")}),
+            "skipped": sum(1 for row in self._read("skipped.csv") if row[1]) if skipped else 0,
+            "positives": (labels == 1).sum(0).tolist(),
+            "unknown": (labels == -1).sum(0).tolist(),
+            "sha256": {name: checksum(self.partial / name) for name in names},
+        }
+        (self.partial / "meta.json").write_text(json.dumps(meta, indent=1) + "\n", encoding="utf8")
+        (self.partial / "journal.json").unlink(missing_ok=True)
+        os.replace(self.partial, self.out)
+        return True
+
+
+def checksum(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
