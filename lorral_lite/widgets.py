@@ -110,7 +110,7 @@ def sample_faces(model, subjects: int = 12, frames: int = 6, seed: int = 1) -> S
     if config.aus != people.aus:
         raise ValueError(f"sample_faces draws the AUs of BP4D {people.aus}, but this model knows {config.aus}")
     drawn = people.subjects(subjects, frames)
-    strengths = people.to_render(drawn, DISTRACTORS, seed).reshape(subjects * frames, -1)
+    strengths = people.to_render(drawn, DISTRACTORS, people.unrest, seed).reshape(subjects * frames, -1)
     shown = torch.as_tensor(strengths, dtype=torch.float32)
     person = seed * 1_000_003 + np.repeat(np.arange(subjects), frames)
     faces = render_faces(shown, round(RENDER_SCALE * config.frame_size), seed=person,

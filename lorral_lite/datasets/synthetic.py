@@ -33,7 +33,7 @@ def prepare_faces(
                         difficulty=difficulty, seed=seed)
     draw = people.subjects(subjects, frames)
     labels = draw.labels.reshape(-1, len(people.aus))
-    strengths = people.to_render(draw, DISTRACTORS, seed).reshape(len(labels), -1)
+    strengths = people.to_render(draw, DISTRACTORS, people.unrest, seed).reshape(len(labels), -1)  # D67
     index = [(f"P{s + 1:03d}", "T1", f + 1) for s in range(subjects) for f in range(frames)]
     meta = {
         "source": "faces", "licensed": False, "seed": seed, "distractors": DISTRACTORS,

@@ -40,8 +40,15 @@ EXCLUSION_PAIRS: dict[str, tuple[tuple[int, int], ...]] = {
 EXCLUSION_SHARE = 0.9
 """An excluded pair is pushed to this share of the lowest phi that its two rates allow."""
 
-DIFFICULTIES = {"easy": 1.0, "default": 2.0, "hard": 4.0}
-"""Exponent of the intensity, see :meth:`Population.intensity`. Larger: more faint AUs."""
+FAINTNESS: dict[int, float] = {
+    1: 8.0, 2: 4.0, 4: 6.0, 6: 4.0, 7: 4.0, 9: 4.0, 10: 3.0, 12: 3.0, 14: 10.0, 15: 4.0, 17: 5.0, 23: 0.25, 24: 10.0,
+    25: 3.0, 26: 5.0,
+}  # fmt: skip
+"""Exponent of each AU's intensity, see :meth:`Population.intensity`. Larger: more of its frames are faint. Chosen so
+that a trained lite model finds the AUs easy and hard that the paper's finds easy and hard on BP4D (D47)."""
+
+DIFFICULTIES: dict[str, tuple[float, float]] = {"easy": (0.25, 0.0), "default": (1.0, 0.18), "hard": (2.0, 0.19)}
+"""What multiplies the exponents of :data:`FAINTNESS`, and the unrest of :meth:`Population.to_render`."""
 
 TRACE = 0.2
 """Intensity A (trace). B to E are 0.4, 0.6, 0.8 and 1."""
@@ -58,7 +65,7 @@ OCCLUDERS: dict[str, tuple[int, ...]] = {
 
 _SMALLEST_EIGENVALUE = 0.01  # of a repaired correlation matrix; DISFA's own has 0.010
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(64)
-_SUBJECT, _FRAMES, _CLIP, _DRAW, _DISTRACTOR, _CALIBRATION = range(6)  # one stream of random numbers each
+_SUBJECT, _FRAMES, _CLIP, _DRAW, _DISTRACTOR, _CALIBRATION, _UNREST = range(7)  # one stream of random numbers each
 
 
 # --- pairs of AUs -----------------------------------------------------------------------------------------------
@@ -279,6 +286,8 @@ class Population:
         self.subject_effects, self.seed = bool(subject_effects), int(seed)
         self.aus: tuple[int, ...] = tuple(statistics["aus"])
         self.rates = np.array(statistics["rate"])
+        self.exponents = np.array([FAINTNESS[au] for au in self.aus]) * DIFFICULTIES[difficulty][0]
+        self.unrest = DIFFICULTIES[difficulty][1]
         self.frames_per_second = FRAMES_PER_SECOND[profile]
         self._real_spread = np.array(statistics["subject_rate_sd"])
         self._real_bouts = np.array(statistics["bout_frames_median"])
@@ -482,12 +491,13 @@ class Population:
         - DISFA profile, labelled from B: 0.4 + 0.6 v^k, and below the threshold a band of unlabelled traces, 0.2 to
           0.4, half as frequent as the labelled frames.
 
-        The exponent k is 1 (easy), 2 (default) or 4 (hard). Frames at A or B among the shown, BP4D profile:
-        50 %, 71 % and 84 %. No data set publishes these shares for all AUs: k and the traces are ours (D47).
+        The exponent k of each AU is that of :data:`FAINTNESS` times that of :data:`DIFFICULTIES`. BP4D profile: among
+        the frames that show an AU, the share 0.25^(1/k) is at A or B. No data set publishes these shares for all AUs:
+        k and the traces are ours (D47).
         """
         latent = np.asarray(latent, float)
         tail = ndtr(-latent)  # share of all frames with a higher latent
-        strong = np.clip(1 - tail / self.rates, 0, 1) ** DIFFICULTIES[self.difficulty]
+        strong = np.clip(1 - tail / self.rates, 0, 1) ** self.exponents
         start = 2 * TRACE if self.profile == "disfa" else TRACE
         below = 0.0
         if self.profile == "disfa":
@@ -495,12 +505,15 @@ class Population:
             below = np.where(trace > 0, np.minimum(TRACE + TRACE * trace, 0.399), 0.0)
         return np.where(latent > self._thresholds, start + (1 - start) * strong, below).astype(np.float32)
 
-    def to_render(self, intensity: np.ndarray | Frames, distractors: float = 0.0, seed: int = 0) -> np.ndarray:
+    def to_render(self, intensity: np.ndarray | Frames, distractors: float = 0.0, unrest: float = 0.0,
+                  seed: int = 0) -> np.ndarray:
         """(..., A) intensities of the profile's AUs, or Frames → (..., 18) in the order of ``faces.AUS``.
 
         distractors: share of frames, 0 to 0.5, in which each AU that the profile does not label is shown too,
         independently, at 0.2 to 0.8; 43 never (blinks are the renderer's). A jaw drop (26) also parts the lips (25),
-        and lips that press (24) do not part. Frame by frame, so leave it 0 for clips.
+        and lips that press (24) do not part.
+        unrest: below 0.2; the profile's AUs that are not shown move by up to this, which no coder would score (D67).
+        Both frame by frame, so leave them 0 for clips.
         """
         intensity = np.asarray(intensity.intensity if isinstance(intensity, Frames) else intensity, np.float32)
         if intensity.ndim == 0 or intensity.shape[-1] != len(self.aus):
@@ -509,6 +522,12 @@ class Population:
             raise ValueError("intensity must lie between 0 and 1")
         if not 0 <= distractors <= 0.5:
             raise ValueError(f"distractors must lie between 0 and 0.5, got {distractors}")
+        if not 0 <= unrest < TRACE:
+            raise ValueError(f"unrest must lie between 0 and {TRACE}, the faintest that is coded, got {unrest}")
+        if unrest:
+            random = np.random.default_rng([seed, _UNREST])
+            below = random.uniform(0, unrest, intensity.shape)
+            intensity = np.where(intensity > 0, intensity, below).astype(np.float32)
         faces = np.zeros((*intensity.shape[:-1], len(RENDER_AUS)), np.float32)
         faces[..., [RENDER_AUS.index(au) for au in self.aus]] = intensity
         if distractors:
@@ -543,6 +562,8 @@ class Population:
             "exclusion_pairs": [list(pair) for pair in self.exclusion_pairs],
             "subject_effects": self.subject_effects,
             "difficulty": self.difficulty,
+            "intensity_exponents": self.exponents.tolist(),
+            "unrest": self.unrest,
             "label_rule": "intensity B or more" if self.profile == "disfa" else "any intensity",
             "hidden": list(self.hidden),
             "occluders": list(self.occluders),

@@ -12,6 +12,7 @@ from lorral_lite.faces import render
 from lorral_lite.faces.population import (
     DIFFICULTIES,
     EXCLUSION_PAIRS,
+    FAINTNESS,
     OCCLUDERS,
     RENDER_AUS,
     STRUCTURES,
@@ -256,17 +257,49 @@ def test_labels_follow_the_rule_of_the_profile():
     np.testing.assert_allclose(traces.mean(0), 0.5 * disfa.rates, atol=0.01)
 
 
-@pytest.mark.parametrize(("difficulty", "faint"), [("easy", 0.5), ("default", 0.5**0.5), ("hard", 0.5**0.25)])
-def test_difficulty_sets_the_share_of_faint_aus(difficulty, faint):
-    population = Population("bp4d", difficulty=difficulty)
+@pytest.mark.parametrize("difficulty", DIFFICULTIES)
+@pytest.mark.parametrize("profile", PROFILES)
+def test_each_au_has_its_share_of_faint_frames(profile, difficulty):
+    population = Population(profile, difficulty=difficulty)
+    start = 0.4 if profile == "disfa" else 0.2
     intensity = population.intensity(population.latent(DRAWS))
-    shown = intensity[intensity > 0]
-    assert (shown < 0.6).mean() == pytest.approx(faint, abs=0.01)
-    assert shown.max() <= 1
-    place = ((shown - 0.2) / 0.8) ** (1 / DIFFICULTIES[difficulty])
-    upper = place[place > 0.05]  # below, float32 has rounded v^k away
-    assert len(upper) / len(place) == pytest.approx(0.95, abs=0.01)
-    assert kstest(upper, "uniform", (0.05, 0.95)).statistic < 0.01
+    places = []
+    for a, au in enumerate(population.aus):
+        k = FAINTNESS[au] * DIFFICULTIES[difficulty][0]
+        shown = intensity[:, a][intensity[:, a] >= start]
+        middle = start + (1 - start) / 2
+        # half of the way up is passed where v^k > 1/2; the labelled frames are at least 4,000, so 0.03 is 3.8 sigma
+        assert (shown < middle).mean() == pytest.approx(0.5 ** (1 / k), abs=0.03)
+        assert shown.max() <= 1
+        places.append(((shown - start) / (1 - start)) ** (1 / k))
+    place = np.concatenate(places)
+    upper = place[place > 0.75]  # further below, float32 has rounded v^k away
+    assert len(upper) / len(place) == pytest.approx(0.25, abs=0.01)
+    assert kstest(upper, "uniform", (0.75, 0.25)).statistic < 0.01
+
+
+def test_harder_means_fainter_for_every_au():
+    latent = Population().latent(20_000)
+    means = [Population(difficulty=name).intensity(latent).mean(0) for name in ("easy", "default", "hard")]
+    assert (np.diff(means, axis=0) < 0).all()
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_unrest_moves_only_what_is_not_shown_and_stays_below_a_trace(profile):
+    population = Population(profile)
+    intensity = population.intensity(population.latent(20_000))
+    own = [RENDER_AUS.index(au) for au in population.aus]
+    faces = population.to_render(intensity, unrest=0.18, seed=5)[:, own]
+    np.testing.assert_array_equal(faces[intensity > 0], intensity[intensity > 0])
+    still = faces[intensity == 0]
+    assert still.max() < 0.18
+    assert kstest(still / 0.18, "uniform").statistic < 0.01
+    np.testing.assert_array_equal(faces, population.to_render(intensity, unrest=0.18, seed=5)[:, own])
+    assert (faces != population.to_render(intensity, unrest=0.18, seed=6)[:, own]).any()
+
+
+def test_harder_means_more_unrest():
+    assert [Population(difficulty=d).unrest for d in ("easy", "default", "hard")] == [0, 0.18, 0.19]
 
 
 def test_intensity_grows_with_the_latent():
@@ -397,6 +430,8 @@ def test_bad_arguments_are_named(arguments, message):
     (lambda p: p.to_render(np.zeros((3, 8))), r"^intensity must be \(\.\.\., 12\) for bp4d, got \(3, 8\)$"),
     (lambda p: p.to_render(np.full((3, 12), np.nan)), r"^intensity must lie between 0 and 1$"),
     (lambda p: p.to_render(np.zeros((3, 12)), distractors=0.7), r"^distractors must lie between 0 and 0.5, got 0.7$"),
+    (lambda p: p.to_render(np.zeros((3, 12)), unrest=0.2),
+     r"^unrest must lie between 0 and 0.2, the faintest that is coded, got 0.2$"),
     (lambda p: p.describe(np.zeros((3, 8), int)), r"^labels must be \(\.\.\., 12\), got \(3, 8\)$"),
     (lambda p: phi([[2, 0]]), r"^labels must be an array of 1, 0 and -1 \(unknown\)$"),
     (lambda p: bouts([1, 0]), r"^labels must be \(\.\.\., frames, AUs\), got shape \(2,\)$"),
