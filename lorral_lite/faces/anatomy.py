@@ -15,7 +15,7 @@ from scipy.special import ndtri
 
 from ..landmarks import MIRROR
 
-HAIR = ("bald", "short", "medium", "long", "afro", "tied")
+HAIR = ("bald", "cropped", "short", "quiff", "medium", "curly", "long", "afro", "tied", "scarf")
 FACIAL_HAIR = ("none", "stubble", "moustache", "goatee", "beard")
 GLASSES = ("none", "thin", "thick", "dark")
 
@@ -48,7 +48,7 @@ PERSON: dict[str, Factor] = {
     "build": shape(), "face_length": shape(), "jaw": shape(), "eye_size": shape(), "eye_tilt": shape(),
     "brow_height": shape(), "brow_thickness": shape(), "brow_arch": shape(), "nose_length": shape(),
     "nose_width": shape(), "mouth_width": shape(), "lip_fullness": shape(), "forehead": shape(),
-    "hair": Factor("choice", (0.08, 0.34, 0.20, 0.20, 0.08, 0.10), names=HAIR),
+    "hair": Factor("choice", (0.06, 0.09, 0.19, 0.10, 0.14, 0.09, 0.15, 0.06, 0.08, 0.04), names=HAIR),
     "hair_colour": Factor("uniform", 0.0, 1.0),
     "eye_colour": Factor("uniform", 0.0, 1.0),
     "facial_hair": Factor("choice", (0.62, 0.16, 0.06, 0.06, 0.10), names=FACIAL_HAIR),
@@ -198,7 +198,7 @@ def resting_face(person: dict[str, np.ndarray], seeds: np.ndarray) -> tuple[np.n
         "chin": 2.66 + 0.10 * q["face_length"] + 0.04 * q["jaw"],
         "width": 1.75 + 0.06 * q["build"] - 0.01 * q["face_length"],
         "jaw": (1.88 + 0.17 * q["jaw"] + 0.10 * q["build"]).clip(1.5, 2.5),
-        "crown": -2.72 - 0.05 * q["face_length"],
+        "crown": -2.62 - 0.05 * q["face_length"],
         "hairline": -1.78 - 0.10 * q["forehead"],
         "brow": 0.070 * np.exp(0.25 * q["brow_thickness"]),
     }
@@ -222,7 +222,7 @@ def ramp(colours: np.ndarray, x: np.ndarray) -> np.ndarray:
 
 
 def colours(person: dict[str, np.ndarray], seeds: np.ndarray) -> dict[str, np.ndarray]:
-    """The colours of each person, (N, 3) sRGB: skin, lip, hair, brow, iris."""
+    """The colours of each person, (N, 3) sRGB: skin, lip, hair (or its cover), beard, brow, iris."""
     tone = person["undertone"][:, None] * np.array([0.012, 0.0, -0.022])
     skin = (ramp(SKIN, person["skin"]) + tone).clip(0.02, 0.98)
     # Dark hair and eyes are the rule on the darker half of the skins.
@@ -231,11 +231,18 @@ def colours(person: dict[str, np.ndarray], seeds: np.ndarray) -> dict[str, np.nd
     hair = ramp(HAIR_COLOURS, fair)
     brow = hair * (1 - 0.45 * grey) + 0.45 * grey * GREY
     hair = hair * (1 - grey) + grey * GREY * (0.75 + 0.3 * uniforms(seeds, "grey", 2)[:, 1:])
+    beard = hair
+    dye = uniforms(seeds, "cloth", 4)
+    cloth = 0.08 + 0.80 * (0.45 + 0.55 * dye[:, :3]) * dye[:, 3:]
+    hair = np.where((person["hair"] == HAIR.index("scarf"))[:, None], cloth, hair)
     iris = ramp(EYE_COLOURS, person["eye_colour"] * np.clip(1.3 - 1.5 * person["skin"], 0.05, 1.0))
     red = np.array([[0.97, 0.68, 0.68]]) * (1 - 0.10 * person["skin"][:, None])
     lip = skin * red * (1 - 0.10 * person["skin"][:, None]) + np.array([0.02, 0, 0.01])
+    pink = person["skin"] * uniforms(seeds, "pink")[:, 0]
+    lip = lip + pink[:, None] * np.array([0.14, 0.03, 0.035])
     brow = np.minimum(brow, skin * 0.62)
-    return {"skin": skin, "lip": lip.clip(0.02, 1), "hair": hair, "brow": brow, "iris": iris}
+    return {"skin": skin, "lip": lip.clip(0.02, 1), "hair": hair, "beard": beard, "brow": brow,
+            "iris": iris}
 
 
 def rotation(yaw, pitch, roll) -> np.ndarray:

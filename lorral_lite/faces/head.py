@@ -39,12 +39,16 @@ UNDER: dict[str, tuple[int, ...]] = {
 """The landmarks under each cover of a whole region."""
 
 # Per hair style: widening of the head, rise above the crown, how far down it reaches, half-width of the face
-# window, cover (0 bald), unruliness of the outline.
+# window, cover (0 bald), unruliness of the outline, curls instead of strands, relief of the strands, sweep of the
+# hairline.
 _STYLES = {
-    "bald": (0.0, 0.0, -0.5, 1.62, 0.0, 0.0), "short": (0.05, 0.16, 0.18, 1.60, 1.0, 0.010),
-    "medium": (0.20, 0.26, 1.00, 1.60, 1.0, 0.022), "long": (0.22, 0.22, 3.9, 1.54, 1.0, 0.012),
-    "afro": (0.46, 0.44, 0.75, 1.58, 1.0, 0.035), "tied": (0.02, 0.08, 0.05, 1.64, 1.0, 0.004),
+    "bald": (0.0, 0.0, -0.5, 1.62, 0.0, 0.0, 0, 1, 0), "cropped": (0.02, 0.03, 0.12, 1.66, 0.72, 0.004, 0.8, 0.7, 0.3),
+    "short": (0.05, 0.16, 0.18, 1.60, 1.0, 0.010, 0, 1, 1), "quiff": (0.04, 0.32, 0.10, 1.61, 1.0, 0.020, 0, 1, 1.6),
+    "medium": (0.20, 0.26, 1.00, 1.60, 1.0, 0.022, 0, 1, 1.4), "curly": (0.34, 0.34, 1.35, 1.57, 1.0, 0.040, 1, 1.5, 1),
+    "long": (0.22, 0.22, 3.9, 1.54, 1.0, 0.012, 0, 1, 1.2), "afro": (0.46, 0.44, 0.75, 1.58, 1.0, 0.035, 1, 1.2, 0),
+    "tied": (0.02, 0.08, 0.05, 1.64, 1.0, 0.004, 0, 1, 0.3), "scarf": (0.12, 0.12, 3.9, 1.50, 1.0, 0.0, 0, 0.12, 0.3),
 }
+SCARF = anatomy.HAIR.index("scarf")
 _STYLE_TABLE = torch.tensor([_STYLES[name] for name in anatomy.HAIR])
 
 
@@ -82,11 +86,12 @@ def relief(person, lengths, furrows, face, rest, drop) -> np.ndarray:
     b.pair(-0.10 * f["dimple"], corner + 0.10, level, 0.05, 0.08)
     b.pair(0.05 * f["dimple"], corner + 0.24, level, 0.07, 0.12)
     b.pair(0.05 * f["dimple"], corner - 0.02, level + 0.11, 0.09, 0.05)
-    b.pair(0.06 * f["down"], corner + 0.02, level + 0.17, 0.11, 0.07)
+    b.pair(0.085 * f["down"], corner + 0.02, level + 0.17, 0.11, 0.07)
     b.pair(0.05 * f["square"], 0.52, face[:, [33, 35], 1] - 0.12, 0.16, 0.08)
     b.add(0.07 * f["press"].mean(1), 0, face[:, 34, 1] - 0.08, 0.36, 0.055)
     b.add(0.08 * f["press"].mean(1), 0, face[:, 40, 1] + 0.075, 0.34, 0.055)
-    b.add(0.10 * f["chin"].mean(1), 0, chin - 0.34, 0.26, 0.16)
+    b.pair(0.07 * f["tight"], corner + 0.12, level, 0.07, 0.11)
+    b.add(0.14 * f["chin"].mean(1), 0, chin - 0.34, 0.28, 0.16)
     b.add(0.06 * f["nose_root"].mean(1), 0, 0.02, 0.10, 0.10)
     return b.numbers()
 
@@ -116,7 +121,7 @@ def paint_head(p, size, device):
 
     middle = 0.25 * one
     up, down = middle - p["crown"], p["chin"] + p["drop"] - middle
-    head = superellipse(u, v, p["width"], middle, up, down, 2.25, 2.6, p["jaw"])
+    head = superellipse(u, v, p["width"], middle, up, down, 2.25, 3.2, p["jaw"])
     edge = outline(head)
     cover = (0.5 - edge / px).clamp_(0, 1)
 
@@ -132,7 +137,7 @@ def paint_head(p, size, device):
     tone = (1 + 0.016 * grain).sub_(bump_sum(p["shade"], u, v), alpha=0.75)
     red = bump_sum(p["blood"], u, v)
     albedo = torch.stack([tone, tone * (1 - 0.20 * red), tone * (1 - 0.22 * red)], 1) * p["c_skin"][:, :, None, None]
-    gloss = (0.05 + 0.035 * column(p["skin"])).expand_as(gu).contiguous()
+    gloss = (0.05 + 0.045 * column(p["skin"])).expand_as(gu).contiguous()
 
     hollow = torch.zeros_like(gu)  # depth of creases
     swell = torch.zeros_like(gu)  # height of lips
@@ -142,15 +147,16 @@ def paint_head(p, size, device):
     _mouth(p, h, canvas, albedo, swell, hollow, gloss)
     rows, columns, _, _ = canvas.box(-1.85, 1.85, -1.85, 3.1)  # creases and lips tilt the skin
     dent = hollow[:, rows, columns]
-    step = (0.050 * swell[:, rows, columns] - 0.045 * dent) * (0.5 / px)
+    deeper = column(p["skin"])  # creases of dark skin are drawn deeper, or the picture would lose them (D57)
+    step = (0.050 * swell[:, rows, columns] - 0.045 * (1 + 0.5 * deeper) * dent) * (0.5 / px)
     gu[:, rows, columns][:, :, 1:-1] += step[:, :, 2:] - step[:, :, :-2]
     gv[:, rows, columns][:, 1:-1] += step[:, 2:] - step[:, :-2]
-    albedo[:, :, rows, columns] *= (1 - 0.45 * dent.clamp(-0.5, 1.5))[:, None]
+    albedo[:, :, rows, columns] *= (1 - (0.48 + 0.20 * deeper) * dent / (1 + 0.4 * dent.abs()))[:, None]
 
     _beard(p, canvas, albedo, gloss, edge)
     _eyes(h, canvas, albedo, gu, gv, gloss)
     _brows(h, canvas, albedo, gloss)
-    cover = _hair(p, canvas, albedo, gu, gv, gloss, cover, style)
+    cover = _hair(p, canvas, albedo, gu, gv, gloss, cover, style, grain)
     colour = _shade(p, albedo, gu, gv, gloss)
     _glasses(h, canvas, colour)
     occluded = torch.zeros_like(cover)
@@ -251,7 +257,7 @@ def _creases(p, h, canvas, hollow):
     depth = 1.1 * f["dimple"] * bell(t, 1.5)
     add = depth[:, :, None] * _upright(box.x, corner[:, :1] + 0.09 - 0.03 * t * t, 0.05, canvas)
     t = d / 0.45
-    depth = 0.9 * f["marionette"] * smooth(t, 0.02, 0.3) * smooth(-t, -1.15, -0.6)
+    depth = 1.05 * f["marionette"] * smooth(t, 0.02, 0.3) * smooth(-t, -1.15, -0.6)
     add += depth[:, :, None] * _upright(box.x, corner[:, :1] + 0.07 + 0.05 * t, 0.05, canvas)
     depth = 0.7 * f["side_mouth"] * bell(d / 0.2, 1.5)
     add += depth[:, :, None] * _upright(box.x, corner[:, :1] + 0.14 - 0.8 * (d - 0.02).square(), 0.05, canvas)
@@ -266,13 +272,14 @@ def _creases(p, h, canvas, hollow):
                           (u[0].abs() * 55).long().expand(v.shape[1], -1), marks[:, 3] * 500)
     window = bell(u / 0.36) * bell((v - column(p["chin"] + p["drop"]) + 0.30) / 0.22)
     hollow[:, rows, columns] += depth[:, None, :] * _along(v, line, 0.06, canvas) + (
-        0.28 * column(p["f_chin"].mean(1)) * window * pebbles)
+        0.34 * column(p["f_chin"].mean(1)) * window * pebbles)
 
     # Small upright wrinkles around tightened lips.
     rows, columns, u, v = canvas.box(-0.75, 0.75, 1.15, 2.35)
-    ridges = torch.cos(u.abs() * (2 * math.pi / 0.125) + 0.4).clamp_min(0) * bell(u / 0.42)
-    near = bell((v - column(face[:, 33, 1]) + 0.08) / 0.09) + 0.8 * bell((v - column(face[:, 40, 1]) - 0.07) / 0.07)
-    hollow[:, rows, columns] += 0.65 * column(p["f_lip_wrinkles"].mean(1)) * near * ridges
+    place = u.abs() + 0.05 * torch.sin(u.abs() * 9 + 6 * column(marks[:, 22]))
+    ridges = torch.cos(place * (2 * math.pi / 0.16) + 0.4).clamp_min(0) * bell(u / 0.46)
+    near = bell((v - column(face[:, 33, 1]) + 0.09) / 0.10) + 0.8 * bell((v - column(face[:, 40, 1]) - 0.08) / 0.08)
+    hollow[:, rows, columns] += 0.60 * column(p["f_lip_wrinkles"].mean(1)) * near * ridges
 
 
 def _forehead(p, canvas, hollow):
@@ -343,7 +350,13 @@ def _mouth(p, h, canvas, albedo, swell, hollow, gloss):
     full = 1 - 0.4 * column(p["f_roll"].mean(1))
     swell[:, rows, columns] += full * (5.2 * thick_up * t_up * (1 - t_up * t_up) * upper
                                        + 7.8 * thick_low * t_low * (1 - t_low) * lower)
-    lip = p["c_lip"][:, :, None, None]
+    # Tightened lips turn redder inside a rolled rim that stands out.
+    tight = column(p["f_tight"].mean(1))
+    rim = bell((top[:, None] - v - 0.04) / 0.045) + bell((v - low[:, None] - 0.04) / 0.045)
+    rim = tight * rim * ends
+    swell[:, rows, columns] += 0.30 * rim
+    albedo[:, :, rows, columns] *= (1 + 0.16 * rim)[:, None]
+    lip = p["c_lip"][:, :, None, None] * (1 - tight[:, None] * tight.new_tensor([-0.06, 0.26, 0.22])[:, None, None])
     paint(albedo, rows, columns, (0.86 - 0.16 * t_up)[:, None] * lip, upper * 0.88)
     lines = 0.05 * torch.cos(u * 40).square()
     paint(albedo, rows, columns, (1.06 - 0.14 * t_low - lines)[:, None] * lip, lower * 0.80)
@@ -359,9 +372,15 @@ def _mouth(p, h, canvas, albedo, swell, hollow, gloss):
     gaps = 1 - 0.22 * bell((torch.remainder(uu.abs() + 0.075, 0.15) - 0.075) / 0.014)
     light = ((1 - 0.55 * arch.clamp(0, 1)) * gaps)[:, None]
     light = light * (0.72 + 0.28 * ((v - inner_top[:, None]) / 0.06).clamp(0, 1))
-    paint(albedo, rows, columns, lip.new_tensor([0.72, 0.68, 0.58])[None, :, None, None] * light[:, None], teeth)
+    enamel = (1 - 0.45 * p["skin"])[:, None, None, None] * lip.new_tensor([0.72, 0.68, 0.58])[None, :, None, None]
+    paint(albedo, rows, columns, enamel * light[:, None], teeth)
+    edge = rest[:, 47, 1:] + 0.045 + 0.06 * arch + 0.85 * p["drop"][:, None]  # the lower teeth ride on the jaw
+    below_teeth = below(edge) * inside * (1 - teeth) * (1 - smooth(arch, 0.45, 0.9))[:, None]
+    gaps = 1 - 0.20 * bell((torch.remainder(uu.abs() + 0.055, 0.11) - 0.055) / 0.012)
+    light = ((0.75 - 0.40 * arch.clamp(0, 1)) * gaps)[:, None]
+    paint(albedo, rows, columns, enamel * light[:, None], below_teeth)
     tongue = bell((uu - middle) / (0.62 * half), 2) * smooth(inner_low - inner_top, 0.16, 0.30)
-    tongue = tongue[:, None] * smooth(v - inner_low[:, None] + 0.15, 0.0, 0.12) * inside * (1 - teeth)
+    tongue = tongue[:, None] * smooth(v - inner_low[:, None] + 0.15, 0.0, 0.12) * inside * (1 - teeth - below_teeth)
     paint(albedo, rows, columns, lip.new_tensor([[0.26, 0.075, 0.075]]), tongue)
 
     # Where closed lips meet, and a little shade at the corners.
@@ -393,7 +412,7 @@ def _eyes(h, canvas, albedo, gu, gv, gloss):
     raised = (face - rest)[:, [6, 7], 1].mean(1)[:, None]
     crease = rest_up - lid * (0.55 + 0.45 * torch.sin(span.clamp(0, 1) * math.pi)) + 0.22 * raised
     crease = torch.minimum(crease, up - 0.045)
-    fold = bell((v - crease[:, None]) / max(0.028, 0.7 * px))
+    fold = bell((v - crease[:, None]) / max(0.028, 0.7 * px)) * column(0.35 + 0.8 * h["marks"][:, 23])
     ends = smooth(span, -0.05, 0.2) * smooth(-span, -1.15, -0.85)
     box.paint(albedo, h["c_skin"] * 0.42, 0.5 * fold * ends[:, None])
 
@@ -405,7 +424,7 @@ def _eyes(h, canvas, albedo, gu, gv, gloss):
     r = (dx * dx + dy * dy).sqrt() / radius
     edge = (span * (1 - span)).clamp(0, 0.25)[:, None]
     shade = (1 - 0.55 * torch.exp(-(d_up / 0.055).clamp_min(0))) * (0.62 + 1.5 * edge)
-    shade = shade * (1 - 0.22 * column(h["skin"]))  # the exposure is for the skin
+    shade = shade * (1 - 0.32 * column(h["skin"]))  # the exposure is for the skin
     pink = 1 - 0.25 * bell((span - 0.02) / 0.10)[:, None]
     eye = torch.stack([0.60 * shade, 0.56 * shade * pink, 0.53 * shade * pink], 1)
     pattern = (0.75 + 0.5 * dy / radius - 0.55 * smooth(r, 0.72, 1.0)) * shade
@@ -475,42 +494,48 @@ def _beard(p, canvas, albedo, gloss, edge_of_face):
     hairs = canvas.tile(canvas.white, (v[0] * 22 + 100).long().expand(-1, u.shape[2]),
                         (at[None] * 60).long().expand(v.shape[1], -1), p["marks"][:, 18] * 500)
     alpha = (area * (0.9 + 0.12 * hairs)).clamp(0, 0.95)
-    paint(albedo, rows, columns, torch.minimum(p["c_hair"] * 1.1, p["c_skin"] * 0.5), alpha)
+    paint(albedo, rows, columns, torch.minimum(p["c_beard"] * 1.1, p["c_skin"] * 0.5), alpha)
     gloss[:, rows, columns] *= 1 - 0.7 * alpha
 
 
-def _hair(p, canvas, albedo, gu, gv, gloss, cover, style):
+def _hair(p, canvas, albedo, gu, gv, gloss, cover, style, grain):
     """Hair over the head: an outline, a hairline, strands that run from the crown; returns the cover of the head."""
     u, v = canvas.u, canvas.v
     one = torch.ones_like(p["age"])
-    dw, dtop, reach, window, present, wild = style.unbind(1)
+    dw, dtop, reach, window, present, wild, curls, coarse, sweep = style.unbind(1)
     natural = p["asymmetry"].clamp(max=1)
     shift = p["marks"][:, 15] * 500
     index = torch.where(column(natural) > 0, canvas.strand_column[1], canvas.strand_column[0])
     s = shift.long()[:, None, None]
     strands = canvas.white[(canvas.strand_row + s) & 511, (index + 3 * s) & 511]
+    strands += column(curls) * (grain - strands)
+    strands *= column(coarse)
+    ripple = coarse.clamp(max=1)
     locks = canvas.soft[(canvas.strand_row // 3 + s) & 511, (index // 2 + 3 * s) & 511]
     swing = 0.05 * torch.sin(v * (1.2 + 0.8 * p["marks"][:, 12:13]) + 6 * p["marks"][:, 13:14])
     hang = smooth(v, 0.2, 2.2) * (reach[:, None] > 1.5)
     outer = outline(superellipse(u, v, p["width"] + dw, 0.0 * one, dtop - p["crown"],
-                                 torch.where(reach > 1.5, 30.0, reach + 0.35), 2.2, 2.3, 2.3 * one))
+                                 torch.where(reach > 1.5, 30.0, reach + 0.35), 2.25, (3.0 - 1.4 * dw)[:, None],
+                                 2.3 * one))
     outer -= ((swing + 0.12) * hang)[:, :, None]
     outer += column(wild) * (locks + 0.5 * strands)
-    inner = outline(superellipse(u, v, window * p["width"] / 1.75, -0.15 * one, -0.15 - p["hairline"], 30 * one, 2.7,
+    low = torch.where(p["hair"] == SCARF, p["chin"] + p["drop"] + 0.22, 30.0)  # a scarf closes below the chin
+    inner = outline(superellipse(u, v, window * p["width"] / 1.75, -0.15 * one, -0.15 - p["hairline"], low, 2.7,
                                  2.4, 2.4 * one))
     # The hairline: a parting on one side, hair swept to the other; a peak or a straight edge.
-    part, peak = natural * (p["marks"][:, 14] - 0.5), p["marks"][:, 11] - 0.5
-    sway = 0.16 * part[:, None] * u.clamp(-1.4, 1.4) + 0.14 * peak[:, None] * (bell(u / 0.35) - 0.35)
+    part, peak = natural * (p["marks"][:, 14] - 0.5) * sweep, (p["marks"][:, 11] - 0.5) * sweep.clamp(max=1)
+    sway = 0.26 * part[:, None] * u.clamp(-1.4, 1.4) + 0.14 * peak[:, None] * (bell(u / 0.35) - 0.35)
     inner += sway[:, None, :] * smooth(-v, 0.6, 1.4)[:, None]
-    inner += 0.018 * strands + 0.02 * locks
+    inner += 0.018 * strands + column(0.02 * ripple) * locks
     inner -= ((swing - 0.10) * hang)[:, :, None]
+    inner *= 1 + 2 * column((p["hair"] == SCARF).float())  # cloth has a sharp edge
     reached = smooth(reach[:, None] - v, -0.12, 0.16) * present[:, None]
     alpha = smooth(inner, -0.07, 0.07) * (0.5 - outer / (canvas.pixel + column(wild))).clamp_(0, 1)
     alpha *= reached[:, :, None]
     albedo *= (1 - (0.22 * reached)[:, :, None] * bell((inner + 0.02) / 0.13))[:, None]  # its shade on the skin
 
     band = bell((outer + 0.42) / 0.17) * smooth(-v, 0.9, 2.0)[:, None]
-    tone = (0.86 + 0.15 * strands + 0.10 * locks + band * (0.55 + 0.22 * strands)).clamp_min_(0.3)
+    tone = (0.86 + 0.15 * strands + column(0.10 * ripple) * locks + band * (0.55 + 0.22 * strands)).clamp_min_(0.3)
     tone *= 1 - 0.45 * smooth(outer, -0.12, 0.02)
     tone *= 1 - (0.40 * smooth(v, -0.6, 1.2))[:, None] * smooth(-outer, 0.05, 0.4)
     tone = tone[:, None] * (p["c_hair"][:, :, None, None] + 0.012 * band[:, None])
@@ -587,9 +612,10 @@ def _occlude(p, canvas, colour, cover, occluded):
         strands = canvas.tile(canvas.white, (v[0] * 5 + 300).long().expand(-1, u.shape[2]),
                               (u[0] * 34 + 200 + 5 * v[0]).long().expand(v.shape[1], -1), p["marks"][:, 15] * 500)
         edge = -0.285 + 0.05 * (u.abs() > 1.3) + 0.018 * strands
-        top = -1.95 + 0.30 * (u / 1.4) ** 2
+        cloth = column((p["hair"] == 0).float())  # the bald wear a band
+        top = -2.20 + 0.25 * cloth + 0.30 * (u / 1.4) ** 2
         alpha = smooth(edge - v, -0.02, 0.02) * smooth(v - top, -0.15, 0.15) * smooth(-u.abs(), -1.78, -1.66)
-        cloth = column((p["hair"] == 0).float())[:, None]  # the bald wear a band
+        cloth = cloth[:, None]
         hair = p["c_hair"][:, :, None, None] * (0.9 + 0.16 * strands + 0.35 * bell((v + 1.1) / 0.25))[:, None]
         band = (0.04 + 0.4 * r[:, 20:23])[:, :, None, None] * (1 - 0.15 * u.abs()[:, None])
         lay("fringe", rows, columns, hair * (1 - cloth) + band * cloth, alpha)
@@ -614,19 +640,19 @@ def _occlude(p, canvas, colour, cover, occluded):
         strap = (0.5 - ((v - 0.62 + 0.25 * (u.abs() - 1.2)).abs() - 0.02) / px).clamp(0, 1) * (u.abs() > 1.4) * (
             u.abs() < width + 0.06)
         hue = torch.where(r[:, 28:29] < 0.5, torch.tensor([[0.36, 0.60, 0.72]], device=u.device),
-                          torch.where(r[:, 28:29] < 0.75, 0.75, 0.035))
+                          torch.where(r[:, 28:29] < 0.75, 0.70, 0.035)) * p["gain"][:, None].rsqrt()
         pleats = 1 - 0.16 * bell((torch.remainder(v - 0.1 * u * u, 0.42) - 0.2) / 0.035) * (u.abs() < 1.2)
         form = 1 - 0.35 * (u / width) ** 2 + 0.25 * lx * u / width - 0.18 * ((v - 1.4) / 1.3).clamp(-1, 1)
         lay("mask", rows, columns, hue[:, :, None, None] * (pleats * form)[:, None], torch.maximum(alpha, strap))
     if asked("hair"):
-        rows, columns, u, v = canvas.box(-2.3, 2.3, -2.3, 2.2)
+        rows, columns, u, v = canvas.box(-2.3, 2.3, -2.7, 2.2)
         x = u * column(side)
         mid = 0.35 + 0.55 * smooth(v, -2.0, 0.6) + 0.25 * smooth(v, -0.2, 1.8) + 0.25 * (column(r[:, 27]) - 0.5)
         wide = 0.34 * (1 - smooth(v, 0.0, 1.9)) + 0.05
         strands = canvas.tile(canvas.white, (v[0] * 5 + 300).long().expand(-1, u.shape[2]),
                               (u[0] * 40 + 300 - 8 * v[0]).long().expand(v.shape[1], -1), p["marks"][:, 15] * 500)
         d = (x - mid).abs() - wide
-        alpha = smooth(-d + 0.03 * strands, -0.03, 0.05) * smooth(v, -2.1, -1.7) * smooth(-v, -2.0, -1.5)
+        alpha = smooth(-d + 0.03 * strands, -0.03, 0.05) * smooth(v, -2.6, -2.2) * smooth(-v, -2.0, -1.5)
         tone = p["c_hair"][:, :, None, None] * (0.85 + 0.18 * strands + 0.4 * bell((x - mid) / 0.12))[:, None]
         lay("hair", rows, columns, tone, alpha)
     if asked("hand"):

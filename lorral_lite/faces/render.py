@@ -16,7 +16,7 @@ from torch import Tensor
 from . import anatomy, expression
 from .anatomy import Factor, draw, normals, uniforms
 from .drawing import V_TOP, canvas_of, column, paint, power, smooth
-from .head import OCCLUDERS, UNDER, paint_head, relief, tints
+from .head import OCCLUDERS, SCARF, UNDER, paint_head, relief, tints
 
 MIN_SIZE, MAX_SIZE = 48, 1024
 BACKGROUNDS = ("plain", "gradient", "blobs", "bars")
@@ -52,6 +52,7 @@ EXTRAS: dict[str, Factor] = {
 IMAGE_RULER = 0.160
 EYE_LINE = 0.475
 """Ruler and height of the eyes in the picture, as shares of ``size``."""
+LONG = anatomy.HAIR.index("long")
 PIVOT = (0.6, -0.5)
 """v and z of the point about which the head turns in the picture."""
 
@@ -94,8 +95,8 @@ def render_faces(
     ``hair_colour`` and ``eye_colour`` 0–1 (dark to fair), ``asymmetry`` 0–2 (0 none, 1 natural); in standard
     deviations, −2.5–2.5: ``build``, ``face_length``, ``jaw``, ``eye_size``, ``eye_tilt``, ``brow_height``,
     ``brow_thickness``, ``brow_arch``, ``nose_length``, ``nose_width``, ``mouth_width``, ``lip_fullness``,
-    ``forehead``; names: ``hair`` (bald, short, medium, long, afro, tied), ``facial_hair`` (none, stubble, moustache,
-    goatee, beard), ``glasses`` (none, thin, thick, dark).
+    ``forehead``; names: ``hair`` (bald, cropped, short, quiff, medium, curly, long, afro, tied, scarf),
+    ``facial_hair`` (none, stubble, moustache, goatee, beard), ``glasses`` (none, thin, thick, dark).
 
     Scene: ``yaw`` −20–20°, ``pitch`` −15–15°, ``roll`` −20–20° (positive: face turns right, up, clockwise),
     ``zoom`` 0.85–1.2, ``shift_x`` and ``shift_y`` −0.4–0.4 rulers (right, down), ``light_azimuth`` −80–80°
@@ -228,7 +229,7 @@ def _plan(aus, people, places, given, worn, size) -> dict[str, np.ndarray]:
     share = scene["light_strength"][:, None]
     plan["key"] = (1.35 * share) * (1 + warm)
     plan["ambient"] = (1.0 - 0.72 * share) * (1 - 0.5 * warm)
-    plan["gain"] = 2.0 ** scene["exposure"] * (0.84 + 0.45 * person["skin"] ** 1.5)  # D48
+    plan["gain"] = 2.0 ** scene["exposure"] * (0.84 + 0.70 * person["skin"] ** 1.5)  # D48
     plan["random"] = uniforms(places, "backdrop", 32)
     plan["marks"] = uniforms(people, "marks", 32)
     return {k: np.ascontiguousarray(v, dtype=np.float32) for k, v in plan.items()}
@@ -242,7 +243,8 @@ def _grown(person, seeds, given):
     """Facial hair that was drawn, not given, stays with short-haired people with heavy jaws or brows."""
     if given.get("facial_hair") is not None:
         return person["facial_hair"]
-    heavy = person["jaw"] + person["brow_thickness"] + 1.5 * np.isin(person["hair"], (0, 1)) > 0.8
+    short = np.isin(person["hair"], [anatomy.HAIR.index(name) for name in ("bald", "cropped", "short", "quiff")])
+    heavy = person["jaw"] + person["brow_thickness"] + 1.5 * short > 0.8 + 9 * (person["hair"] == SCARF)
     return person["facial_hair"] * heavy
 
 
@@ -319,8 +321,9 @@ def _body(p, image, x, y):
     yy = y - (p["chin"] - PIVOT[0] + spin[:, 1, 2] * 0.3)[:, None]
     w = column(p["width"]) * (0.62 + 0.06 * (column(p["jaw"]) - 1.88))
     side = dx.abs()
-    long = column((p["hair"] == 3).float())
-    behind = ((column(p["width"]) + 0.20 - side) / px + 0.5).clamp(0, 1) * long * smooth(y, -1.0, 0.0)[:, :, None]
+    scarf = p["hair"] == SCARF
+    long = column(((p["hair"] == LONG) | scarf).float())
+    behind = ((column(p["width"]) - 0.05 - side) / px + 0.5).clamp(0, 1) * long * smooth(y, 0.3, 1.0)[:, :, None]
     gain = p["gain"][:, None, None, None]
     paint(image, *everything, p["c_hair"] * 0.30 * p["gain"][:, None], behind)
 
@@ -334,7 +337,8 @@ def _body(p, image, x, y):
     lit = p["ambient"][:, :, None, None] + p["key"][:, :, None, None] * lam[:, None]
     shadow = (0.40 + 0.45 * smooth(yy, 0.0, 0.8))[:, None, :, None]
     cords = 1 - 0.10 * torch.exp(-((side - 0.30 * (1.1 - yy[:, :, None])) / 0.10) ** 2)
-    paint(image, *everything, p["c_skin"][:, :, None, None] * lit * shadow * cords[:, None] * gain, neck)
+    bare = torch.where(scarf[:, None], p["c_hair"] * 0.7, p["c_skin"])[:, :, None, None]
+    paint(image, *everything, bare * lit * shadow * cords[:, None] * gain, neck)
 
     cloth = power(0.03 + 0.55 * r[:, 24:27] * r[:, 27:28], 1.3)
     dip = 0.12 + 0.45 * r[:, 28:29, None] ** 2

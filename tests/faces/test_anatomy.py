@@ -122,7 +122,8 @@ def test_depth_has_a_nose_and_can_be_inverted_within_the_allowed_yaw():
         ({"jaw": float("nan")}, r"jaw must lie between -2\.5 and 2\.5, got nan"),
         ({"skin": [0.1, 0.2]}, r"skin must be a number or 3 numbers, got shape \(2,\)"),
         ({"skin": "dark"}, r"skin must be a number or 3 numbers, got 'dark'"),
-        ({"hair": "green"}, "hair must be one of bald, short, medium, long, afro, tied, got 'green'"),
+        ({"hair": "green"}, "hair must be one of bald, cropped, short, quiff, medium, curly, long, afro, tied, scarf, "
+                            "got 'green'"),
         ({"hair": ["short", "long"]}, "hair must be one name or 3 names, got 2"),
     ],
 )

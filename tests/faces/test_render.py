@@ -185,6 +185,16 @@ def test_the_sign_on_the_skin_grows_with_intensity(au, monkeypatch):
     assert change[0] > 0
 
 
+@pytest.mark.parametrize(("au", "share"), [(2, 0.65), (9, 0.7), (15, 0.58), (20, 0.55)])
+def test_creases_of_dark_skin_keep_most_of_their_contrast(au, share, monkeypatch):
+    """Landmarks held still, the change of a picture at C, darkest over lightest skin (D57)."""
+    monkeypatch.setattr(render.expression, "move", lambda face, aus, blink=None: face.copy())
+    people, style = [8, 21, 33, 47], {k: v for k, v in PLAIN.items() if k != "skin"}
+    change = [(render_faces({au: 0.6}, 100, people, scene=1, skin=skin, **style).images
+               - render_faces({}, 100, people, scene=1, skin=skin, **style).images).abs().mean() for skin in (0.1, 1.0)]
+    assert change[1] > share * change[0]
+
+
 # AU → where its crease is deepest on the right half, (x, v) in rulers.
 CREASES = {1: (0, -1.2), 2: (0.92, -1.2), 4: (0.16, -0.44), 6: (1.35, 0.05), 7: (0.85, 0.25), 9: (0.1, 0.05),
            10: (0.55, 1.15), 12: (0.9, 1.4), 14: (0.75, 1.65), 15: (0.85, 1.95), 17: (0, 2.2), 20: (1.0, 1.65),
