@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from .datasets import DataError
 from .datasets.prepared import PreparedFolder, open_prepared
@@ -126,7 +126,7 @@ def write_json(path: Path, value) -> None:
 def save_tensors(path: Path, tensors: dict, metadata: dict | None = None) -> None:
     """Write a safetensors file all or nothing; a full disk is a DataError and the old file stays."""
     tensors = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
-    write_whole(path, lambda temporary: save_file(tensors, temporary, metadata))
+    write_whole(path, lambda temporary: temporary.write_bytes(save(tensors, metadata)))
 
 
 def load_tensors(path: Path) -> tuple[dict, dict]:
@@ -196,14 +196,27 @@ def load_model(run, relation: str | None = None, device=None) -> LoRRaL:
     model = new_model(read_run_config(run))
     _load(model, run / "step1.safetensors", partial=False)
     if relation is not None:
-        settings = read_json(run / relation / "config.json")
-        model.set_relation(settings["relation"], seed=0, **settings["options"])
+        path = run / relation / "config.json"
+        settings = read_json(path)
+        try:
+            model.set_relation(settings["relation"], seed=0, **settings["options"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{path}: not the config of a relation of this run ({error}); train it again") from None
         _load(model, run / relation / "step2.safetensors", partial=True)
     return model.to(pick_device(device)).eval()
 
 
+def save_weights(path: Path, weights: dict, aus) -> None:
+    """Write weights with the AUs they are for, which equal shapes do not tell."""
+    save_tensors(path, weights, {"aus": " ".join(map(str, aus))})
+
+
 def _load(model: LoRRaL, path: Path, partial: bool) -> None:
-    weights, _ = load_tensors(path)
+    weights, metadata = load_tensors(path)
+    aus = " ".join(map(str, model.config.aus))
+    if metadata.get("aus", aus) != aus:
+        raise DataError(f"{path}: these weights are for AUs {metadata['aus']}, the config says {aus}; its config is "
+                        "another one's")
     state = model.state_dict()
     for name, tensor in weights.items():
         if name not in state:

@@ -36,6 +36,7 @@ from .run_folder import (
     read_json,
     read_run_config,
     save_tensors,
+    save_weights,
     seed_of,
     write_json,
     write_whole,
@@ -88,7 +89,7 @@ def train_step1(run, config: RunConfig, device=None, progress: bool = True, on_e
 
     length = len(rows) // config.batch_size or 1
     fit(1, run, model, batches, answer, config, material, length, progress, on_epoch)
-    save_tensors(run / "step1.safetensors", model.state_dict())
+    save_weights(run / "step1.safetensors", model.state_dict(), config.model.aus)
     is_done(run, 1)
     return model
 
@@ -131,8 +132,8 @@ def train_step2(run, relation: str, device=None, progress: bool = True, on_epoch
     fit(2, out, model, batches, answer, config, material, length, progress, on_epoch)
     step1, _ = load_tensors(run / "step1.safetensors")
     state = {k: v.cpu() for k, v in model.state_dict().items()}
-    save_tensors(out / "step2.safetensors",
-                 {k: v for k, v in state.items() if k not in step1 or not torch.equal(v, step1[k])})
+    changed = {k: v for k, v in state.items() if k not in step1 or not torch.equal(v, step1[k])}
+    save_weights(out / "step2.safetensors", changed, config.model.aus)
     is_done(out, 2)
     return model
 
@@ -249,10 +250,13 @@ def resume(step: int, out: Path, model, optimiser, trained: dict) -> tuple[list[
     if not path.exists():
         return [], {}
     tensors, metadata = load_tensors(path)
-    model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")})
-    for name, p in trained.items():
-        optimiser.state[p]["momentum_buffer"] = tensors[f"momentum.{name}"].to(p.device, copy=True)
-    log = json.loads(metadata["log"])
+    try:
+        model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")})
+        for name, p in trained.items():
+            optimiser.state[p]["momentum_buffer"] = tensors[f"momentum.{name}"].to(p.device, copy=True)
+        log = json.loads(metadata["log"])
+    except (KeyError, RuntimeError):
+        raise DataError(f"{path}: holds the state of another model; delete it to start this step again") from None
     write_log(step, out, log)  # the run may have been stopped before it wrote the last line
     return log, {k: v.clone() for k, v in tensors.items() if k.startswith("best.")}
 
