@@ -17,6 +17,40 @@ def _prepare_faces(args) -> None:
           f"AUs {' '.join(map(str, folder.aus))}")
 
 
+def _prepare_table(args) -> None:
+    from .datasets.table import prepare_table
+
+    folder = prepare_table(args.out, args.tables, args.images, args.aus, args.threshold, args.confidence, args.subject,
+                           args.subject_column, args.size, args.may_share, workers=args.workers,
+                           fast_decode=args.fast_decode, strict=args.strict, progress=not args.quiet)
+    print(f"{args.out}: {len(folder)} frames of {folder.meta['subjects']} subjects, {folder.size} px, "
+          f"AUs {' '.join(map(str, folder.aus))}; {folder.meta['skipped']} skipped")
+
+
+def _prepare_licensed(args) -> int:
+    """BP4D or DISFA: look, say what is there, then check or prepare."""
+    from .datasets.bp4d import bp4d
+    from .datasets.checking import check, describe
+    from .datasets.disfa import disfa
+    from .datasets.preparing import prepare_sequences
+
+    if args.out is None and not args.check:
+        raise ValueError(f"name the folder to make: lorral prepare {args.source} ROOT OUT, or use --check")
+    if args.source == "bp4d":
+        source = bp4d(args.root, args.frames, args.subjects)
+    else:
+        source = disfa(args.root, args.frames, args.threshold, args.camera, args.subjects)
+    describe(source)
+    if args.check:
+        return 0 if check(source, not args.subjects) else 1
+    folder = prepare_sequences(args.out, args.root, source.sequences, args.size, source.aus, source.meta,
+                               workers=args.workers, fast_decode=args.fast_decode, strict=args.strict,
+                               progress=not args.quiet)
+    print(f"{args.out}: {len(folder):,} frames of {folder.meta['subjects']} subjects, {folder.size} px; "
+          f"{folder.meta['skipped']:,} rows skipped" + (", see skipped.csv" if folder.meta["skipped"] else ""))
+    return 0
+
+
 def _train(args) -> None:
     from .datasets.prepared import open_prepared
     from .training import RunConfig, evaluate, train_step1, train_step2
@@ -106,9 +140,15 @@ def parser() -> argparse.ArgumentParser:
     common = Parser(add_help=False)
     common.add_argument("--device", default=None, help="cuda, cpu, …; default: a GPU when there is one")
     common.add_argument("--quiet", action="store_true", help="no progress bars")
+    preparing = Parser(add_help=False)
+    preparing.add_argument("--workers", type=_positive, default=None, help="processes; default: one for each CPU")
+    preparing.add_argument("--fast-decode", action="store_true",
+                           help="let the JPEG decoder halve large pictures: faster, slightly other pixels (D37)")
+    preparing.add_argument("--strict", action="store_true", help="stop at the first frame that cannot be used")
+    preparing.add_argument("--quiet", action="store_true", help="no progress bars")
 
-    def command(where, name, function, summary):
-        sub = where.add_parser(name, parents=[common], help=summary, description=summary[0].upper() + summary[1:] + ".",
+    def command(where, name, function, summary, parents=(common,)):
+        sub = where.add_parser(name, parents=parents, help=summary, description=summary[0].upper() + summary[1:] + ".",
                                formatter_class=argparse.ArgumentDefaultsHelpFormatter)
         sub.set_defaults(function=function)
         return sub
@@ -127,6 +167,40 @@ def parser() -> argparse.ArgumentParser:
                      help="which relations the AUs have")
     sub.add_argument("--hidden", type=int, nargs="*", default=[], metavar="AU", help="AUs whose evidence is covered")
     sub.add_argument("--seed", type=int, default=0)
+
+    sub = command(sources, "table", _prepare_table, "frames and the table that OpenFace, py-feat or LibreFace wrote")
+    sub.add_argument("tables", metavar="TABLE.csv", nargs="+", help="what the tool wrote, one file or several")
+    sub.add_argument("out", metavar="OUT", help="the folder to make")
+    sub.add_argument("--images", metavar="PATH", help="the video or the folder of pictures; several tables: the folder "
+                     "where those of each table's name are (default: beside the table)")
+    sub.add_argument("--aus", type=int, nargs="+", metavar="AU", help="default: all that every table has")
+    sub.add_argument("--threshold", type=float, help="an AU is shown from this intensity (py-feat: probability) on")
+    sub.add_argument("--confidence", type=float, default=0.7, help="leave out frames that the tool trusts less")
+    sub.add_argument("--subject", help="who is in the pictures (default: a column, else the table's name)")
+    sub.add_argument("--subject-column", default="subject", metavar="COLUMN")
+    sub.add_argument("--size", type=_positive, default=200, help="pixels: 100 for lite, 200 for paper")
+    sub.add_argument("--may-share", action="store_true",
+                     help="everybody in the pictures agreed to be shown; else figures draw landmarks only")
+    sub.add_argument("--workers", type=_positive, default=None, help="processes that decode pictures")
+    sub.add_argument("--fast-decode", action="store_true", help="let the JPEG decoder shrink large pictures (D37)")
+    sub.add_argument("--strict", action="store_true", help="stop at the first frame that cannot be used")
+
+    for name, summary in (("bp4d", "BP4D as distributed"), ("disfa", "DISFA as distributed")):
+        sub = command(sources, name, _prepare_licensed, f"read, align and check {summary} (you need its licence)",
+                      [preparing])
+        sub.add_argument("root", metavar="ROOT", help="the data set's folder; where things are is found by looking")
+        sub.add_argument("out", metavar="OUT", nargs="?", help="the folder to make")
+        kept = "146,576" if name == "bp4d" else "126,144"
+        sub.add_argument("--frames", choices=["all", "jaa"], default="all",
+                         help=f"every coded frame, or the {kept} that JAA-Net keeps")
+        if name == "disfa":
+            sub.add_argument("--threshold", type=int, choices=range(1, 6), default=2, metavar="T",
+                             help="an AU is shown from this intensity on, 1 to 5")
+            sub.add_argument("--camera", choices=["left", "right"], default="left")
+        sub.add_argument("--subjects", nargs="*", default=[], metavar="ID", help="only these; default: all")
+        sub.add_argument("--size", type=_positive, default=200, help="pixels: 200 for paper, 100 for lite")
+        sub.add_argument("--check", action="store_true",
+                         help="write nothing: read all but pixels, count, compare (exit code 1: differs)")
 
     from .relations import RELATIONS
 
@@ -189,14 +263,13 @@ def main(argv=None) -> int:
     """Run the command line; returns the exit code."""
     args = parser().parse_args(argv)
     try:
-        args.function(args)
+        return args.function(args) or 0
     except (ValueError, OSError) as error:  # DataError is a ValueError; file errors name their file
         print(f"lorral: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("lorral: stopped; the same command goes on from here", file=sys.stderr)
         return 130
-    return 0
 
 
 if __name__ == "__main__":

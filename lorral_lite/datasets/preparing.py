@@ -67,7 +67,8 @@ class Frames:
 
     numbers: (n,) int, as the index of the prepared folder shall name them. images: n paths of pictures, or a
     :class:`lorral_lite.datasets.videos.Video` with n positions. landmarks: (n, 49, 2) pixels of the source picture,
-    counted from 0. labels: (n, A) int8 of 1, 0 and −1 (unknown).
+    counted from 0. labels: (n, A) int8 of 1, 0 and −1 (unknown). filled: (n,) bool, True where the landmarks are not
+    the source's own; the prepared folder lists these rows.
     """
 
     numbers: np.ndarray
@@ -75,6 +76,7 @@ class Frames:
     landmarks: np.ndarray
     labels: np.ndarray
     skips: list[Skip] = field(default_factory=list)
+    filled: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,7 @@ def prepare_sequences(
     digest = hashlib.sha256(json.dumps(plan).encode()).hexdigest()
     total = sum(s.rows for s in sequences)
     with PreparedWriter(out, size, aus, {**meta, "fast_decode": fast_decode}, resume=digest) as writer:
-        here, done = writer.state or (0, 0)
+        here, done, filled = writer.state or (0, 0, [])
         before = sum(s.rows for s in sequences[:here]) + done
         if before:
             say(f"{out}: {before:,} of {total:,} frames are done; going on")
@@ -132,15 +134,19 @@ def prepare_sequences(
                 rows = job.first + np.array(kept, dtype=int)
                 owner = sequences[job.sequence]
                 if kept:
+                    if job.frames.filled is not None:
+                        filled += (writer.rows + np.flatnonzero(job.frames.filled[rows])).tolist()
                     index = [(owner.subject, owner.task, int(n)) for n in job.frames.numbers[rows]]
                     writer.append(index, [faces[k][0] for k in kept], [faces[k][1] for k in kept],
                                   job.frames.labels[rows])
                 writer.skip([skip.line(root) for skip in skips])
                 bar.update(len(faces) + sum(skip.row is not None for skip in job.skips))
                 if time.monotonic() - last > CHECKPOINT_SECONDS:
-                    writer.checkpoint(job.state)
+                    writer.checkpoint((*job.state, filled))
                     last = time.monotonic()
-        writer.checkpoint((len(sequences), 0))
+        writer.checkpoint((len(sequences), 0, filled))
+        if filled:
+            writer.meta["filled_landmarks"] = filled  # row numbers
     return open_prepared(out)
 
 
@@ -164,7 +170,7 @@ def _jobs(sequences: list[Sequence], here: int, done: int, chunk: int) -> Iterat
     """The sequences from ``here`` on cut into jobs, without the first ``done`` frames and their skips."""
     for number in range(here, len(sequences)):
         sequence = sequences[number]
-        frames = _checked(sequence)
+        frames = checked(sequence)
         n = len(frames.numbers)
         start = done if number == here else 0
         for first in range(start, max(n, start + 1), chunk):
@@ -173,13 +179,14 @@ def _jobs(sequences: list[Sequence], here: int, done: int, chunk: int) -> Iterat
                        (number, stop) if stop < n else (number + 1, 0))
 
 
-def _checked(sequence: Sequence) -> Frames:
+def checked(sequence: Sequence) -> Frames:
+    """Load a sequence; DataError when its frames and skips are not as many as its rows."""
     frames = sequence.load()
     n, lost = len(frames.numbers), sum(skip.row is not None for skip in frames.skips)
     count = len(frames.images.positions) if isinstance(frames.images, Video) else len(frames.images)
     if n + lost != sequence.rows or not n == count == len(frames.landmarks) == len(frames.labels):
-        raise DataError(f"{sequence.subject} {sequence.task}: {sequence.rows} rows were found and {n} frames and {lost} "
-                        "skipped ones were read; do the files change at this moment?")
+        raise DataError(f"{sequence.subject} {sequence.task}: {sequence.rows} rows were found, but {n} frames and "
+                        f"{lost} skipped ones were read; do the files change at this moment?")
     return frames
 
 
@@ -240,11 +247,9 @@ def _aligned_file(path: Path, points: np.ndarray, size: int, fast: bool):
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as picture:
                 width = picture.width
-                if fast and picture.format == "JPEG":
-                    room = 1 / np.linalg.norm(alignment(points, size)[0, :2])  # source pixels for an aligned one
-                    target = tuple(int(np.ceil(side / max(room, 1))) for side in picture.size)
-                    picture.draft("RGB", target)
-                pixels = np.asarray(picture.convert("RGB"))
+                if fast and picture.format == "JPEG":  # D37
+                    picture.draft("RGB", [int(np.ceil(side / _room(points, size))) for side in picture.size])
+                pixels = np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
     except FileNotFoundError:
         return "no such picture"
     except Exception as error:  # Pillow raises many kinds on broken files
@@ -254,6 +259,14 @@ def _aligned_file(path: Path, points: np.ndarray, size: int, fast: bool):
     if shrunk == 1:
         return _aligned(pixels, points, size)
     return _aligned(pixels, (points + 0.5) / shrunk - 0.5, size)
+
+
+def _room(points: np.ndarray, size: int) -> float:
+    """How many source pixels there are for each aligned one, at least 1."""
+    try:
+        return max(1.0, 1 / np.linalg.norm(alignment(points, size)[0, :2]))
+    except ValueError:
+        return 1.0
 
 
 def _aligned(picture: np.ndarray | str, points: np.ndarray, size: int):
@@ -283,12 +296,14 @@ def _estimate(out: Path, sequences, frames: int, size: int, aus: int, workers: i
     line = f"{frames:,} frames to go: {need / 1e9:.2f} GB of disk ({free / 1e9:.0f} GB free)"
     if need > free:
         raise DataError(f"{out}: {line}; free some space or choose another folder")
-    started, n = time.monotonic(), 0
-    for job in _jobs(sequences, 0, 0, 8):
+    job = next((job for job in _jobs(sequences, 0, 0, 8) if job.count), None)
+    if job:
         started = time.monotonic()
-        n = sum(1 for _ in _decode(iter([job]), size, 1, fast) for _ in range(job.count))
-        if n:
-            seconds = (time.monotonic() - started) / n / (1 if isinstance(job.frames.images, Video) else workers)
-            line += f", about {frames * seconds / 3600:.2f} hours with {workers} process{'es' if workers > 1 else ''}"
-            break
+        list(_decode(iter([job]), size, 1, fast))
+        seconds = time.monotonic() - started
+        if isinstance(job.frames.images, Video):
+            seconds /= job.frames.images.positions[job.count - 1] + 1
+        else:
+            seconds /= job.count * workers
+        line += f", about {frames * seconds / 3600:.2f} hours with {workers} process{'es' if workers > 1 else ''}"
     say(line)

@@ -49,7 +49,7 @@ class PreparedWriter:
 
     def __enter__(self):
         with self._clear_errors():
-            sizes = self._journal() if self.keep else None
+            sizes = self._journal()
             if sizes is None:
                 shutil.rmtree(self.partial, ignore_errors=True)
                 self.partial.mkdir(parents=True)
@@ -74,6 +74,11 @@ class PreparedWriter:
                     raise ValueError(f"{name}: a block of {len(index)} frames has shape {block.shape}")
                 self.files[name].write(np.ascontiguousarray(block).data)
             self._lines("index.csv", index)
+
+    @property
+    def rows(self) -> int:
+        """How many frames are written."""
+        return (self.files["labels.npy"].tell() - len(self._header("labels.npy", 0))) // len(self.aus)
 
     def skip(self, rows) -> None:
         """Add (file, row, reason) lines to skipped.csv."""
@@ -146,8 +151,7 @@ class PreparedWriter:
             raise DataError(f"{self.out}: cannot be written ({why}); choose another folder, or {rest}") from error
 
     def _finish(self) -> bool:
-        row_bytes = np.prod(self.shapes["labels.npy"])
-        rows = int((self.files["labels.npy"].tell() - len(self._header("labels.npy", 0))) // row_bytes)
+        rows = self.rows
         skipped = self.files["skipped.csv"].tell() > len(b"file,row,reason\r\n")
         for name in ARRAYS:
             self.files[name].seek(0)

@@ -1,0 +1,241 @@
+"""``lorral prepare bp4d``: BP4D-Spontaneous as distributed, in every layout that public code has met.
+
+Found by looking below the root, upper or lower case: label files ``F001_T1.csv`` (or ``F001_01.csv``) with or without
+``AU_OCC``; landmarks ``F001_T1.mat`` (MATLAB v7.3); pictures in ``F001/T1/`` or ``F001_T1/`` with 3, 4 or no digits of
+padding; or videos ``2F01_T1.avi``. A picture, a line of labels and an entry of landmarks belong together by the number
+of the frame, which counts from 1.
+"""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from ..facs import AU_SETS
+from ..landmarks import NUM_LANDMARKS
+from . import DataError
+from .looking import (
+    VIDEOS,
+    Coded,
+    Source,
+    all_skipped,
+    chosen_subjects,
+    numbered,
+    read_rows,
+    say_found,
+    stray,
+    walk,
+    whole,
+    with_pictures,
+)
+from .preparing import Sequence, Skip
+from .videos import Video
+
+AUS = AU_SETS["bp4d"]
+TASKS = tuple(f"T{t}" for t in range(1, 9))
+TASK_NUMBERS = ("01", "03", "07", "08", "09", "10", "11", "13")
+"""What some copies call T1 … T8."""
+
+_NAME = re.compile(r"2?([FM])(\d{2,3})_(T0?[1-8]|\d{2})", re.IGNORECASE)
+_FOLDER = re.compile(r"(?:^|/)([FM])(\d{3})/(T0?[1-8])$|(?:^|/)2?([FM])(\d{2,3})_(T0?[1-8]|\d{2})$", re.IGNORECASE)
+
+
+def bp4d(root, frames: str = "all", subjects: Iterable[str] = ()) -> Source:
+    """Look at BP4D below ``root`` and read its labels; landmarks and pictures are read when their turn comes.
+
+    frames: "all" keeps every coded frame (146,847 in the whole set) and fills in landmarks where the data set has none
+        (D36); "jaa" leaves those frames out, as JAA-Net does (146,576).
+    subjects: F001 … to read, default all that have labels. Nothing to read is a DataError.
+    """
+    root = Path(root)
+    labels, landmarks, folders, videos = _look(root)
+    if not labels:
+        raise DataError(f"{root}: no label file F001_T1.csv is below it; name the folder that holds AUCoding")
+    who = chosen_subjects("bp4d", {subject for subject, _ in labels}, subjects)
+    keys = sorted(key for key in {*labels, *landmarks, *folders, *videos} if key[0] in who)
+    source = Source("bp4d", root, AUS, {"frames": frames, "subjects": list(who)}, who, [], {})
+    for key in keys:
+        if key not in labels:
+            source.missing.append(f"{' '.join(key)}: no label file")
+            continue
+        label_file, others = labels[key][0], labels[key][1:]
+        if others:
+            read = label_file.relative_to(root)
+            source.found.append(f"{' '.join(key)} has {len(others) + 1} label files; read: {read}")
+        coded = source.coded[key] = read_occurrence(label_file)
+        reason = stray("bp4d", key[0])
+        folder, video = folders.get(key), videos.get(key)
+        if reason:
+            source.missing.append(f"{' '.join(key)}: {reason}")
+        for what, there in (("landmark file", landmarks.get(key)), ("pictures or video", folder or video)):
+            if not there:
+                source.missing.append(f"{' '.join(key)}: no {what}")
+
+        def load(key=key, coded=coded, reason=reason, label_file=label_file, folder=folder, video=video):
+            if reason:
+                return all_skipped(coded, label_file, reason, len(AUS))
+            return _load(root, key, coded, landmarks.get(key), folder, video, frames)
+
+        source.sequences.append(Sequence(*key, coded.rows, load))
+    wanted = len(who) * len(TASKS)
+    chosen = [set(group) & set(keys) for group in (labels, landmarks, folders, videos)]
+    source.found[:0] = [
+        say_found("label files", [labels[k][0] for k in chosen[0]], root, wanted),
+        say_found("landmark files", [landmarks[k] for k in chosen[1]], root, wanted),
+        say_found("folders of pictures", [folders[k] for k in chosen[2]], root, wanted),
+        say_found("videos", [videos[k] for k in chosen[3]], root, wanted),
+    ]
+    return source
+
+
+def _look(root: Path):
+    """Label files, landmark files, picture folders and videos below ``root``, each by (subject, task)."""
+    labels: dict[tuple[str, str], list[Path]] = {}
+    landmarks, folders, videos = {}, {}, {}
+    for folder, names in walk(root, _FOLDER):
+        if names is None:
+            letter, number, task = [g for g in _FOLDER.search(folder.relative_to(root).as_posix()).groups() if g]
+            key = _key(letter, number, task)
+            if key and numbered(folder):
+                folders.setdefault(key, folder)
+            continue
+        for name in names:
+            stem, ending = Path(name).stem, Path(name).suffix.lower()
+            match = _NAME.fullmatch(stem)
+            key = match and _key(*match.groups())
+            if not key:
+                continue
+            if ending == ".csv":
+                labels.setdefault(key, []).append(folder / name)
+            elif ending == ".mat":
+                landmarks.setdefault(key, folder / name)
+            elif ending in VIDEOS:
+                videos.setdefault(key, folder / name)
+    for paths in labels.values():
+        paths.sort(key=lambda path: ("AU_OCC" not in path.as_posix().upper(), path))
+    return labels, landmarks, folders, videos
+
+
+def _key(letter: str, number: str, task: str) -> tuple[str, str] | None:
+    task = task.upper()
+    if task in TASK_NUMBERS:
+        task = TASKS[TASK_NUMBERS.index(task)]
+    elif not task.startswith("T"):
+        return None
+    return f"{letter.upper()}{int(number):03d}", f"T{int(task[1:])}"
+
+
+def read_occurrence(path: Path) -> Coded:
+    """The 12 AUs of one ``AU_OCC`` file: its header is 0,1,2,…; column 0 is the frame, column k is AU k; 9 is unknown.
+
+    A line that cannot be used becomes a skip; so does the file as a whole when it is no such table.
+    """
+    def nothing(skips):
+        return Coded(np.empty(0, int), np.empty((0, len(AUS)), np.int8), skips)
+
+    try:
+        rows = read_rows(path)
+    except DataError as error:
+        return nothing([Skip(path, None, str(error).removeprefix(f"{path}: "))])
+    header, body = rows[0][1], rows[1:]
+    if header[0] != "0" or len(set(header) - {""}) < sum(cell != "" for cell in header):
+        return nothing([Skip(path, None, "the header is not 0,1,2,…; is this the file of AU occurrence?")])
+    lacking = [au for au in AUS if str(au) not in header]
+    if lacking:
+        return nothing([Skip(path, line, f"no column for AU {lacking[0]}") for line, _ in body])
+    columns = [header.index(str(au)) for au in AUS]
+    found: dict[int, tuple[int, list[int]]] = {}
+    skips = []
+    for line, cells in body:
+        try:
+            if len(cells) <= max(columns):
+                raise DataError(f"{len(cells)} cells, but the header has {len(header)}")
+            number = whole(cells[0], "the frame")
+            if number < 1:
+                raise DataError(f"the frame is {number}; frames count from 1")
+            if number in found:
+                raise DataError(f"frame {number} is in line {found[number][0]} already")
+            values = [whole(cells[column], f"AU {au}") for au, column in zip(AUS, columns, strict=True)]
+            wrong = next(((au, v) for au, v in zip(AUS, values, strict=True) if v not in (0, 1, 9)), None)
+            if wrong:
+                raise DataError(f"AU {wrong[0]} is {wrong[1]}; it must be 0, 1 or 9 (unknown)")
+            found[number] = (line, [-1 if v == 9 else v for v in values])
+        except DataError as error:
+            skips.append(Skip(path, line, str(error)))
+    numbers = sorted(found)
+    labels = np.array([found[n][1] for n in numbers], dtype=np.int8).reshape(len(numbers), len(AUS))
+    return Coded(np.array(numbers, dtype=int), labels, skips)
+
+
+def read_landmarks(path: Path, numbers: np.ndarray) -> tuple[np.ndarray, dict[int, str]]:
+    """Landmarks of some frames from a v7.3 file: ``fit/pred`` refers to one 49 × 2 matrix per frame, or to nothing.
+
+    Returns (n, 49, 2) pixels counted from 0 (the file counts from 1), NaN where the file has no landmarks, and
+    {row: reason} of entries that are broken. A file that is no such file is a DataError.
+    """
+    points = np.full((len(numbers), NUM_LANDMARKS, 2), np.nan, np.float32)
+    bad: dict[int, str] = {}
+    try:
+        with h5py.File(path, "r") as file:
+            entries = file["fit/pred"][()].ravel()
+            for k, number in enumerate(numbers.tolist()):
+                if number > len(entries):
+                    bad[k] = f"the file ends at frame {len(entries)}"
+                elif entries[number - 1]:
+                    entry = file[entries[number - 1]]
+                    if entry.attrs.get("MATLAB_empty", 0) or entry.size in (0, 2):
+                        continue
+                    if entry.shape != (2, NUM_LANDMARKS):
+                        bad[k] = f"landmarks of shape {entry.shape[::-1]}, not (49, 2)"
+                        continue
+                    points[k] = entry[()].T - 1  # MATLAB counts pixels from 1
+                    if not np.isfinite(points[k]).all():
+                        bad[k] = "a landmark is not a finite number"
+                    elif (points[k] == points[k, 0]).all():
+                        bad[k] = "all landmarks are the same point"
+    except Exception as error:  # h5py raises many kinds on broken files
+        raise DataError(f"{path}: {_why_not_v73(path, error)}") from None
+    return points, bad
+
+
+def _why_not_v73(path: Path, error: Exception) -> str:
+    try:
+        with open(path, "rb") as file:
+            head = file.read(20)
+    except OSError as problem:
+        return f"cannot be read ({problem.strerror})"
+    if not head:
+        return "is empty; copy it again from the data set"
+    if head.startswith(b"MATLAB 5"):
+        return "is a MATLAB v5 file; BP4D's landmarks are v7.3"
+    return f"not readable as MATLAB v7.3 with fit/pred ({' '.join(str(error).split())[:120]})"
+
+
+def _load(root: Path, key, coded: Coded, landmark_file: Path | None, folder: Path | None, video: Path | None, frames):
+    if landmark_file is None:
+        return all_skipped(coded, root / "_".join(key), "no landmark file of this sequence", len(AUS))
+    if folder is None and video is None:
+        return all_skipped(coded, root / "_".join(key), "no pictures or video of this sequence", len(AUS))
+    try:
+        points, broken = read_landmarks(landmark_file, coded.numbers)
+    except DataError as error:
+        return all_skipped(coded, landmark_file, str(error).removeprefix(f"{landmark_file}: "), len(AUS))
+    bad = {k: Skip(landmark_file, int(coded.numbers[k]), reason) for k, reason in broken.items()}
+    absent = [k for k in np.flatnonzero(np.isnan(points).all((1, 2))).tolist() if k not in bad]
+    there = [k for k in range(len(points)) if k not in bad and k not in set(absent)]
+    if frames == "jaa" or not there:
+        reason = "left out by --frames jaa: no landmarks" if frames == "jaa" else "no frame here has landmarks"
+        bad |= {k: Skip(landmark_file, int(coded.numbers[k]), reason, frames == "jaa") for k in absent}
+        absent = []
+    elif absent:  # D36
+        known = points[there].reshape(len(there), -1)
+        for column in range(known.shape[1]):
+            filled = np.interp(coded.numbers[absent], coded.numbers[there], known[:, column])
+            points.reshape(len(points), -1)[absent, column] = filled
+    if folder is not None:
+        images = folder, numbered(folder)
+    else:
+        images = Video(video, coded.numbers - 1)
+    return with_pictures(coded, images, points, bad, len(AUS), absent)

@@ -1,0 +1,71 @@
+"""``--check``: read everything but pixels, say what was found and missing, and compare with the golden numbers."""
+
+import json
+from collections import Counter
+from collections.abc import Callable
+
+import numpy as np
+
+from ..data_files import data_file
+from .folds import protocol_parts
+from .looking import Source
+from .preparing import checked
+
+
+def describe(source: Source, say: Callable[[str], None] = print, most: int = 20) -> None:
+    """Print the choices, what was found, and what is missing (the first ``most`` of it)."""
+    say(f"{source.name.upper()} in {source.root}" + (" (a procedural stand-in)" if source.meta["stand_in"] else ""))
+    for name, value in source.choices.items():
+        say(f"  choice --{name}: {' '.join(value) if isinstance(value, list) else value}")
+    for line in source.found:
+        say(f"  found {line}")
+    for line in source.missing[:most]:
+        say(f"  missing {line}")
+    if len(source.missing) > most:
+        say(f"  missing … and {len(source.missing) - most} more")
+
+
+def check(source: Source, whole_set: bool, say: Callable[[str], None] = print) -> bool:
+    """Count frames and AUs per fold; True when nothing that can be compared differs from the golden numbers.
+
+    Labels count also where pictures or landmarks are missing. ``whole_set``: the reader claims to have all subjects;
+    else only folds whose test subjects are all among the chosen ones are compared, the others said not comparable.
+    """
+    golden = json.loads(data_file("protocol", "golden_counts.json").read_text(encoding="utf8"))[source.name]
+    rule, usual = source.choices["frames"], source.choices.get("threshold", 2) == 2
+    left_out, reasons, good = Counter(), Counter(), True
+    frames: Counter = Counter()
+    for sequence in source.sequences:
+        read = checked(sequence)
+        frames[sequence.subject] += len(read.numbers)
+        left_out[sequence.subject] += sum(skip.chosen for skip in read.skips)
+        reasons.update(skip.reason for skip in read.skips if not skip.chosen)
+    say(f"  usable without looking at pixels: {frames.total():,} of {sum(s.rows for s in source.sequences):,} rows, "
+        f"{left_out.total():,} left out by choice")
+    for reason, count in reasons.most_common(10):
+        say(f"  {count:,} × {reason}")
+    parts = protocol_parts(source.name)
+    for fold, part in ((1, 2), (2, 1), (3, 0)):
+        members = set(parts[part])
+        if not whole_set and not members <= set(source.subjects):
+            say(f"fold {fold} (tests part {part + 1}): not comparable, {len(members - set(source.subjects))} of its "
+                f"{len(members)} subjects were not asked for")
+            continue
+        labels = [coded.labels for (subject, _), coded in source.coded.items() if subject in members]
+        labels = np.concatenate(labels) if labels else np.empty((0, len(source.aus)), np.int8)
+        kept = len(labels) - sum(left_out[subject] for subject in members)
+        say(f"fold {fold} (tests part {part + 1}, {len(members)} subjects)")
+        columns = [("labelled", len(labels), golden["frames"]["all"][part])]
+        if rule == "jaa":
+            columns.append(("kept", kept, golden["frames"]["jaa"][part]))
+        if usual:
+            columns += [(f"AU{au}", int(count), wanted) for au, count, wanted in
+                        zip(source.aus, (labels == 1).sum(0), golden["positives"][part], strict=True)]
+        say("  " + "".join(f"{name:>10}" for name, _, _ in columns))
+        say("  " + "".join(f"{count:>10,}" for _, count, _ in columns))
+        wrong = [f"{name} {wanted:,}" for name, count, wanted in columns if count != wanted]
+        say(f"  MISMATCH, published: {', '.join(wrong)}" if wrong else "  as published")
+        good = good and not wrong
+    if not usual:
+        say("AU counts with this threshold are not comparable: the published ones are for 2")
+    return good

@@ -1,0 +1,265 @@
+"""``lorral prepare disfa``: DISFA as distributed, in every layout that public code has met.
+
+Found by looking below the root, upper or lower case: label files ``SN001_au1.txt`` with lines ``frame,intensity``;
+landmarks ``SN001_0000_lm.mat`` (counted from 0) or ``l00001_lm.mat`` (from 1), MATLAB v5; videos
+``LeftVideoSN001_comp.avi``; or folders of pictures with SN001 in their path, counted from 0 or 1. Labels count frames
+from 1, so picture i of a folder that counts from 0 belongs to label line i + 1.
+"""
+
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from scipy.io import loadmat
+
+from ..data_files import data_file
+from ..facs import AU_SETS
+from ..landmarks import to_49
+from . import DataError
+from .looking import (
+    PICTURES,
+    VIDEOS,
+    Coded,
+    Source,
+    all_skipped,
+    chosen_subjects,
+    numbered,
+    read_rows,
+    say_found,
+    stray,
+    walk,
+    whole,
+    with_pictures,
+)
+from .preparing import Sequence, Skip
+from .videos import Video
+
+AUS = AU_SETS["disfa"]
+TASK = "video"
+_LABEL = re.compile(r"(SN\d{3})_AU(\d+)\.txt", re.IGNORECASE)
+_LANDMARK = re.compile(r"(?:(SN\d{3})_(\d+)|l(\d+))_lm\.mat", re.IGNORECASE)
+_SUBJECT = re.compile(r"SN\d{3}", re.IGNORECASE)
+
+
+def disfa(root, frames: str = "all", threshold: int = 2, camera: str = "left", subjects: Iterable[str] = ()) -> Source:
+    """Look at DISFA below ``root`` and read its labels; landmarks and pictures are read when their turn comes.
+
+    frames: "all" keeps every frame (130,814 in the whole set); "jaa" leaves out the frames of the data set's own list
+        of landmark problems, as JAA-Net does (126,144).
+    threshold: an AU is shown from this intensity on, 1 to 5.
+    camera: "left" or "right". Pictures whose path names no camera count as the one asked for, and it is said.
+    subjects: SN001 … to read, default all that have labels. Nothing to read is a DataError.
+    """
+    root = Path(root)
+    labels, landmarks, folders, videos = _look(root)
+    if not labels:
+        raise DataError(f"{root}: no label file SN001_au1.txt is below it; name the folder that holds "
+                        "ActionUnit_Labels")
+    who = chosen_subjects("disfa", labels, subjects)
+    choices = {"frames": frames, "threshold": threshold, "camera": camera, "subjects": list(who)}
+    source = Source("disfa", root, AUS, choices, who, [], {})
+    problems = json.loads(data_file("protocol", "golden_counts.json").read_text(encoding="utf8"))
+    left_out = problems["disfa"]["landmark_problem"] if frames == "jaa" else {}
+    used = {"folders": [], "videos": []}
+    for subject in who:
+        coded = source.coded[subject, TASK] = read_intensities(subject, labels[subject], threshold)
+        reason = stray("disfa", subject)
+        folder = _of_camera(folders.get(subject, []), camera, root)
+        video = _of_camera(videos.get(subject, []), camera, root)
+        seen = folder or video
+        used["folders"] += [folder] if folder else []
+        used["videos"] += [video] if video and not folder else []
+        if seen and not _camera(seen, root):
+            source.found.append(f"{subject}: {seen.relative_to(root)} names no camera; read as the {camera} one")
+        for what, there in (("landmarks", landmarks.get(subject)), (f"pictures or video ({camera} camera)", seen)):
+            if not there:
+                source.missing.append(f"{subject}: no {what}")
+        if reason:
+            source.missing.append(f"{subject}: {reason}")
+
+        def load(subject=subject, coded=coded, reason=reason, folder=folder, video=video):
+            if reason:
+                return all_skipped(coded, labels[subject][min(labels[subject])], reason, len(AUS))
+            return _load(root, subject, coded, landmarks.get(subject), folder, video, left_out.get(subject, []))
+
+        source.sequences.append(Sequence(subject, TASK, coded.rows, load))
+    label_files = [path for subject in who for au, path in labels[subject].items() if au in AUS]
+    source.found[:0] = [
+        say_found("label files", label_files, root, len(who) * len(AUS)),
+        say_found("folders of landmarks", [landmarks[s] for s in who if s in landmarks], root, len(who)),
+        say_found("folders of pictures", used["folders"], root, len(who)),
+        say_found("videos", used["videos"], root, len(who)),
+    ]
+    return source
+
+
+def _look(root: Path):
+    """By subject: label files by AU, a folder of landmark files, folders of pictures, videos."""
+    labels: dict[str, dict[int, Path]] = {}
+    landmarks, folders, videos = {}, {}, {}
+    for folder, names in walk(root):
+        subjects = _SUBJECT.findall(folder.relative_to(root).as_posix())
+        for name in names:
+            ending = Path(name).suffix.lower()
+            if match := _LABEL.fullmatch(name):
+                labels.setdefault(match[1].upper(), {}).setdefault(int(match[2]), folder / name)
+            elif match := _LANDMARK.fullmatch(name):
+                if match[1] or subjects:
+                    landmarks.setdefault((match[1] or subjects[-1]).upper(), folder)
+            elif ending in VIDEOS and _SUBJECT.search(name):
+                videos.setdefault(_SUBJECT.search(name)[0].upper(), []).append(folder / name)
+            elif ending in PICTURES and subjects:
+                there = folders.setdefault(subjects[-1].upper(), [])
+                if folder not in there:
+                    there.append(folder)
+    return labels, landmarks, folders, videos
+
+
+def _camera(path: Path, root: Path) -> str | None:
+    text = path.relative_to(root).as_posix().lower()
+    return next((side for side in ("left", "right") if side in text), None)
+
+
+def _of_camera(paths: list[Path], camera: str, root: Path) -> Path | None:
+    """The first that names the camera, else the first that names none."""
+    return next((path for side in (camera, None) for path in paths if _camera(path, root) == side), None)
+
+
+def read_intensities(subject: str, files: dict[int, Path], threshold: int) -> Coded:
+    """The 8 AUs of one subject: lines ``frame,intensity``, 0 to 5; from ``threshold`` on the AU is shown.
+
+    Files are joined by the number of the frame. A frame that one of them lacks or that says something else becomes a
+    skip, and so does each line that names no frame.
+    """
+    skips: list[Skip] = []
+    read: dict[int, dict[int, int]] = {}
+    wrong: dict[int, Skip] = {}
+    folder = files[min(files)].parent
+    for au in AUS:
+        values = read[au] = {}
+        if au not in files:
+            skips.append(Skip(folder, None, f"no label file of AU {au}"))
+            continue
+        try:
+            rows = read_rows(files[au])
+        except DataError as error:
+            skips.append(Skip(files[au], None, str(error).removeprefix(f"{files[au]}: ")))
+            continue
+        for line, cells in rows:
+            try:
+                number = whole(cells[0], "the frame")
+                if number < 1:
+                    raise DataError(f"the frame is {number}; frames count from 1")
+                if number in values:
+                    raise DataError(f"frame {number} is in a line above already")
+            except DataError as error:
+                skips.append(Skip(files[au], line, str(error)))
+                continue
+            values[number] = 0
+            try:
+                if len(cells) != 2:
+                    raise DataError(f"{len(cells)} cells, not frame,intensity")
+                values[number] = whole(cells[1], "the intensity")
+                if not 0 <= values[number] <= 5:
+                    raise DataError(f"the intensity is {values[number]}; it must be 0 to 5")
+            except DataError as error:
+                wrong.setdefault(number, Skip(files[au], line, str(error)))
+    numbers = []
+    for number in sorted({number for values in read.values() for number in values}):
+        lacking = next((au for au in AUS if number not in read[au]), None)
+        if number in wrong:
+            skips.append(wrong[number])
+        elif lacking:
+            skips.append(Skip(files.get(lacking, folder), number, f"no label of AU {lacking} for frame {number}"))
+        else:
+            numbers.append(number)
+    labels = np.array([[read[au][n] >= threshold for au in AUS] for n in numbers], np.int8)
+    return Coded(np.array(numbers, dtype=int), labels.reshape(len(numbers), len(AUS)), skips)
+
+
+def _load(root: Path, subject: str, coded: Coded, landmarks: Path | None, folder: Path | None, video: Path | None,
+          left_out: list[list[int]]):
+    if landmarks is None:
+        return all_skipped(coded, root / subject, "no landmarks of this subject", len(AUS))
+    if folder is None and video is None:
+        return all_skipped(coded, root / subject, "no pictures or video of this subject and camera", len(AUS))
+    rows = coded.rows
+    if folder is not None:
+        pictures = numbered(folder)
+        try:
+            first = counts_from(pictures, rows)
+        except DataError as error:
+            return all_skipped(coded, folder, str(error), len(AUS))
+        images = folder, {number + 1 - first: paths for number, paths in pictures.items()}
+    else:
+        images = Video(video, coded.numbers - 1)
+    files = landmark_files(landmarks, rows)
+    points = np.full((len(coded.numbers), 49, 2), np.nan, np.float32)
+    bad: dict[int, Skip] = {}
+    filled = []
+    for k, number in enumerate(coded.numbers.tolist()):
+        if any(low <= number - 1 <= high for low, high in left_out):
+            bad[k] = Skip(landmarks, number, "left out by --frames jaa: listed landmark problem", True)
+            continue
+        file = files.get(number)
+        if (subject, file and file.name.lower()) == ("SN031", "l03631_lm.mat") and number - 1 in files:
+            file = files[number - 1]  # D65
+            filled.append(k)
+        if file is None:
+            bad[k] = Skip(landmarks, number, f"no landmark file of frame {number}")
+            continue
+        try:
+            points[k] = read_landmarks(file)
+        except DataError as error:
+            bad[k] = Skip(file, number, str(error).removeprefix(f"{file}: "))
+    return with_pictures(coded, images, points, bad, len(AUS), filled)
+
+
+def counts_from(pictures, frames: int) -> int:
+    """0 or 1: the number of the first picture, told from the numbers there are and the ``frames`` that are coded."""
+    if not pictures:
+        raise DataError("there are no pictures")
+    if 0 in pictures:
+        return 0
+    if frames in pictures:
+        return 1
+    raise DataError(f"it cannot be told whether pictures count from 0 or 1: there is neither picture 0 nor {frames}; "
+                    "restore the first or the last one")
+
+
+def landmark_files(folder: Path, frames: int) -> dict[int, Path]:
+    """Landmark files by frame, counted from 1. With one file too many the first is dropped, as public code does."""
+    files = {}
+    for path in sorted(folder.iterdir()):
+        if match := _LANDMARK.fullmatch(path.name):
+            files[int(match[2]) + 1 if match[2] else int(match[3])] = path
+    if len(files) == frames + 1:
+        first = min(files)
+        files = {number - first: path for number, path in files.items() if number != first}
+    return files
+
+
+def read_landmarks(path: Path) -> np.ndarray:
+    """A MATLAB v5 file, ``pts`` 66 × 2 counted from 1 (D39) → (49, 2) counted from 0; anything else is a DataError."""
+    try:
+        if not path.stat().st_size:
+            raise DataError(f"{path}: is empty; copy it again from the data set")
+        points = np.asarray(loadmat(path, variable_names=["pts"])["pts"], dtype=np.float32)
+    except DataError:
+        raise
+    except KeyError:
+        raise DataError(f"{path}: has no variable pts") from None
+    except NotImplementedError:
+        raise DataError(f"{path}: is MATLAB v7.3; DISFA's landmarks are v5") from None
+    except Exception as error:  # SciPy raises many kinds on broken files
+        why = " ".join(str(error).split())[:120]
+        raise DataError(f"{path}: not readable as MATLAB v5 with pts ({why})") from None
+    if points.shape != (66, 2):
+        raise DataError(f"{path}: landmarks of shape {points.shape}, not (66, 2)")
+    if not np.isfinite(points).all():
+        raise DataError(f"{path}: a landmark is not a finite number")
+    if (points == points[0]).all():
+        raise DataError(f"{path}: all landmarks are the same point")
+    return to_49(points) - 1
