@@ -1,0 +1,173 @@
+"""``lorral prepare table``: rows that another tool wrote about each frame, with the pictures beside them.
+
+Which tool it was is seen in the header:
+
+========= =========================== =============================== =========================================
+Tool      known by the columns        landmarks                       labels
+========= =========================== =============================== =========================================
+OpenFace  ``confidence``, ``x_67``    68 → 49                         ``AU01_c``; with a threshold t ``AU01_r`` ≥ t
+py-feat   ``FaceScore``               68 → 49, or MediaPipe's mesh    ``AU01`` ≥ t, 0.5 unless named
+LibreFace ``au_1``                    MediaPipe's mesh → 49 (D53)     ``au_1``; with t ``au_1_intensity`` ≥ t
+our own   ``image``, ``x_48``, AUs    49, pixels counted from 0       ``AU1``: 1, 0; 9, −1 or nothing: unknown
+========= =========================== =============================== =========================================
+
+Our own table may also have ``subject``, ``task`` and ``frame``; ``image`` is a path seen from the table's folder.
+"""
+
+import re
+from functools import lru_cache, partial
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from . import DataError
+from .prepared import PreparedFolder
+from .preparing import Frames, Sequence, Skip, prepare_sequences
+from .table_rows import KINDS, Row, Table, read_table
+from .videos import Video
+
+PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".wmv", ".mpg", ".mpeg")
+
+
+def prepare_table(
+    out, tables, images=None, aus=None, threshold: float | None = None, confidence: float = 0.7,
+    subject: str | None = None, subject_column: str = "subject", size: int = 200, may_share: bool = False, **options,
+) -> PreparedFolder:
+    """Prepare the frames of one or more ``tables`` (CSV files); arguments as in :func:`read_table`.
+
+    images: the video, or the folder of pictures; with several tables, a folder with one video or folder of each
+        table's name. None: beside each table, under its name, or where the table's own column says.
+    aus: None takes those that all tables have. may_share: everybody in the pictures has agreed to be shown; else the
+        folder is ``licensed``, and figures, reports and notebooks draw landmarks only.
+    options: those of :func:`lorral_lite.datasets.preparing.prepare_sequences`.
+
+    A folder of pictures is matched by number: its lowest number is the table's first frame (D54).
+    """
+    paths = [Path(tables)] if isinstance(tables, str | Path) else [Path(path) for path in tables]
+    read = partial(read_table, threshold=threshold, confidence=confidence, subject=subject,
+                   subject_column=subject_column)
+    found = [read(path, aus) for path in paths]
+    shared = [au for au in found[0].aus if all(au in table.aus for table in found)]
+    if not shared:
+        raise DataError(f"{paths[-1]}: no AU that all tables have; prepare them one by one")
+    found = [table if table.aus == tuple(shared) else read(table.path, shared) for table in found]
+    sequences = [one for table in found for one in _sequences(table, images, len(found) > 1)]
+    names = [(one.subject, one.task) for one in sequences]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice:
+        raise DataError(f"{paths[-1]}: a second table for subject {twice[0]}, task {twice[1]}; rename one file")
+    meta = {
+        "source": "table", "licensed": not may_share, "tools": sorted({table.kind for table in found}),
+        "tables": [path.name for path in paths], "threshold": threshold, "confidence": confidence, "subject": subject,
+        "subject_column": subject_column,
+    }
+    return prepare_sequences(out, paths[0].parent, sequences, size, shared, meta, **options)
+
+
+def _sequences(table: Table, images, several: bool) -> list[Sequence]:
+    """The rows of each (subject, task) in the order of their frames; what cannot be used goes with the first."""
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in table.rows:
+        groups.setdefault((row.subject, row.task), []).append(row)
+    if not groups:
+        groups[table.path.stem, table.path.stem] = []
+    where = _Pictures(table, images, several)
+    skips = [table.skips] + [[]] * (len(groups) - 1)
+    return [Sequence(subject, task, len(rows) + len(lost), partial(_load, table, rows, lost, where))
+            for ((subject, task), rows), lost in zip(groups.items(), skips, strict=True)]
+
+
+def _load(table: Table, rows: list[Row], skips: list[Skip], where: "_Pictures") -> Frames:
+    rows = sorted(rows, key=lambda row: (row.frame, row.line))
+    skips, kept, places, points = list(skips), [], [], []
+    for row in rows:
+        try:
+            place = where.of(row)
+            scale = np.array(_size(place[0])) if table.relative else None
+        except (OSError, ValueError) as error:
+            skips.append(Skip(table.path, row.line, str(error)))
+            continue
+        kept.append(row)
+        places.append(place)
+        points.append(row.points if scale is None else row.points * scale - 0.5)
+    files = sorted({place[0] for place in places if place[1] is not None})
+    if len(files) > 1 or (files and any(place[1] is None for place in places)):
+        raise DataError(f"{table.path}: one subject and task in more than one video; give each video its own table")
+    images = Video(files[0], [place[1] for place in places]) if files else [place[0] for place in places]
+    return Frames(np.array([row.frame for row in kept], int), images, np.array(points, np.float32).reshape(-1, 49, 2),
+                  np.array([row.labels for row in kept], np.int8).reshape(-1, len(table.aus)), skips)
+
+
+@lru_cache(maxsize=64)
+def _size(path: Path) -> tuple[int, int]:
+    """Width and height of a picture, or of the frames of a video; ValueError when it cannot be read."""
+    if path.suffix.lower() not in VIDEOS:
+        try:
+            with Image.open(path) as picture:
+                return picture.size
+        except Exception as error:  # Pillow raises many kinds on broken files
+            raise ValueError(f"{path.name}: not readable as a picture") from error
+    first = Video(path, [0]).read(slice(0, 1))[0]
+    if isinstance(first, str):
+        raise ValueError(first)
+    return first.shape[1], first.shape[0]
+
+
+class _Pictures:
+    """Where the picture of a row is: (picture, None) or (video, position from 0)."""
+
+    def __init__(self, table: Table, images, several: bool):
+        self.table, self.first = table, KINDS[table.kind].first
+        self.source = Path(images) if images is not None else None
+        if self.source is not None and not self.source.exists():
+            raise DataError(f"{self.source}: no such file or folder; name the pictures of {table.path} with --images")
+        if self.source is None or several:
+            self.beside = self._beside(self.source or table.path.parent, table.path.stem)
+        else:
+            self.beside = self.source
+        self.numbers = self._numbers(self.beside) if self.beside and self.beside.is_dir() else {}
+        if not self.beside and any(row.image is None for row in table.rows):
+            raise DataError(f"{table.path}: no video and no folder of pictures called {table.path.stem} beside it; "
+                            "name it with --images")
+
+    @staticmethod
+    def _beside(folder: Path, stem: str) -> Path | None:
+        for path in [folder / stem, *(folder / f"{stem}{suffix}" for suffix in VIDEOS)]:
+            if path.is_dir() or (path.suffix in VIDEOS and path.is_file()):
+                return path
+        return None
+
+    @staticmethod
+    def _numbers(folder: Path) -> dict[int, Path]:
+        """Position from 0 → picture, by the last number in each name."""
+        found: dict[int, Path] = {}
+        for path in sorted(folder.iterdir()):
+            digits = re.findall(r"\d+", path.stem)
+            if digits and path.suffix.lower() in PICTURES:
+                if int(digits[-1]) in found:
+                    raise DataError(f"{path}: the same number as {found[int(digits[-1])].name}; keep one")
+                found[int(digits[-1])] = path
+        return {number - min(found): path for number, path in found.items()}  # D54
+
+    def of(self, row: Row) -> tuple[Path, int | None]:
+        place = self._named(row.image) if row.image is not None else None
+        if place and place.suffix.lower() not in VIDEOS:
+            return place, None
+        if not place and (self.table.kind == "own" or not self.beside):
+            raise ValueError(f"no such picture: {row.image}")
+        video = self.beside or place  # the video that --images names stands before the one that the table names
+        position = row.frame - self.first
+        if position < 0:
+            raise ValueError(f"frame {row.frame}, but this tool counts from {self.first}")
+        if video.is_file():
+            return video, position
+        if position not in self.numbers:
+            raise ValueError(f"no picture of frame {row.frame} in {video.name}")
+        return self.numbers[position], None
+
+    def _named(self, image: str) -> Path | None:
+        here, name = self.table.path.parent, Path(image.replace("\\", "/"))
+        tries = [here / name, name] + [here / name.name] + ([self.source / name.name] if self.source else [])
+        return next((path for path in tries if image and path.is_file()), None)

@@ -1,0 +1,381 @@
+"""Tables of other tools: small real files in each tool's own header, read back, prepared, and broken one by one."""
+
+import csv
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from lorral_lite.cli import main
+from lorral_lite.datasets import DataError
+from lorral_lite.datasets.prepared import open_prepared
+from lorral_lite.datasets.stand_in import _faces, with_jaw, write_image, write_video
+from lorral_lite.datasets.table import prepare_table
+from lorral_lite.datasets.table_rows import MESH_49, detect, read_table
+from lorral_lite.faces.population import Population
+from lorral_lite.landmarks import FROM_68, MIRROR, align_face
+
+N, SIDE = 4, 96
+AUS = (1, 2, 4, 12)
+QUIET = {"progress": False, "workers": 1, "say": lambda line: None}
+
+
+@pytest.fixture(scope="module")
+def faces():
+    people = Population("bp4d", seed=0)
+    pictures, points = _faces(people.subjects(1, N), people, SIDE, "table", 0)
+    return pictures, points.astype(float)
+
+
+LABELS = np.array([[0, 1, 0, 1], [1, 1, 0, 0], [0, 0, 0, 0], [1, 0, 1, 1]])
+LEVELS = np.array([[0.5, 2.0, 1.9, 3.0], [2.5, 4.0, 0, 0.1], [0, 0, 0, 5.0], [2, 1.99, 3, 2]])
+
+
+def points_68(face):
+    points = np.zeros((68, 2))
+    points[:17], points[FROM_68], points[60], points[64] = with_jaw(face)[:17], face, face[31], face[37]
+    return points
+
+
+def openface(points):
+    head = ["frame", "face_id", "timestamp", "confidence", "success", *(f"x_{k}" for k in range(68)),
+            *(f"y_{k}" for k in range(68)), *(f"AU{au:02d}_r" for au in AUS), *(f"AU{au:02d}_c" for au in (*AUS, 28))]
+    rows = [[k + 1, 0, k / 30, 0.98, 1, *points_68(face)[:, 0], *points_68(face)[:, 1], *LEVELS[k], *LABELS[k], 0]
+            for k, face in enumerate(points)]
+    return [[name if k == 0 else f" {name}" for k, name in enumerate(head)], *rows]
+
+
+def pyfeat(points, video="x.avi"):
+    head = ["FaceRectX", "FaceRectY", "FaceRectWidth", "FaceRectHeight", "FaceScore", *(f"x_{k}" for k in range(68)),
+            *(f"y_{k}" for k in range(68)), "AU01", "AU02", "AU04", "AU12", "Pitch", "Roll", "Yaw", "anger", "input",
+            "frame"]
+    return [head, *([0, 0, 9, 9, 0.99, *points_68(face)[:, 0], *points_68(face)[:, 1], *(LEVELS[k] / 5), 0, 0, 0, 0.1,
+                     video, k] for k, face in enumerate(points))]
+
+
+def mesh(points, scale=1.0, shift=0.0):
+    everything = np.zeros((len(points), 478, 2))
+    everything[:, list(MESH_49)] = (points + shift) * scale
+    return everything
+
+
+def pyfeat_v2(points):
+    head = ["FaceScore", "valence", "arousal", "Happy", *(f"mesh_{axis}_{k}" for axis in "xyz" for k in range(478)),
+            "AU01", "AU02", "AU04", "AU12", "Identity", "frame"]
+    vertices = mesh(points)
+    return [head, *([0.9, 0, 0, 0.5, *vertices[k, :, 0], *vertices[k, :, 1], *np.zeros(478), *(LEVELS[k] / 5),
+                     "Person_0", k] for k in range(len(points)))]
+
+
+def libreface(points):
+    head = ["", "frame_idx", "frame_time_in_ms", "au_1", "au_2", "au_4", "au_12",
+            *(f"au_{au}_intensity" for au in AUS), "facial_expression",
+            *(f"lm_mp_{k}_{axis}" for k in range(468) for axis in "xyz")]
+    shares = np.concatenate([mesh(points, 1 / SIDE, 0.5)[:, :468], np.zeros((len(points), 468, 1))], 2)
+    return [head, *([k, k, 33 * k, *LABELS[k], *LEVELS[k], "Neutral", *shares[k].ravel()] for k in range(len(points)))]
+
+
+def own(points, **more):
+    head = ["image", *more, *(f"{axis}_{k}" for k in range(49) for axis in "xy"), *(f"AU{au}" for au in AUS)]
+    return [head, *([f"rec/{k}.png", *(column[k] for column in more.values()), *face.ravel(), *LABELS[k]]
+                    for k, face in enumerate(points))]
+
+
+WRITERS = {"openface": openface, "py-feat": pyfeat, "py-feat 2": pyfeat_v2, "libreface": libreface, "own": own}
+
+
+def save(path, rows):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w", newline="", encoding="utf8") as file:
+        csv.writer(file).writerows(rows)
+    return path
+
+
+@pytest.fixture(scope="module")
+def home(faces, tmp_path_factory):
+    """One folder with a table of each tool, pictures numbered from 0 in ``rec`` and the same as videos."""
+    folder = tmp_path_factory.mktemp("tables")
+    pictures, points = faces
+    for k, picture in enumerate(pictures):
+        write_image(folder / "rec" / f"{k}.png", picture)
+        write_image(folder / "ffmpeg" / f"frame_{k + 1}.png", picture)
+    write_video(folder / "x.avi", pictures, 25)
+    for name, writer in WRITERS.items():
+        save(folder / f"{name}.csv", writer(points))
+    return folder
+
+
+# --- reading
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_each_tool_is_known_by_its_header(home, faces, name):
+    table = read_table(home / f"{name}.csv")
+    assert table.kind == name.split()[0]
+    assert table.aus == AUS
+    assert [row.frame for row in table.rows] == {"openface": [1, 2, 3, 4], "own": [1, 2, 3, 4]}.get(name, [0, 1, 2, 3])
+    assert {row.subject for row in table.rows} == {name}
+    assert table.relative == (name == "libreface")
+    points = np.stack([row.points for row in table.rows])
+    if table.relative:
+        points = points * SIDE - 0.5
+    np.testing.assert_allclose(points, faces[1], atol=1e-3)
+    expected = LEVELS / 5 >= 0.5 if table.kind == "py-feat" else LABELS
+    assert (np.stack([row.labels for row in table.rows]) == expected).all()
+    assert not table.skips
+
+
+def test_a_threshold_reads_intensities(home):
+    for name in ("openface", "libreface"):
+        table = read_table(home / f"{name}.csv", threshold=2)
+        assert (np.stack([row.labels for row in table.rows]) == (LEVELS >= 2)).all()
+    table = read_table(home / "py-feat.csv", threshold=0.3)
+    assert (np.stack([row.labels for row in table.rows]) == (LEVELS / 5 >= 0.3)).all()
+
+
+def test_the_mesh_keeps_left_and_right_apart():
+    """The mirror of a mesh point is the vertex of the mirrored point; pairs as MediaPipe's own lists name them."""
+    pairs = {70: 300, 63: 293, 105: 334, 66: 296, 107: 336, 98: 327, 97: 326, 33: 263, 160: 387, 158: 385, 133: 362,
+             153: 380, 144: 373, 61: 291, 40: 270, 37: 267, 91: 321, 84: 314, 81: 311, 178: 402}
+    pairs |= {b: a for a, b in pairs.items()} | {k: k for k in (168, 197, 5, 1, 2, 0, 17, 13, 14)}
+    assert [pairs[MESH_49[k]] for k in range(49)] == [MESH_49[k] for k in MIRROR]
+
+
+def test_rows_that_the_options_leave_out(faces, tmp_path):
+    rows = openface(faces[1])
+    rows[1][3], rows[2][4] = 0.5, 0
+    table = read_table(save(tmp_path / "a.csv", rows))
+    assert [(skip.row, skip.chosen) for skip in table.skips] == [(2, True), (3, True)]
+    assert "confidence 0.5 is below 0.7" in table.skips[0].reason
+    assert "success is not 1" in table.skips[1].reason
+    assert len(read_table(tmp_path / "a.csv", confidence=0.4).rows) == 3
+
+
+def test_the_better_of_two_faces_in_a_frame_is_kept(faces, tmp_path):
+    rows = openface(faces[1])
+    rows[2][0], rows[2][3] = 1, 0.99
+    table = read_table(save(tmp_path / "a.csv", rows))
+    assert [row.line for row in table.rows if row.frame == 1] == [3]
+    assert [(skip.row, skip.reason) for skip in table.skips] == [(2, "the same frame as row 3, which was kept")]
+
+
+def test_subjects_from_a_column_or_an_option(faces, home, tmp_path):
+    path = save(tmp_path / "a.csv", own(faces[1], subject=["a", "b", "a", "c"], task=["t"] * 4, frame=[7, 8, 9, 10]))
+    assert [row[:3] for row in read_table(path).rows] == [("a", "t", 7), ("b", "t", 8), ("a", "t", 9), ("c", "t", 10)]
+    assert {row.subject for row in read_table(path, subject="me").rows} == {"me"}
+    table = read_table(home / "py-feat 2.csv", subject_column="Identity")
+    assert {row.subject for row in table.rows} == {"Person_0"}
+
+
+def test_unknown_labels(faces, tmp_path):
+    rows = own(faces[1])
+    rows[1][-4:], rows[2][-4:] = [9, -1, "", "nan"], [1, 0, 9, 1]
+    table = read_table(save(tmp_path / "a.csv", rows))
+    assert table.rows[0].labels.tolist() == [-1, -1, -1, -1]
+    assert table.rows[1].labels.tolist() == [1, 0, -1, 1]
+
+
+# --- preparing
+
+
+@pytest.mark.parametrize(("name", "images"), [
+    ("openface", "x.avi"), ("openface", "rec"), ("openface", "ffmpeg"), ("py-feat", None), ("py-feat", "rec"),
+    ("py-feat 2", "ffmpeg"), ("libreface", "x.avi"), ("libreface", "rec"), ("own", None),
+])
+def test_prepared_frames_are_those_of_the_table(home, faces, tmp_path, name, images):
+    folder = prepare_table(tmp_path / "out", home / f"{name}.csv", images and home / images, size=64, **QUIET)
+    assert len(folder) == N
+    assert folder.meta["licensed"] is True
+    assert folder.meta["tools"] == [name.split()[0]]
+    for k in range(N):
+        wanted, moved = align_face(faces[0][k], faces[1][k], 64)
+        errors = [np.abs(align_face(faces[0][j], faces[1][k], 64)[0].astype(int) - folder.images[k]).mean()
+                  for j in range(N)]
+        assert np.argmin(errors) == k, "another frame's picture"
+        assert np.abs(wanted.astype(int) - folder.images[k]).mean() < (6 if "avi" in str(images or "x.avi") else 1)
+        np.testing.assert_allclose(folder.landmarks[k], moved, atol=0.02)
+
+
+def test_a_picture_that_is_not_there_is_not_replaced_by_another(home, faces, tmp_path):
+    rows = own(faces[1])
+    rows[2][0] = "rec/nobody.png"
+    path = save(home / "gap.csv", rows)
+    folder = prepare_table(tmp_path / "out", path, home / "rec", size=32, **QUIET)
+    assert folder.frames.tolist() == [1, 3, 4]
+    assert "no such picture: rec/nobody.png" in (tmp_path / "out" / "skipped.csv").read_text(encoding="utf8")
+
+
+def test_several_tables_and_what_may_be_shared(home, faces, tmp_path):
+    for name in ("ann", "ben"):
+        save(tmp_path / f"{name}.csv", openface(faces[1]))
+        write_video(tmp_path / "videos" / f"{name}.avi", faces[0], 25)
+    folder = prepare_table(tmp_path / "out", [tmp_path / "ann.csv", tmp_path / "ben.csv"], tmp_path / "videos",
+                           aus=[12, 1], size=48, may_share=True, **QUIET)
+    assert folder.aus == (12, 1)
+    assert folder.meta["licensed"] is False
+    assert sorted(set(folder.subjects)) == ["ann", "ben"]
+    assert (folder.labels[:N] == LABELS[:, [3, 0]]).all()
+
+
+def test_frames_that_cannot_be_used_are_listed(home, faces, tmp_path):
+    rows = openface(faces[1])
+    rows[1][8], rows[2][-5], rows[3][5:141] = "left", 7, [0] * 136
+    path = save(tmp_path / "a.csv", [*rows, [9, *rows[4][1:]]])
+    folder = prepare_table(tmp_path / "out", path, home / "rec", size=48, **QUIET)
+    assert folder.frames.tolist() == [4]
+    with open(tmp_path / "out" / "skipped.csv", newline="", encoding="utf8") as file:
+        skipped = {row["row"]: row["reason"] for row in csv.DictReader(file)}
+    assert skipped == {
+        "2": "a landmark is 'left', not a number",
+        "3": "AU 1 is 7: 0, 1 or 9 (unknown) can be read, or name a --threshold",
+        "4": "all landmarks are zero", "6": "no picture of frame 9 in rec",
+    }
+    with pytest.raises(DataError, match="row 2: a landmark is 'left'"):
+        prepare_table(tmp_path / "strict", path, home / "rec", strict=True, **QUIET)
+
+
+BROKEN = {
+    "not there": (None, "no such file"),
+    "empty": (b"", "not the header"),
+    "another table": (b"a,b\n1,2\n", "not the header"),
+    "binary": (b"\x89PNG\x00\xff\xfe", "not a text file"),
+    "unclosed quote": (b'image,x_48,"AU1\n', "not readable as CSV"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_files_that_are_no_table(tmp_path, name):
+    content, said = BROKEN[name]
+    if content is not None:
+        (tmp_path / "a.csv").write_bytes(content)
+    with pytest.raises(DataError, match=said):
+        read_table(tmp_path / "a.csv")
+
+
+CHANGES = {
+    "a landmark is missing": (lambda rows: rows[0].__setitem__(7, "z"), "no column x_2"),
+    "a column twice": (lambda rows: rows[0].__setitem__(2, "frame"), "two columns are called frame"),
+    "no AU": (lambda rows: rows.__setitem__(0, [c.replace("AU", "") for c in rows[0]]), "no column of an AU"),
+    "no frame": (lambda rows: rows[0].__setitem__(0, "nr"), "neither a column for the frame"),
+    "no landmarks": (lambda rows: rows.__setitem__(0, [c.replace("x_67", "confidence ") if "x_67" in c else c.replace(
+        "x_48", "q") for c in rows[0]]), "not the header|two columns"),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_headers_that_lack_something(faces, tmp_path, name):
+    change, said = CHANGES[name]
+    rows = openface(faces[1])
+    change(rows)
+    with pytest.raises(DataError, match=said):
+        read_table(save(tmp_path / "a.csv", rows))
+
+
+def test_an_old_libreface_table_without_landmarks(faces, tmp_path):
+    rows = [row[:12] for row in libreface(faces[1])]
+    with pytest.raises(DataError, match="no landmarks"):
+        read_table(save(tmp_path / "a.csv", rows))
+
+
+def test_what_is_asked_for_and_not_there(home, tmp_path):
+    with pytest.raises(DataError, match=r"no column for AU 24; it has 1, 2, 4, 12"):
+        read_table(home / "openface.csv", aus=[1, 24])
+    with pytest.raises(DataError, match="no column Person"):
+        read_table(home / "py-feat.csv", subject_column="Person")
+    with pytest.raises(DataError, match="no video and no folder of pictures called openface"):
+        prepare_table(tmp_path / "o", home / "openface.csv", **QUIET)
+    with pytest.raises(DataError, match="nowhere: no such file or folder"):
+        prepare_table(tmp_path / "o", home / "openface.csv", home / "nowhere", **QUIET)
+    (tmp_path / "twice").mkdir()
+    for name in ("a_1.png", "b_1.png"):
+        write_image(tmp_path / "twice" / name, np.zeros((8, 8, 3), np.uint8))
+    with pytest.raises(DataError, match=r"the same number as a_1\.png"):
+        prepare_table(tmp_path / "o", home / "openface.csv", tmp_path / "twice", **QUIET)
+    with pytest.raises(DataError, match="a second table for subject me"):
+        prepare_table(tmp_path / "o", [home / "own.csv"] * 2, subject="me", **QUIET)
+
+
+def test_the_command(home, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main(["prepare", "table", str(home / "openface.csv"), str(out), "--images", str(home / "x.avi"), "--subject",
+                 "ann", "--size", "48", "--quiet", "--threshold", "2", "--aus", "12", "4"]) == 0
+    assert "4 frames of 1 subjects, 48 px, AUs 12 4" in capsys.readouterr().out
+    assert (open_prepared(out).labels == (LEVELS[:, [3, 2]] >= 2)).all()
+    assert main(["prepare", "table", str(tmp_path / "no.csv"), str(tmp_path / "o"), "--quiet"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+# --- fuzz
+
+
+def mutated(data, text: str) -> bytes:
+    """A table with cells replaced, lines cut, doubled or swapped, or bytes overwritten."""
+    lines = text.splitlines()
+    for _ in range(data.draw(st.integers(1, 3))):
+        k = data.draw(st.integers(0, len(lines) - 1))
+        what = data.draw(st.sampled_from(["cell", "cut", "double", "swap", "drop"]))
+        if what == "cell":
+            cells = lines[k].split(",")
+            place = data.draw(st.integers(0, len(cells) - 1))
+            cells[place] = data.draw(st.sampled_from(
+                ["", "nan", "inf", "-1e309", "9", "x", "-1", "1e20", "0.5", '"', "frame", "x_0", "AU01_c", "\x00", "½"]
+            ))
+            lines[k] = ",".join(cells)
+        elif what == "cut":
+            lines[k] = lines[k][: data.draw(st.integers(0, len(lines[k])))]
+        elif what == "double":
+            lines.insert(k, lines[k])
+        elif what == "swap":
+            lines[0], lines[k] = lines[k], lines[0]
+        elif len(lines) > 1:
+            lines.pop(k)
+    raw = bytearray("\n".join(lines).encode("utf8"))
+    if raw and data.draw(st.booleans()):
+        raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
+    return bytes(raw)
+
+
+def fuzz(home, data):
+    """A mutated table gives a prepared folder whose totals add up, or one DataError in one line."""
+    name = data.draw(st.sampled_from(list(WRITERS)))
+    text = (home / f"{name}.csv").read_text(encoding="utf8")
+    path = home / "fuzzed.csv"
+    path.write_bytes(mutated(data, text))
+    out = home / "fuzzed"
+    try:
+        folder = prepare_table(out, path, home / "rec" if name != "own" else None, size=16, **QUIET)
+    except DataError as error:
+        if "\n" in str(error) or out.exists():
+            raise AssertionError(f"more than one line, or something was left: {error}") from error
+    else:
+        with open(path, newline="", encoding="utf8") as file:
+            lines = sum(any(cell.strip() for cell in cells) for cells in csv.reader(file, skipinitialspace=True))
+        assert len(folder) + folder.meta["skipped"] == lines - 1
+        assert np.isin(folder.labels, (-1, 0, 1)).all()
+        assert np.isfinite(folder.landmarks).all()
+    finally:
+        for leftover in (out, home / ".fuzzed.partial"):
+            if leftover.exists():
+                for file in leftover.iterdir():
+                    file.unlink()
+                leftover.rmdir()
+
+
+@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_a_broken_table_is_one_clear_line(home, data):
+    fuzz(home, data)
+
+
+@pytest.mark.slow
+@settings(max_examples=700, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_many_broken_tables(home, data):
+    fuzz(home, data)
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(st.lists(st.text(max_size=12), max_size=8))
+def test_any_header_is_known_or_not(header):
+    assert detect(header) in (None, "openface", "py-feat", "libreface", "own")
