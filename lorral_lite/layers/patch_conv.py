@@ -1,5 +1,6 @@
 """PatchConv: one convolution for the whole map, then each part of a grid learns its own (paper section 3, Figure 3)."""
 
+import torch
 from torch import Tensor, nn
 
 
@@ -19,7 +20,6 @@ class PatchConv(nn.Module):
     Shape: (B, in_channels, H, W) → (B, out_channels, H, W), H and W divisible by ``grid``; the result is laid out
     channels-last, whatever the input was.
 
-    >>> import torch
     >>> PatchConv(3, 16, grid=4)(torch.zeros(2, 3, 24, 32)).shape
     torch.Size([2, 16, 24, 32])
     """
@@ -42,7 +42,7 @@ class PatchConv(nn.Module):
                 f"a map of {x.shape[-2]}×{x.shape[-1]} cannot be cut into {self.grid}×{self.grid} equal parts: height "
                 f"and width must be multiples of {self.grid}, the nearest is {near[0]}×{near[1]}"
             )
-        parts = fold(self.conv(x), self.grid)
+        parts = fold(self.conv(x.contiguous(memory_format=torch.channels_last)), self.grid)
         parts = self.part_conv(self.part_act(self.part_norm(parts)))
         return unfold(parts, self.grid)
 
@@ -53,11 +53,12 @@ class PatchConv(nn.Module):
 def fold(x: Tensor, grid: int) -> Tensor:
     """(B, C, H, W) → (B, grid·grid·C, H/grid, W/grid), the parts row by row on the channel axis.
 
-    Both directions write channels-last memory: one copy, and the layout in which CPUs convolve groups fastest.
+    Both directions, and their gradients, write channels-last memory: one copy of runs of C numbers, and the layout in
+    which CPUs convolve groups fastest.
     """
     b, c, h, w = x.shape
-    parts = x.reshape(b, c, grid, h // grid, grid, w // grid)  # batch, channel, row of parts, y, column of parts, x
-    parts = parts.permute(0, 3, 5, 2, 4, 1).reshape(b, h // grid, w // grid, grid * grid * c)
+    parts = x.permute(0, 2, 3, 1).reshape(b, grid, h // grid, grid, w // grid, c)  # B, row, y, column, x, C
+    parts = parts.permute(0, 2, 4, 1, 3, 5).reshape(b, h // grid, w // grid, grid * grid * c)
     return parts.permute(0, 3, 1, 2)
 
 
