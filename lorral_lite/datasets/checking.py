@@ -16,7 +16,7 @@ def describe(source: Source, say: Callable[[str], None] = print, most: int = 20)
     """Print the choices, what was found, and what is missing (the first ``most`` of it)."""
     say(f"{source.name.upper()} in {source.root}" + (" (a procedural stand-in)" if source.meta["stand_in"] else ""))
     for name, value in source.choices.items():
-        say(f"  choice --{name}: {' '.join(value) if isinstance(value, list) else value}")
+        say(f"  choice --{name} {f'({len(value)}) ' + ' '.join(value) if isinstance(value, list) else value}")
     for line in source.found:
         say(f"  found {line}")
     for line in source.missing[:most]:
@@ -33,15 +33,15 @@ def check(source: Source, whole_set: bool, say: Callable[[str], None] = print) -
     """
     golden = json.loads(data_file("protocol", "golden_counts.json").read_text(encoding="utf8"))[source.name]
     rule, usual = source.choices["frames"], source.choices.get("threshold", 2) == 2
-    left_out, reasons, good = Counter(), Counter(), True
-    frames: Counter = Counter()
+    frames, left_out, reasons, filled, good = Counter(), Counter(), Counter(), 0, True
     for sequence in source.sequences:
         read = checked(sequence)
         frames[sequence.subject] += len(read.numbers)
+        filled += 0 if read.filled is None else int(read.filled.sum())
         left_out[sequence.subject] += sum(skip.chosen for skip in read.skips)
         reasons.update(skip.reason for skip in read.skips if not skip.chosen)
     say(f"  usable without looking at pixels: {frames.total():,} of {sum(s.rows for s in source.sequences):,} rows, "
-        f"{left_out.total():,} left out by choice")
+        f"{left_out.total():,} left out by choice, {filled:,} with filled-in landmarks")
     for reason, count in reasons.most_common(10):
         say(f"  {count:,} × {reason}")
     parts = protocol_parts(source.name)

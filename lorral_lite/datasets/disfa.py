@@ -118,8 +118,8 @@ def _look(root: Path):
 
 
 def _camera(path: Path, root: Path) -> str | None:
-    text = path.relative_to(root).as_posix().lower()
-    return next((side for side in ("left", "right") if side in text), None)
+    sides = re.findall(r"(?<![a-z])(left|right)", path.relative_to(root).as_posix().lower())
+    return sides[-1] if sides else None
 
 
 def _of_camera(paths: list[Path], camera: str, root: Path) -> Path | None:

@@ -1,7 +1,8 @@
 """Subject-exclusive folds: no subject is ever in both train and test.
 
 A data set is cut into k parts of subjects. Fold f trains on all parts but one and tests on part k + 1 − f, the
-numbering of the field: fold 1 of BP4D and DISFA trains on parts 1 and 2 and tests on part 3.
+numbering of ME-GraphAU: fold 1 of BP4D and DISFA trains on parts 1 and 2 and tests on part 3. Other codes number the
+same three parts differently; :func:`fold_table` has them side by side.
 """
 
 import json
@@ -24,17 +25,34 @@ def subject_parts(subjects, k: int = 3, seed: int = 0) -> list[list[str]]:
 
 def protocol_parts(source: str) -> list[list[str]] | None:
     """The published three parts of ``bp4d`` or ``disfa`` (data/protocol/folds.json); None for any other source."""
-    table = json.loads(data_file("protocol", "folds.json").read_text(encoding="utf8"))
-    return [table[source][str(part)] for part in (1, 2, 3)] if source in ("bp4d", "disfa") else None
+    return [_table()[source][str(part)] for part in (1, 2, 3)] if source in ("bp4d", "disfa") else None
+
+
+def fold_table() -> str:
+    """The three parts with their subjects, and which fold of which public code tests which part, as plain text."""
+    table, golden = _table(), _table("golden_counts.json")
+    codes = table["tested by fold"]
+    width = max(map(len, codes))
+    lines = ["Tested part".ljust(width) + "  1       2       3"]
+    lines += [name.ljust(width) + "".join(f"  {fold:6}" for fold in folds) for name, folds in codes.items()]
+    for source in ("bp4d", "disfa"):
+        for p, names in enumerate(protocol_parts(source)):
+            counts = ", ".join(f"--frames {rule} {numbers[p]:,}" for rule, numbers in golden[source]["frames"].items())
+            lines.append(f"{source.upper()} part {p + 1}: {len(names)} subjects, {counts}\n  {' '.join(names)}")
+    return "\n".join([*(line.rstrip() for line in lines), *table["notes"]])
+
+
+def _table(name: str = "folds.json") -> dict:
+    return json.loads(data_file("protocol", name).read_text(encoding="utf8"))
 
 
 def fold_rows(folder: PreparedFolder, fold: int, k: int = 3, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Rows of the training and of the test subjects of fold 1 … k, both ascending.
 
-    BP4D and DISFA use the published parts; any other source is dealt by :func:`subject_parts`. A subject of BP4D or
-    DISFA that is in no published part is a DataError.
+    BP4D and DISFA use the published parts when k is 3 (D66); any other source or k is dealt by :func:`subject_parts`.
+    A subject of BP4D or DISFA that is in no published part is a DataError.
     """
-    parts = protocol_parts(folder.meta["source"]) or subject_parts(folder.subjects, k, seed)
+    parts = (protocol_parts(folder.meta["source"]) if k == 3 else None) or subject_parts(folder.subjects, k, seed)
     if not 1 <= fold <= len(parts):
         raise ValueError(f"fold must be 1 to {len(parts)}, got {fold}")
     stray = set(folder.subjects) - {name for part in parts for name in part}

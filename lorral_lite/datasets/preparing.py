@@ -119,6 +119,7 @@ def prepare_sequences(
         _estimate(out, sequences[here:], total - before, size, len(writer.aus), workers, fast_decode, say)
         jobs = _jobs(sequences, here, done, CHUNK)
         last = time.monotonic()
+        workers = min(workers, 1 + (total - before) // (8 * CHUNK))  # a few frames are not worth a process
         bar = tqdm(total=total, initial=before, desc=out.name, unit="frame", disable=not progress, smoothing=0.05)
         with bar:
             for job, faces in _decode(jobs, size, workers, fast_decode):
@@ -146,6 +147,7 @@ def prepare_sequences(
                     last = time.monotonic()
         writer.checkpoint((len(sequences), 0, filled))
         if filled:
+            say(f"{len(filled):,} frames have no landmarks of their own and got filled-in ones (meta.json lists them)")
             writer.meta["filled_landmarks"] = filled  # row numbers
     return open_prepared(out)
 
@@ -293,7 +295,7 @@ def _estimate(out: Path, sequences, frames: int, size: int, aus: int, workers: i
     need = frames * (3 * size * size + 8 * NUM_LANDMARKS + aus + 20)
     folder = next(p for p in (out.absolute().parent, *out.absolute().parents) if p.exists())
     free = shutil.disk_usage(folder).free
-    line = f"{frames:,} frames to go: {need / 1e9:.2f} GB of disk ({free / 1e9:.0f} GB free)"
+    line = f"{frames:,} frames to go at {size} px: {need / 1e9:.2f} GB of disk ({free / 1e9:.0f} GB free)"
     if need > free:
         raise DataError(f"{out}: {line}; free some space or choose another folder")
     job = next((job for job in _jobs(sequences, 0, 0, 8) if job.count), None)
