@@ -14,6 +14,7 @@ from pathlib import Path
 BENCHMARKS = {
     "layers": "PatchConv, AUCrops and the Hopfield layer against the loops they replace",
     "model": "time, FLOPs and memory of inference and training steps, paper() and lite()",
+    "step2": "an epoch of step 2 on cached features against one of step 1; --compare RUN: both ways of step 2",
     "faces": "procedural faces a second, and where the time goes",
     "difficulty": "F1 on unseen people for easy, default and hard faces (about 20 minutes)",
     "scale": "time and memory an image from 1,000 to 100,000 prepared frames",
@@ -76,8 +77,11 @@ def text(cell) -> str:
     return f"{cell:,}" if isinstance(cell, int) else str(cell)
 
 
-def bench(name: str, out=None, device=None, tiny: bool = False, say=print) -> dict:
-    """Run a benchmark, ``say`` each table when it is there, write all as JSON to ``out``; returns what it wrote."""
+def bench(name: str, out=None, device=None, tiny: bool = False, say=print, **options) -> dict:
+    """Run a benchmark, ``say`` each table when it is there, write all as JSON to ``out``; returns what it wrote.
+
+    ``options`` go to its ``measure``.
+    """
     from ..device import pick_device
     from .timing import environment
 
@@ -85,12 +89,13 @@ def bench(name: str, out=None, device=None, tiny: bool = False, say=print) -> di
     where = environment(device)
     say("; ".join(f"{key} {value}" for key, value in where.items()))
     tables: list[Table] = []
-    measured: Iterable[Table] = import_module(f".{name}", __name__).measure(device, tiny)
+    measured: Iterable[Table] = import_module(f".{name}", __name__).measure(device, tiny, **options)
     for table in measured:
         tables.append(table)
         say(f"\n{table}")
     result = {
-        "command": f"lorral bench {name}" + (" --tiny" if tiny else ""), "environment": where,
+        "command": " ".join(["lorral bench", name, *(["--tiny"] if tiny else []),
+                             *[f"--{key} {value}" for key, value in options.items()]]), "environment": where,
         "tables": [{**asdict(t), "goals": [{**asdict(g), "met": g.met} for g in t.goals]} for t in tables],
     }
     if out is not None:
