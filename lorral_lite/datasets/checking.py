@@ -33,15 +33,15 @@ def check(source: Source, whole_set: bool, say: Callable[[str], None] = print) -
     """
     golden = json.loads(data_file("protocol", "golden_counts.json").read_text(encoding="utf8"))[source.name]
     rule, usual = source.choices["frames"], source.choices.get("threshold", 2) == 2
-    frames, left_out, reasons, filled, good = Counter(), Counter(), Counter(), 0, True
+    frames, left_out, reasons, filled, good = Counter(), Counter(), Counter(), Counter(), True
     for sequence in source.sequences:
         read = checked(sequence)
         frames[sequence.subject] += len(read.numbers)
-        filled += 0 if read.filled is None else int(read.filled.sum())
+        filled[sequence.subject] += 0 if read.filled is None else int(read.filled.sum())
         left_out[sequence.subject] += sum(skip.chosen for skip in read.skips)
         reasons.update(skip.reason for skip in read.skips if not skip.chosen)
     say(f"  usable without looking at pixels: {frames.total():,} of {sum(s.rows for s in source.sequences):,} rows, "
-        f"{left_out.total():,} left out by choice, {filled:,} with filled-in landmarks")
+        f"{left_out.total():,} left out by choice, {filled.total():,} with filled-in landmarks")
     for reason, count in reasons.most_common(10):
         say(f"  {count:,} × {reason}")
     parts = protocol_parts(source.name)
@@ -58,6 +58,9 @@ def check(source: Source, whole_set: bool, say: Callable[[str], None] = print) -
         columns = [("labelled", len(labels), golden["frames"]["all"][part])]
         if rule == "jaa":
             columns.append(("kept", kept, golden["frames"]["jaa"][part]))
+        elif source.name == "bp4d":
+            absent = golden["frames"]["all"][part] - golden["frames"]["jaa"][part]
+            columns.append(("filled", sum(filled[subject] for subject in members), absent))
         if usual:
             columns += [(f"AU{au}", int(count), wanted) for au, count, wanted in
                         zip(source.aus, (labels == 1).sum(0), golden["positives"][part], strict=True)]
