@@ -46,7 +46,7 @@ _TABLE = [
     ActionUnit(9, "Nose wrinkler", "levator labii superioris alaeque nasi",
                "wrinkles across the root and sides of the nose, nostrils lift", "middle", (15, 17), -1 / 2),
     ActionUnit(10, "Upper lip raiser", "levator labii superioris",
-               "upper lip rises, upper nasolabial furrow deepens", "lower", (43, 45)),
+               "upper lip rises, upper nasolabial furrow deepens", "middle", (43, 45)),
     ActionUnit(12, "Lip corner puller", "zygomaticus major",
                "lip corners go up and out, nasolabial furrow deepens", "lower", (31, 37)),
     ActionUnit(14, "Dimpler", "buccinator",

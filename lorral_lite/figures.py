@@ -23,7 +23,8 @@ from PIL import Image, ImageColor
 
 from .faces import AUS, render_faces
 from .faces.population import Population
-from .facs import ACTION_UNITS, check_aus
+from .faces.render import EYE_LINE, IMAGE_RULER
+from .facs import ACTION_UNITS, INTENSITY, check_aus
 from .landmarks import LINES, NUM_LANDMARKS, alignment, au_centers, ruler, transform
 
 STYLE = Path(__file__).with_name("lorral.mplstyle")
@@ -291,24 +292,44 @@ def contact_sheet(images, rows: Sequence[str], columns: Sequence[str], title: st
     return fig
 
 
-@_styled
-def au_atlas(aus: Sequence[int] | None = None, intensities: Sequence[float] = (0.2, 0.6, 1.0),
-             people: Sequence[int] = (1, 2, 3), *, scene: int = 0, face: int = 100) -> Picture:
-    """The AU atlas: one row per AU, for each person the same face from neutral up the ``intensities``.
+STUDIO = {
+    "yaw": 0.0, "pitch": 0.0, "roll": 0.0, "zoom": 1.0, "shift_x": 0.0, "shift_y": -0.2, "light_azimuth": 25.0,
+    "light_elevation": 35.0, "light_strength": 0.6, "light_warmth": 0.1, "exposure": 0.0, "background": "plain",
+    "background_hue": 0.45, "background_light": 0.75, "focus": 1.0, "noise": 0.0,
+}  # fmt: skip
+"""From the front in even light, so that nothing but the expression tells two pictures apart."""
 
-    ``people`` and ``scene`` are seeds of :func:`lorral_lite.render_faces`; pose and light stay the same
-    throughout.
+ATLAS_PEOPLE = (652, 92, 216)
+_PARTS = {"face": (1.95, -2.2, 2.9), "upper": (1.75, -1.6, 0.5), "lower": (1.45, -0.1, 2.75)}  # half width, from, to
+
+
+def au_atlas(aus: Sequence[int] | None = None, people: Sequence[int] = ATLAS_PEOPLE,
+             intensities: Sequence[float] = tuple(INTENSITY.values()), *, part: str = "face", face: int = 180,
+             device=None) -> Picture:
+    """The AU atlas: one row per AU, for each person the same face, pose and light from neutral up the ``intensities``.
+
+    ``people`` are seeds of :func:`lorral_lite.render_faces`, seen in the :data:`STUDIO`. ``part`` shows the whole
+    "face" or cuts out what moves: "upper" (forehead to lower lids), "lower" (nose to chin). ``face`` pixels before
+    the cut. Default: all 18 AUs at A to E. ValueError for an unknown AU, part or intensity.
     """
-    aus = check_aus(ACTION_UNITS if aus is None else aus)
+    aus = check_aus(AUS if aus is None else aus)
+    if part not in _PARTS:
+        raise ValueError(f"part must be one of {', '.join(_PARTS)}, got {part!r}")
     steps = [0.0, *intensities]
-    images = []
-    for au in aus:
-        for person in people:
-            images += [render_faces({au: x} if x else {}, size=face, seed=person, scene=scene).images[0]
-                       for x in steps]
-    names = ["0", *[f"{x:g}" for x in intensities]]
+    shown = torch.zeros(len(aus), len(people), len(steps), len(AUS))
+    for i, au in enumerate(aus):
+        shown[i, :, :, AUS.index(au)] = torch.tensor(steps)
+    seeds = [person for _ in aus for person in people for _ in steps]
+    images = render_faces(shown.flatten(0, 2), face, seed=seeds, device=device, **STUDIO).images.cpu()
+    half, top, low = _PARTS[part]  # in rulers
+    rows = [round((EYE_LINE + IMAGE_RULER * (v + STUDIO["shift_y"])) * face) for v in (top, low)]
+    columns = [round((0.5 + IMAGE_RULER * u) * face) for u in (-half, half)]
+    images = images[:, :, max(rows[0], 0):rows[1], columns[0]:columns[1]]
+    letters = {x: letter for letter, x in INTENSITY.items()}
+    names = ["0", *[letters.get(x, f"{x:g}") for x in intensities]]
     return contact_sheet(images, [f"AU{a} {ACTION_UNITS[a].name.lower()}" for a in aus], names * len(people),
-                         "Action units at rising intensity", groups=[f"person {p}" for p in people], size=0.95)
+                         "Action units at rising intensity", groups=[f"person {p}" for p in people],
+                         size=min(0.95, 11.0 / len(names) / len(people)))
 
 
 @_styled
@@ -373,7 +394,10 @@ def displacements(aus: Sequence[int], intensity: float = 1.0, people: Sequence[i
 @_styled
 def au_displacement(aus: Sequence[int] | None = None, intensity: float = 1.0, people: Sequence[int] = tuple(range(8)),
                     *, columns: int = 6, scene: int = 0) -> Picture:
-    """Arrows from neutral to each AU at full intensity, drawn at true length; the longest is printed in rulers."""
+    """Arrows from neutral to each AU, drawn at true length, the longest printed in rulers (inner eye corner to corner).
+
+    ``intensity`` 0–1 is the same for all AUs, ``people`` and ``scene`` are those of :func:`displacements`.
+    """
     aus = check_aus(AUS if aus is None else aus)
     neutral, moved = displacements(aus, intensity, people, scene)
     columns = min(columns, len(aus))
@@ -391,6 +415,10 @@ def au_displacement(aus: Sequence[int] | None = None, intensity: float = 1.0, pe
         big = length > 0.02
         ax.quiver(*neutral[big].T, *d[big].T, angles="xy", scale_units="xy", scale=1, color=RED, width=0.012,
                   headwidth=3.4, headlength=4, headaxislength=3.6)
+        if ax is axes[0]:  # the unit, where it is measured
+            ax.annotate("", neutral[22], neutral[25], arrowprops={"arrowstyle": "|-|,widthA=0.25,widthB=0.25",
+                                                                  "color": BLUE, "lw": 1.4, "shrinkA": 0, "shrinkB": 0})
+            ax.text(*neutral[[22, 25]].mean(0) - [0, 0.1], "1 ruler", ha="center", va="bottom", fontsize=10, color=BLUE)
         ax.set_title(f"AU{au}\n{ACTION_UNITS[au].name.lower()}", fontsize=12)
         ax.text(0.5, 0.0, f"up to {length.max():.2f} rulers", transform=ax.transAxes, ha="center", va="top",
                 fontsize=11, color=GREY)

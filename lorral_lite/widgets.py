@@ -5,6 +5,7 @@ Pictures go into the ``value`` of an HTML widget, with their alt text: nothing i
 
 import base64
 import html
+import io
 import itertools
 import math
 import textwrap
@@ -14,10 +15,14 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import ipywidgets as w
+import matplotlib.style
 import numpy as np
 import torch
+from matplotlib import font_manager
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from PIL import Image, ImageDraw, ImageFont
 from torch import nn
 
 from .datasets.prepared import as_input
@@ -36,6 +41,8 @@ from .figures import (
     PINK,
     RED,
     SKY,
+    STUDIO,
+    STYLE,
     Picture,
     _picture,
     _styled,
@@ -45,11 +52,10 @@ from .figures import (
     plot_relation_strength,
     plot_schedule,
     plot_threshold,
-    png_bytes,
     show_faces,
     training_curves,
 )  # fmt: skip
-from .landmarks import align_face, alignment, au_centers, transform, warp
+from .landmarks import LINES, align_face, alignment, au_centers, transform, warp
 from .layers import AUCrops, PatchConv
 from .metrics import f1_from_counts
 from .relations import energy, hopfield_retrieve
@@ -58,10 +64,30 @@ SLIDER = w.Layout(width="20em")
 
 
 def picture_html(figure: Figure, width: str = "100%") -> str:
-    """A figure as an <img> element with its alt text, for the value of an HTML widget."""
-    data = base64.b64encode(png_bytes(figure)).decode()
-    alt = html.escape(getattr(figure, "alt", "") or "picture")
-    return f'<img alt="{alt}" style="max-width:{width};height:auto" src="data:image/png;base64,{data}">'
+    """A figure as an <img> element with its alt text, for the value of an HTML widget.
+
+    The PNG keeps all its colours and is packed fast, not small: what a widget shows is not stored in a notebook.
+    """
+    canvas = FigureCanvasAgg(figure)
+    with matplotlib.style.context(["default", STYLE]):
+        canvas.draw()
+    return image_html(np.asarray(canvas.buffer_rgba())[..., :3], getattr(figure, "alt", "") or "picture", width)
+
+
+def image_html(image: np.ndarray, alt: str, width: str = "100%") -> str:
+    """An image (H, W, 3) uint8 as an <img> element; ``width`` is the most that it takes."""
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG", compress_level=1)
+    data = base64.b64encode(buffer.getvalue()).decode()
+    return (f'<img alt="{html.escape(alt)}" style="max-width:{width};height:auto" '
+            f'src="data:image/png;base64,{data}">')
+
+
+def faces_html(images: Sequence[np.ndarray], titles: Sequence[str]) -> str:
+    """Images beside each other, each with its title below as text of the page, which the reader's theme colours."""
+    return "".join(f'<figure style="margin:0 0.6em 0.6em 0;display:inline-block;max-width:{image.shape[1]}px">'
+                   f"{image_html(image, title)}<figcaption>{html.escape(title)}</figcaption></figure>"
+                   for image, title in zip(images, titles, strict=True))
 
 
 def explore(draw: Callable[..., Figure], **controls: w.Widget) -> w.VBox:
@@ -466,13 +492,6 @@ def recall_picture(faces: torch.Tensor, beta: float = 20.0, steps: int = 1, hidd
 
 # ------------------------------------------------------------------------------------------------ faces to play with
 
-STUDIO = {
-    "yaw": 0.0, "pitch": 0.0, "roll": 0.0, "zoom": 1.0, "shift_x": 0.0, "shift_y": -0.2, "light_azimuth": 25.0,
-    "light_elevation": 35.0, "light_strength": 0.6, "light_warmth": 0.1, "exposure": 0.0, "background": "plain",
-    "background_hue": 0.45, "background_light": 0.75, "focus": 1.0, "noise": 0.0,
-}  # fmt: skip
-"""Scene 0: from the front in even light, so that nothing but the expression tells two pictures apart."""
-
 ALIGNED_TO_RENDERED = 1.25  # a face rendered at this many times the aligned size keeps its pixels when aligned
 
 
@@ -486,54 +505,107 @@ def draw_on(device: str = "auto") -> None:
     _rendered.cache_clear()
 
 
-def portrait(aus: dict | None = None, person: int = 1, scene: int = 0, size: int = 150):
+def portrait(aus: dict | None = None, person: int = 1, scene: int = 0, size: int = 150, **place: float):
     """One face, cropped and turned upright by the alignment of its own neutral face: only the AUs move.
 
-    ``aus``: {AU: 0–1 or (left, right)}. ``scene`` 0 is :data:`STUDIO`, any other number draws pose, light and
-    background. → image (size, size, 3) uint8, landmarks (49, 2) float32 in its pixels.
+    ``aus``: {AU: 0–1 or (left, right)}. ``scene`` 0 is :data:`~lorral_lite.figures.STUDIO`, any other number draws
+    pose, light and background. ``place`` names factors of :func:`lorral_lite.render_faces` that win over the scene;
+    a yaw, pitch or roll named there is seen, because the alignment is that of the neutral face without it.
+    → image (size, size, 3) uint8, landmarks (49, 2) float32 in its pixels.
     """
-    aus = aus or {}
-    neutral = _rendered((), person, scene, size)
-    image, points = _rendered(tuple(sorted(aus.items())), person, scene, size) if aus else neutral
-    matrix = alignment(neutral[1], size)
+    if scene == 0:
+        place = {name: value for name, value in place.items() if STUDIO.get(name) != value}
+    pose = [(name, 0.0) for name in ("pitch", "roll", "yaw") if name in place and scene != 0]
+    _, neutral = _rendered((), person, scene, size, tuple(pose))
+    image, points = _rendered(tuple(sorted((aus or {}).items())), person, scene, size, tuple(sorted(place.items())))
+    matrix = alignment(neutral, size)
     return warp(image, matrix, size), transform(points, matrix)
 
 
 @lru_cache(maxsize=64)
-def _rendered(aus: tuple, person: int, scene: int, size: int):
+def _rendered(aus: tuple, person: int, scene: int, size: int, place: tuple):
     """(H, W, 3) uint8 and landmarks (49, 2), not aligned."""
-    place = STUDIO if scene == 0 else {"scene": scene}
+    where = (STUDIO if scene == 0 else {"scene": scene}) | dict(place)
     face = render_faces(dict(aus), max(48, round(ALIGNED_TO_RENDERED * size)), seed=person, device=_render_device,
-                        **place)
+                        **where)
     image = (face.images[0].permute(1, 2, 0) * 255).round().to(torch.uint8)
     return image.cpu().numpy(), face.landmarks[0].cpu().numpy()
 
 
-def playground_figure(aus: dict | None = None, person: int = 1, scene: int = 0, *, landmarks: bool = False,
-                      centers: bool = False, size: int = 200) -> Picture:
-    """The person's neutral face beside the same face showing ``aus``, titled in FACS notation.
+def mark_face(image: np.ndarray, points, aus=(), *, landmarks: bool = False, centers: bool = False,
+              crops: bool = False) -> np.ndarray:
+    """A copy of the image at twice its size with the 49 landmarks, the centres of ``aus`` and their crops drawn in.
 
-    ``landmarks`` draws the 49 points on both; ``centers`` the centres of the shown AUs (paper Figure 4). ValueError
-    for an AU that does not exist and an intensity outside 0–1.
+    image (H, W, 3) uint8, points (49, 2) in its pixels → (2H, 2W, 3) uint8. A crop is the window of ``lite()``, 24 of
+    88 pixels wide. AUs that share a centre share its label.
+    """
+    aus, scale = check_aus(aus), 2
+    picture = Image.fromarray(image).resize((scale * image.shape[1], scale * image.shape[0]), Image.Resampling.BICUBIC)
+    draw, p = ImageDraw.Draw(picture), scale * (np.asarray(points, dtype=np.float64) + 0.5)
+    spots: dict[tuple, list[int]] = {}
+    for au, pair in zip(aus, au_centers(p, aus), strict=True):
+        for spot in pair:
+            spots.setdefault(tuple(spot.round(1)), []).append(au)
+    if landmarks:
+        for line in LINES.values():
+            draw.line([tuple(p[i]) for i in line], SKY, 2)
+        for x, y in p:
+            draw.ellipse((x - 2, y - 2, x + 2, y + 2), "white", SKY)
+    half = scale * image.shape[1] * LITE_CROP / 2
+    for x, y in spots if crops else ():
+        draw.rectangle((x - half, y - half, x + half, y + half), outline=ORANGE, width=2)
+    for (x, y), here in spots.items() if centers or crops else ():
+        if centers:
+            draw.ellipse((x - 5, y - 5, x + 5, y + 5), ORANGE, INK)
+        place, words = (x, y - 8 if centers else y - half), " ".join(map(str, here))
+        draw.rectangle(draw.textbbox(place, words, _label_font(), "mb"), "white")
+        draw.text(place, words, INK, _label_font(), "mb")
+    return np.asarray(picture)
+
+
+@lru_cache(maxsize=1)
+def _label_font():
+    return ImageFont.truetype(font_manager.findfont("DejaVu Sans:bold"), 15)
+
+
+LITE_CROP = 6 / 22
+"""Side of an AU's crop as a share of the image in ``lite()``: 6 of 22 cells."""
+
+
+def playground_faces(aus: dict | None = None, person: int = 1, scene: int = 0, *, landmarks: bool = False,
+                     centers: bool = False, crops: bool = False, size: int = 200, **place: float):
+    """The person's neutral face and the same face showing ``aus``: two images (uint8) and their titles.
+
+    ``landmarks`` draws the 49 points, ``centers`` the centres of the shown AUs (paper Figure 4), ``crops`` the windows
+    around them that the model looks at; ``place`` is light and pose, see :func:`portrait`. The second title is the
+    FACS notation. ValueError for an AU that does not exist, an intensity outside 0–1 and a factor outside its range.
     """
     shown = {au: value for au, value in (aus or {}).items() if np.any(np.asarray(value, dtype=float) != 0)}
-    faces = [portrait({}, person, scene, size), portrait(shown, person, scene, size)]
-    points = [face[1].astype(np.float64) for face in faces]
-    pairs = [au_centers(p, tuple(shown)) for p in points] if centers and shown else None
-    lines = textwrap.wrap(facs_notation(shown).replace("+", "+ "), 48)  # breaks behind a plus
-    titles = ["neutral", "\n".join(line.replace(" ", "") for line in lines)]
-    return show_faces([face[0] for face in faces], titles, landmarks=points if landmarks else None, centers=pairs,
-                      aus=tuple(shown) if pairs else None, size=3.3)
+    faces = [portrait({}, person, scene, size, **place), portrait(shown, person, scene, size, **place)]
+    if landmarks or centers or crops:
+        marks = {"landmarks": landmarks, "centers": centers, "crops": crops}
+        images = [mark_face(image, points, shown, **marks) for image, points in faces]
+    else:
+        images = [image for image, _ in faces]
+    return images, ["neutral", facs_notation(shown)]
+
+
+def playground_figure(aus: dict | None = None, person: int = 1, scene: int = 0, **switches) -> Picture:
+    """The two faces of :func:`playground_faces` (same arguments) as a figure, which a notebook can store."""
+    images, (neutral, notation) = playground_faces(aus, person, scene, **switches)
+    lines = textwrap.wrap(notation.replace("+", "+ "), 48)  # breaks behind a plus
+    return show_faces(images, [neutral, "\n".join(line.replace(" ", "") for line in lines)], size=3.3)
 
 
 class Playground(w.VBox):
-    """A slider per AU (0, A to E), presets, person, scene and side, switches, and the face with its FACS notation.
+    """A slider per AU (0, A to E), presets, person, light, pose and side, switches, and the face in FACS notation.
 
     Attributes, all widgets: ``sliders`` {AU: slider with values 0–5}, ``presets`` {name: button}, ``person``,
-    ``scene``, ``side``, ``landmarks``, ``centers``, ``readout``, ``picture``.
+    ``place`` {factor of :func:`lorral_lite.render_faces`: slider} for light and pose, ``side``, ``switches``
+    {landmarks, centers, crops: checkbox}, ``readout``, ``picture``. Every callback is :func:`playground_faces`.
     """
 
-    def __init__(self, person: int = 1, scene: int = 0) -> None:
+    def __init__(self, person: int = 1) -> None:
         look = {"layout": w.Layout(width="25em"), "style": {"description_width": "14.5em"}}
         letters = [("0", 0), *((letter, k) for k, letter in enumerate(INTENSITY, start=1))]
         self.sliders = {
@@ -541,26 +613,35 @@ class Playground(w.VBox):
             for au, unit in ACTION_UNITS.items()
         }
         self.presets = {name: w.Button(description=name, layout=w.Layout(width="7em")) for name in EXPRESSIONS}
-        self.person = w.IntSlider(person, 0, 50, description="person", layout=SLIDER)
-        self.scene = w.IntSlider(scene, 0, 50, description="scene", layout=SLIDER)
+        self.person = w.IntSlider(person, 0, max(50, person), description="person", layout=SLIDER)
+        self.place = {
+            name: w.IntSlider(round(STUDIO[name]), low, high, step=5, description=words, layout=SLIDER)
+            for name, words, low, high in (
+                ("light_azimuth", "light right °", -80, 80), ("light_elevation", "light up °", -20, 75),
+                ("yaw", "turn right °", -20, 20), ("pitch", "tip up °", -15, 15), ("roll", "tilt °", -20, 20))
+        }
         self.side = w.Dropdown(options=["both", "left", "right"], description="side", layout=w.Layout(width="14em"))
-        self.landmarks = w.Checkbox(False, description="landmarks", indent=False, layout=w.Layout(width="8em"))
-        self.centers = w.Checkbox(False, description="AU centres", indent=False, layout=w.Layout(width="8em"))
+        self.switches = {
+            name: w.Checkbox(False, description=words, indent=False, layout=w.Layout(width="8em"))
+            for name, words in (("landmarks", "landmarks"), ("centers", "AU centres"), ("crops", "crops"))
+        }
         self.readout, self.picture = w.HTML(), w.HTML()
         self._held = False
         for name, button in self.presets.items():
             button.on_click(lambda _, name=name: self.show(EXPRESSIONS[name]))
-        switches = [self.person, self.scene, self.side, self.landmarks, self.centers]
-        for control in [*self.sliders.values(), *switches]:
+        for control in [*self.sliders.values(), self.person, *self.place.values(), self.side, *self.switches.values()]:
             control.observe(self._redraw, names="value")
-        columns = [
-            w.VBox([w.HTML(f"<b>{region} face</b>"),
-                    *(self.sliders[au] for au, unit in ACTION_UNITS.items() if unit.region in regions)])
-            for region, regions in (("upper", ("upper",)), ("middle and lower", ("middle", "lower")))
-        ]
+        groups = {region: [w.HTML(f"<b>{region} face</b>"),
+                           *(self.sliders[au] for au, unit in ACTION_UNITS.items() if unit.region == region)]
+                  for region in ("upper", "middle", "lower")}
         wrap = w.Layout(flex_flow="row wrap")
-        super().__init__([w.HBox(list(self.presets.values()), layout=wrap), w.HBox(switches, layout=wrap),
-                          w.HBox([*columns, w.VBox([self.readout, self.picture])], layout=wrap)])
+        super().__init__([
+            w.HBox(list(self.presets.values()), layout=wrap),
+            w.HBox([self.person, *self.place.values()], layout=wrap),
+            w.HBox([self.side, *self.switches.values()], layout=wrap),
+            w.HBox([w.VBox(groups["upper"] + groups["middle"]), w.VBox(groups["lower"]),
+                    w.VBox([self.readout, self.picture])], layout=wrap),
+        ])
         self._redraw()
 
     @property
@@ -581,9 +662,10 @@ class Playground(w.VBox):
     def _redraw(self, _=None) -> None:
         if self._held:
             return
-        self.readout.value = f"<b>FACS notation:</b> {facs_notation(self.aus)}"
-        self.picture.value = picture_html(playground_figure(
-            self.aus, self.person.value, self.scene.value, landmarks=self.landmarks.value, centers=self.centers.value))
+        self.readout.value = f'<span role="status"><b>FACS notation:</b> {facs_notation(self.aus)}</span>'
+        place = {name: float(slider.value) for name, slider in self.place.items()}
+        switches = {name: box.value for name, box in self.switches.items()}
+        self.picture.value = faces_html(*playground_faces(self.aus, self.person.value, **switches, **place))
 
 
 # ------------------------------------------------------------------------------------------------- be the coder
@@ -613,10 +695,15 @@ def _quiz_labels(seed: int) -> np.ndarray:
     return labels[(labels.sum(1) >= 1) & (labels.sum(1) <= 3)]
 
 
-def quiz_figure(item: QuizItem, reveal: bool = False, size: int = 200) -> Picture:
-    """The neutral face beside the face to code; ``reveal`` puts the answer above it."""
+def quiz_faces(item: QuizItem, reveal: bool = False, size: int = 200):
+    """The neutral face and the face to code, two images, and their titles; ``reveal`` makes the answer a title."""
     faces = [portrait({}, item.person, 0, size)[0], portrait(item.aus, item.person, 0, size)[0]]
-    return show_faces(faces, ["neutral", facs_notation(item.aus) if reveal else "which AUs?"], size=3.3)
+    return faces, ["neutral", facs_notation(item.aus) if reveal else "which AUs?"]
+
+
+def quiz_figure(item: QuizItem, reveal: bool = False, size: int = 200) -> Picture:
+    """The faces of :func:`quiz_faces` as a figure, which a notebook can store."""
+    return show_faces(*quiz_faces(item, reveal, size), size=3.3)
 
 
 def quiz_feedback(item: QuizItem, ticked) -> dict[str, list[int]]:
@@ -673,7 +760,7 @@ class CoderQuiz(w.VBox):
         for tick in self.ticks.values():
             tick.value = False
         self.answer.disabled, self.feedback.value = False, ""
-        self.picture.value = picture_html(quiz_figure(self.item))
+        self.picture.value = faces_html(*quiz_faces(self.item))
 
     def check(self) -> None:
         """Score what is ticked, once for each face."""
@@ -689,7 +776,7 @@ class CoderQuiz(w.VBox):
             for au in quiz_feedback(self.item, ticked)[group]
         ]
         shown = "not defined yet" if np.isnan(kappa) else f"{kappa:.2f}"
-        self.picture.value = picture_html(quiz_figure(self.item, reveal=True))
+        self.picture.value = faces_html(*quiz_faces(self.item, reveal=True))
         faces = f"{len(self.history)} face{'s' * (len(self.history) > 1)}"
         self.feedback.value = (f"<ul>{''.join(rows)}</ul><p>After {faces}: F1 {f1:.0f} %, "
                                f"Cohen's kappa {shown}</p>")

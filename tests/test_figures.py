@@ -145,16 +145,42 @@ def test_arrows_are_the_displacements():
         assert f"up to {np.hypot(*d.T).max():.2f} rulers" in [t.get_text() for t in ax.texts]
 
 
-def test_the_atlas_keeps_person_and_scene_along_a_row(monkeypatch):
-    asked = []
-    real = render_faces
-    monkeypatch.setattr(figures, "render_faces",
-                        lambda aus, **k: asked.append((aus, k["seed"], k["scene"])) or real(aus, **k))
-    fig = figures.au_atlas((12, 26), (0.5, 1.0), people=(7, 8), face=48)
-    assert asked == [(aus, p, 0) for au in (12, 26) for p in (7, 8) for aus in ({}, {au: 0.5}, {au: 1.0})]
+def test_the_atlas_keeps_person_pose_and_light_along_a_row():
+    people, face = (7, 8), 64
+    fig = figures.au_atlas((12, 26), people, (0.4, 0.5, 1.0), face=face)
     words = [t.get_text() for t in fig.axes[0].texts]
     assert words[:2] == ["AU12 lip corner puller", "AU26 jaw drop"]
-    assert words[2:] == ["0", "0.5", "1"] * 2 + ["person 7", "person 8"]
+    assert words[2:] == ["0", "B", "0.5", "E"] * 2 + ["person 7", "person 8"]
+    sheet = np.asarray(fig.axes[0].images[0].get_array())
+    h, w = (sheet.shape[0] - 1) // 2, (sheet.shape[1] - 7) // 8
+    left, top = round((0.5 - 1.95 * 0.16) * face), round((0.475 - 2.4 * 0.16) * face)
+    for row, au in enumerate((12, 26)):
+        for column in range(8):
+            whole = render_faces({au: (0, 0.4, 0.5, 1.0)[column % 4]}, face, people[column // 4], **figures.STUDIO)
+            cell = sheet[row * (h + 1):row * (h + 1) + h, column * (w + 1):column * (w + 1) + w]
+            expected = whole.images[0, :, top:top + h, left:left + w].permute(1, 2, 0).numpy()
+            np.testing.assert_allclose(cell, expected, atol=1e-6)
+
+
+def test_the_atlas_cuts_out_what_moves_and_refuses_other_parts():
+    heights = {}
+    for part in ("face", "upper", "lower"):
+        sheet = figures.au_atlas((4,), (7,), (1.0,), part=part, face=100).axes[0].images[0].get_array()
+        heights[part] = sheet.shape[0]
+        half = sheet.shape[1] // 2
+        assert np.abs(sheet[:, :half] - sheet[:, -half:]).mean() > (0.002 if part != "lower" else 0)
+    assert heights["upper"] < heights["lower"] < heights["face"]
+    with pytest.raises(ValueError, match="part must be one of face, upper, lower, got 'chin'"):
+        figures.au_atlas(part="chin")
+    with pytest.raises(ValueError, match="intensity of AU4 must lie between 0 and 1"):
+        figures.au_atlas((4,), intensities=(2.0,), face=48)
+
+
+def test_the_arrows_show_their_unit():
+    fig = figures.au_displacement((1, 12), people=(3,), columns=2)
+    bar = next(t for t in fig.axes[0].texts if getattr(t, "arrow_patch", None) is not None)
+    assert np.hypot(*np.subtract(bar.xy, bar.get_position())) == pytest.approx(1, abs=1e-6)
+    assert "1 ruler" in [t.get_text() for t in fig.axes[0].texts]
 
 
 def test_a_sheet_puts_each_face_in_its_place():

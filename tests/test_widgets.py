@@ -7,11 +7,13 @@ import ipywidgets as w
 import numpy as np
 import pytest
 import torch
+from PIL import ImageColor
 from sklearn.metrics import cohen_kappa_score, f1_score
 
 from lorral_lite import figures, widgets
 from lorral_lite.facs import ACTION_UNITS, AU_SETS, EXPRESSIONS, INTENSITY
-from lorral_lite.landmarks import ruler
+from lorral_lite.landmarks import au_centers, ruler
+from lorral_lite.model import LoRRaLConfig
 from lorral_lite.widgets import QUIZ_AUS, CoderQuiz, Playground, QuizItem, agreement, portrait, quiz_item, seen_pixels
 
 
@@ -24,8 +26,11 @@ def playground():
 def fresh(playground):
     """The playground with everything off; one is enough, because building it costs more than resetting it."""
     playground.show(())
-    playground.side.value, playground.person.value, playground.scene.value = "both", 3, 0
-    playground.landmarks.value = playground.centers.value = False
+    playground.side.value, playground.person.value = "both", 3
+    for switch in playground.switches.values():
+        switch.value = False
+    for name, slider in playground.place.items():
+        slider.value = round(figures.STUDIO[name])
     return playground
 
 
@@ -90,13 +95,65 @@ def test_playground_figure_wraps_a_long_notation_without_losing_an_au():
     assert title.replace("\n", "").split("+") == [f"{au}E" for au in ACTION_UNITS]
 
 
-def test_playground_figure_draws_landmarks_and_centres_on_request():
-    plain, both = (widgets.playground_figure({1: 1.0, 12: 1.0}, 3, size=100, **more)
-                   for more in ({}, {"landmarks": True, "centers": True}))
-    assert not plain.axes[1].lines
-    assert len(both.axes[1].lines) > 8
-    assert sorted(t.get_text() for t in both.axes[1].texts) == ["1", "1", "12", "12"]
-    assert not widgets.playground_figure({}, 3, centers=True, size=100).axes[1].texts
+def near(image, colour, reach=40):
+    """Where a picture has about this colour."""
+    rgb = np.array(ImageColor.getrgb(colour))
+    return np.abs(image.astype(int) - rgb).sum(-1) < reach
+
+
+def test_marks_lie_where_landmarks_and_centres_are():
+    image, points = portrait({}, 3, size=100)
+    grey = np.full_like(image, 90)
+    plain = widgets.mark_face(grey, points, (1, 12))
+    assert (plain == 90).all()
+    assert plain.shape == (200, 200, 3)
+    drawn = widgets.mark_face(grey, points, landmarks=True)
+    for x, y in np.round(2 * points + 1).astype(int):
+        assert near(drawn, "white")[y - 1:y + 2, x - 1:x + 2].any()
+    assert near(drawn, figures.SKY).any()
+    for aus in ((1,), (12,), (1, 12)):
+        dots = widgets.mark_face(grey, points, aus, centers=True)
+        wanted = 2 * au_centers(points.astype(np.float64), aus).reshape(-1, 2) + 1
+        assert all(near(dots, figures.ORANGE)[int(y), int(x)] for x, y in wanted)
+        y, x = np.nonzero(near(dots, figures.ORANGE))
+        away = np.hypot(x[:, None] - wanted[:, 0], y[:, None] - wanted[:, 1]).min(1)
+        assert away.max() < 8
+
+
+def test_a_crop_is_the_window_of_lite_around_the_centre():
+    image, points = portrait({}, 3, size=88)
+    frames = near(widgets.mark_face(np.full_like(image, 90), points, (12,), crops=True), figures.ORANGE)
+    left = frames[:, :88]
+    y, x = np.nonzero(left)
+    side = LoRRaLConfig.lite().crop_size * 4  # cells of 4 pixels
+    assert x.max() - x.min() == pytest.approx(2 * side, abs=2)
+    assert (x.max() + x.min()) / 2 == pytest.approx(2 * points[31, 0] + 1, abs=1)
+    assert (y.max() + y.min()) / 2 == pytest.approx(2 * points[31, 1] + 1, abs=1)
+
+
+def test_switches_mark_both_faces_and_change_nothing_else():
+    plain, _ = widgets.playground_faces({12: 1.0}, 3, size=100)
+    for name in ("landmarks", "centers", "crops"):
+        marked, titles = widgets.playground_faces({12: 1.0}, 3, size=100, **{name: True})
+        assert titles == ["neutral", "12E"]
+        for before, after in zip(plain, marked, strict=True):
+            same = np.abs(after[::2, ::2].astype(int) - before).sum(-1) < 60
+            assert 0.5 < same.mean() < 0.995, name
+    none, _ = widgets.playground_faces({}, 3, size=100, centers=True)
+    assert none[1].shape == (200, 200, 3)  # no AU, no centre
+
+
+def test_a_named_pose_is_seen_and_a_scene_s_own_is_aligned_away():
+    straight, tilted = portrait({}, 4)[1], portrait({}, 4, roll=10.0)[1]
+    assert tilted[19, 1] < straight[19, 1] - 2  # clockwise: the left eye rises
+    np.testing.assert_allclose(portrait({}, 4, roll=0.0)[1], straight)
+    eyes = [portrait({}, 4, 2, **more)[1] for more in ({}, {"roll": 10.0})]
+    level = [p[25:31, 1].mean() - p[19:25, 1].mean() for p in eyes]
+    assert abs(level[0]) < 1e-3
+    assert level[1] > 2
+    assert (portrait({}, 4, light_azimuth=-60.0)[0] != portrait({}, 4)[0]).any()
+    with pytest.raises(ValueError, match="yaw must lie between -20 and 20, got 40"):
+        portrait({}, 4, yaw=40)
 
 
 def test_playground_figure_names_a_wrong_argument():
@@ -114,7 +171,7 @@ def test_a_slider_changes_the_picture_and_the_notation(fresh):
     assert "</b> 0" in fresh.readout.value
     fresh.sliders[12].value = 5
     assert fresh.picture.value != before
-    assert fresh.readout.value.endswith("12E")
+    assert fresh.readout.value.endswith("12E</span>")
     assert fresh.aus == {12: 1.0}
     fresh.sliders[12].value = 0
     assert fresh.picture.value == before
@@ -131,12 +188,14 @@ def test_there_is_a_slider_for_every_au_with_letters(fresh):
 
 
 def test_sliders_are_grouped_by_region(fresh):
-    groups = fresh.children[2].children[:2]
-    assert [g.children[0].value for g in groups] == ["<b>upper face</b>", "<b>middle and lower face</b>"]
-    for group, regions in zip(groups, ({"upper"}, {"middle", "lower"}), strict=True):
-        aus = [au for au, slider in fresh.sliders.items() if slider in group.children]
-        assert {ACTION_UNITS[au].region for au in aus} == regions
-        assert len(aus) == sum(unit.region in regions for unit in ACTION_UNITS.values())
+    groups, region = {}, None
+    for child in (c for column in fresh.children[3].children[:2] for c in column.children):
+        if isinstance(child, w.HTML):
+            region = child.value
+        else:
+            groups.setdefault(region, []).append(next(au for au, s in fresh.sliders.items() if s is child))
+    assert groups == {f"<b>{name} face</b>": [au for au, unit in ACTION_UNITS.items() if unit.region == name]
+                      for name in ("upper", "middle", "lower")}
 
 
 @pytest.mark.parametrize("name", EXPRESSIONS)
@@ -149,18 +208,27 @@ def test_a_preset_sets_its_aus_and_clears_the_others(fresh, name):
 
 def test_a_preset_draws_once(fresh, monkeypatch):
     calls = []
-    monkeypatch.setattr(widgets, "playground_figure", lambda *a, **k: calls.append(a) or figures.bars({"s": [1]}, "a"))
+    monkeypatch.setattr(widgets, "playground_faces", lambda *a, **k: calls.append(a) or ([], []))
     fresh.presets["fear"].click()
     assert len(calls) == 1
 
 
-@pytest.mark.parametrize(("control", "value"), [("person", 8), ("scene", 2), ("landmarks", True), ("centers", True),
-                                                ("side", "left")])
+@pytest.mark.parametrize(("control", "value"), [("person", 8), ("side", "left"), ("light_azimuth", -40),
+    ("light_elevation", 0), ("yaw", 10), ("pitch", -10), ("roll", 10), ("landmarks", True), ("centers", True),
+    ("crops", True)])
 def test_every_switch_changes_the_picture(fresh, control, value):
     fresh.sliders[12].value = 5
     before = fresh.picture.value
-    getattr(fresh, control).value = value
+    controls = {"person": fresh.person, "side": fresh.side, **fresh.place, **fresh.switches}
+    controls[control].value = value
     assert fresh.picture.value != before
+
+
+def test_the_playground_says_in_text_what_it_shows(fresh):
+    fresh.show((1, 2), level=3)
+    for words in ('alt="neutral"', 'alt="1C+2C"', "<figcaption>1C+2C</figcaption>"):
+        assert words in fresh.picture.value
+    assert 'role="status"' in fresh.readout.value
 
 
 def test_side_shows_an_au_on_one_side(fresh):
@@ -168,7 +236,8 @@ def test_side_shows_an_au_on_one_side(fresh):
     for side, expected, notation in (("left", (0.6, 0.0), "L12C"), ("right", (0.0, 0.6), "R12C")):
         fresh.side.value = side
         assert fresh.aus == {12: expected}
-        assert fresh.readout.value.endswith(notation)
+        assert fresh.readout.value.endswith(f"{notation}</span>")
+        assert f"<figcaption>{notation}<" in fresh.picture.value
 
 
 # ------------------------------------------------------------------------------------------------------------ quiz
