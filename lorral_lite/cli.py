@@ -59,7 +59,7 @@ def _train(args) -> None:
     recipe = {"lite": RunConfig.lite, "paper": RunConfig.paper}[args.profile]
     config = recipe(Path(args.data), folder.aus, fold=args.fold, folds=args.folds, seed=args.seed, loss=args.loss,
                     select=args.select)
-    train_step1(args.run, config, args.device, not args.quiet)
+    train_step1(args.run, config, args.device, not args.quiet, workers=args.workers)
     if not (Path(args.run) / "step1_metrics.json").exists():
         evaluate(args.run, None, args.device, not args.quiet)
     for relation in args.relation:
@@ -122,7 +122,9 @@ def _report(args) -> None:
 def _bench(args) -> None:
     from .bench import bench
 
-    bench(args.name, args.out, args.device, args.tiny)
+    if args.compare and args.name != "step2":
+        raise ValueError("--compare goes with step2 only")
+    bench(args.name, args.out, args.device, args.tiny, **({"compare": args.compare} if args.compare else {}))
 
 
 class Parser(argparse.ArgumentParser):
@@ -216,6 +218,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--loss", choices=["ce", "jaa"], default="ce", help="jaa: per-AU weights and Dice of JAA-Net")
     sub.add_argument("--select", choices=["last", "held_out"], default="last",
                      help="keep the last epoch, or the best one on held-out training subjects")
+    sub.add_argument("--workers", type=int, default=0, help="processes that read faces; the result is the same")
 
     sub = command(commands, "evaluate", _evaluate, "F1, AUC, accuracy and landmark error on the unseen subjects")
     sub.add_argument("run", metavar="RUN")
@@ -249,6 +252,8 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("name", metavar="NAME", choices=list(BENCHMARKS), help=", ".join(BENCHMARKS))
     sub.add_argument("--out", default=None, metavar="FILE.json", help="keep the tables here too")
     sub.add_argument("--tiny", action="store_true", help="the smallest setting that runs; its numbers say nothing")
+    sub.add_argument("--compare", default=None, metavar="RUN",
+                     help="step2: train step 2 of this run on cached features and to the letter, evaluate both")
     return top
 
 

@@ -1,4 +1,6 @@
-"""Where tensors live: a GPU when there is one, else the CPU, unless the reader says otherwise."""
+"""Where tensors live: a GPU when there is one, else the CPU, unless the reader says otherwise; how many threads."""
+
+from contextlib import contextmanager
 
 import torch
 
@@ -17,3 +19,14 @@ def pick_device(name: str | torch.device | None = None) -> torch.device:
         reason = " ".join(str(error).split()).split(". ")[0][:120]
         raise ValueError(f"device {str(name)!r} cannot be used here ({reason}); use auto, cpu or cuda") from None
     return device
+
+
+@contextmanager
+def threads(count: int):
+    """Let PyTorch use ``count`` CPU threads inside a with block."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,6 +1,8 @@
 """The model: shapes and counts that DEVIATIONS.md states, its parts put together by hand, and what step 2 freezes."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -80,6 +82,25 @@ def test_parameter_counts_of_paper_and_lite():
     assert paper["total"] == 22_576_058
     assert lite["total"] == 702_010
     assert 4 * lite["total"] < 3e6  # bytes of the weights that ship
+
+
+def test_deviations_states_the_counts_and_shapes_that_paper_has():
+    """The line D82 of DEVIATIONS.md, number by number."""
+    lines = (Path(__file__).parents[1] / "DEVIATIONS.md").read_text(encoding="utf-8").splitlines()
+    (line,) = [x for x in lines if x.startswith("| D82 |")]
+    model = LoRRaL(LoRRaLConfig.paper(relation="self_attention")).eval()
+    with torch.no_grad():
+        found = shapes_of(model, torch.zeros(1, 3, 176, 176))
+    shown = dict(re.findall(r"(patch|global and landmark|crops|tokens) (\d[\d×]*\d)", line))
+    named = {"patch": "patch", "global and landmark": "global_.2", "crops": "crops", "tokens": "relation"}
+    assert shown == {words: "×".join(map(str, found[part][1:])) for words, part in named.items()}
+    assert found["landmark.2"] == found["global_.2"]
+    stated = {words: int(n.replace(",", "")) for words, n in re.findall(r"([a-zA-Z][a-zA-Z ]+) ([\d,]+\d)(?=[, |])",
+                                                                       line.split("Parameters:")[1].split("|")[0])}
+    assert stated.pop("together") == model.parameter_count()["total"]
+    names = {"patch": "patch", "global": "global_", "landmark": "landmark", "landmark head": "landmark_head",
+             "local": "local", "relation": "relation", "local head": "local_head", "AU head": "au_head"}
+    assert stated == {words: model.parameter_count()[part] for words, part in names.items()}
 
 
 def test_print_shows_every_part_with_shape_and_count():

@@ -16,6 +16,7 @@ BENCHMARKS = {
     "model": "time, FLOPs and memory of inference and training steps, paper() and lite()",
     "step2": "an epoch of step 2 on cached features against one of step 1; --compare RUN: both ways of step 2",
     "faces": "procedural faces a second, and where the time goes",
+    "widgets": "milliseconds from a slider's change to the new picture",
     "difficulty": "F1 on unseen people for easy, default and hard faces (about 20 minutes)",
     "scale": "time and memory an image from 1,000 to 100,000 prepared frames",
 }

@@ -12,12 +12,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..device import threads
 from ..facs import AU_SETS
 from ..landmarks import au_centers
 from ..layers import AUCrops, PatchConv
 from ..relations import HopfieldRelation
 from . import Goal, Table
-from .timing import flops, in_turns, launches, per, ratio, threads
+from .timing import flops, in_turns, launches, per, ratio
 
 ROUNDS = 9
 EVAL, TRAIN = "forward", "forward and backward"

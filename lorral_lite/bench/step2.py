@@ -17,6 +17,7 @@ import torch
 from ..datasets.folds import fold_rows
 from ..datasets.prepared import FaceDataset, PreparedFolder, open_prepared
 from ..datasets.writing import PreparedWriter
+from ..device import threads
 from ..facs import AU_SETS
 from ..feature_cache import cached_features
 from ..landmarks import NUM_LANDMARKS
@@ -24,7 +25,7 @@ from ..relations import RELATIONS
 from ..run_folder import RunConfig, Schedule, load_model, read_run_config, write_json
 from ..training import evaluate, train_step1, train_step2
 from . import Goal, Table
-from .timing import per, threads
+from .timing import per
 
 COMPARED = ("none", "self_attention")
 

@@ -12,7 +12,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 
@@ -43,17 +42,6 @@ def cpu_model() -> str:
 def cores() -> int:
     """CPU cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@contextmanager
-def threads(count: int):
-    """Let PyTorch use ``count`` CPU threads inside a with block."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def seconds(function: Callable[[], object], device: torch.device | None = None, calls: int = 1) -> float:
