@@ -14,6 +14,7 @@ from .data_files import data_file
 from .faces.population import Population
 from .facs import ACTION_UNITS, AU_SETS, EXPRESSIONS
 from .figures import at_threshold, floor_f1
+from .landmarks import alignment
 from .layers import PatchConv
 from .losses import landmark_loss
 from .model import LoRRaL, LoRRaLConfig
@@ -269,3 +270,34 @@ def _phi_at_half_strength():
           tolerance=0.02)
 def _best_of_three_that_do_nothing():
     return 3 / (2 * np.sqrt(np.pi))
+
+
+# 11
+
+
+@exercise("11.1", "one source pixel becomes 199 / (2 × 290) aligned pixels; right and down together are √2 of them",
+          tolerance=0.01)
+def _aligned_error_of_counting_from_one():
+    face = np.zeros((49, 2))
+    face[25:31, 0] = 200  # eye centres 200 apart: half the aligned square is 1.45 times that
+    return float(np.linalg.norm(alignment(face, 200)[:, :2] @ [1.0, 1.0]))
+
+
+@exercise("11.2", "a file counted from 0 is one behind the label lines; a file counted from 1 is not")
+def _label_lines_of_two_namings():
+    return tuple(122 - first + 1 for first in (0, 1))
+
+
+@exercise("11.3", "rates = np.array(golden['positives']) / np.array(golden['frames']['all'])[:, None]; then np.ptp")
+def _most_uneven_au():
+    golden = json.loads(data_file("protocol", "golden_counts.json").read_text(encoding="utf8"))["bp4d"]
+    rates = np.array(golden["positives"]) / np.array(golden["frames"]["all"])[:, None]
+    return golden["aus"][int(np.ptp(rates, axis=0).argmax())]
+
+
+@exercise("11.4", "every frame is trained on in two of the three folds: 2 × 146,847 frames × 30 epochs × 6 trainings",
+          tolerance=0.1)
+def _hours_of_one_seed():
+    golden = json.loads(data_file("protocol", "golden_counts.json").read_text(encoding="utf8"))["bp4d"]
+    total = sum(golden["frames"]["all"])
+    return sum(total - tested for tested in golden["frames"]["all"]) * 30 * (1 + 5) / 100 / 3600

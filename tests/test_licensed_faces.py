@@ -18,6 +18,7 @@ from PIL import Image
 from lorral_lite.datasets import DataError
 from lorral_lite.datasets.prepared import open_prepared
 from lorral_lite.datasets.showing import drawn_face, shown_faces
+from lorral_lite.datasets.stand_in import write_bp4d, write_image
 from lorral_lite.datasets.synthetic import prepare_faces
 from lorral_lite.datasets.writing import PreparedWriter
 from lorral_lite.figures import contact_sheet, png_bytes
@@ -164,3 +165,23 @@ def test_executed_notebooks_show_no_licensed_pixel(run, tmp_path, name, values):
     shown = pictures(texts(done))
     assert len(shown) >= 4
     assert not any(map(shows_stripes, shown))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_the_notebook_on_real_data_shows_no_licensed_pixel_unless_asked(tmp_path):
+    """Notebook 11 on a folder that does not say that it is a stand-in, its pictures marked."""
+    people = ["F001", "M001", "F003", "M002", "F004", "M003"]
+    root = write_bp4d(tmp_path / "BP4D", people, frames=6, width=120).root
+    (root / "README.txt").unlink()
+    for path in root.rglob("*.jpg"):
+        with Image.open(path) as picture:
+            write_image(path, mark(np.asarray(picture)[None])[0])
+    shown = {}
+    for asked in (False, True):
+        done = execute_notebook("11_bp4d_and_disfa", tmp_path / str(asked), {
+            "root": str(root), "show_licensed_faces": asked, "epochs": 1}, progress=False)
+        shown[asked] = [shows_stripes(picture) for picture in pictures(texts(done))]
+    assert len(shown[False]) >= 6
+    assert not any(shown[False])
+    assert sum(shown[True]) >= 4

@@ -1,4 +1,4 @@
-"""What may be drawn of a prepared folder: its frames, or for licensed faces their landmarks alone."""
+"""What may be drawn of licensed faces: their landmarks, and the pictures only when somebody asks for them."""
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -22,11 +22,26 @@ def shown_faces(folder: PreparedFolder, rows, show_licensed_faces: bool = False)
     return np.stack([drawn_face(folder.landmarks[row], folder.size) for row in rows])
 
 
-def drawn_face(landmarks: np.ndarray, size: int) -> np.ndarray:
-    """(49, 2) landmarks in pixels of a picture of ``size`` → (size, size, 3) uint8 line drawing."""
-    page = Image.new("RGB", (size * FINER, size * FINER), PAPER)
+def shown_pictures(paths, landmarks, show_licensed_faces: bool = False) -> list[np.ndarray]:
+    """Pictures of a licensed data set as it was distributed, (H, W, 3) uint8 each, or drawings of their size.
+
+    ``landmarks``: (49, 2) pixels of each, counted from 0.
+    """
+    found = []
+    for path, points in zip(paths, landmarks, strict=True):
+        with Image.open(path) as picture:
+            found.append(np.asarray(picture.convert("RGB")) if show_licensed_faces
+                         else drawn_face(points, *picture.size))
+    return found
+
+
+def drawn_face(landmarks: np.ndarray, width: int, height: int | None = None) -> np.ndarray:
+    """(49, 2) landmarks in pixels of a picture → (height, width, 3) uint8 line drawing; square unless named."""
+    height = width if height is None else height
+    finer = FINER if width <= 512 else 1
+    page = Image.new("RGB", (width * finer, height * finer), PAPER)
     pen = ImageDraw.Draw(page)
-    points = (np.asarray(landmarks, float) + 0.5) * FINER
+    points = (np.asarray(landmarks, float) + 0.5) * finer
     for line in LINES.values():
-        pen.line([tuple(points[k]) for k in line], fill=INK, width=max(FINER, size * FINER // 90), joint="curve")
-    return np.asarray(page.resize((size, size), Image.Resampling.BOX))
+        pen.line([tuple(points[k]) for k in line], fill=INK, width=max(finer, width * finer // 90), joint="curve")
+    return np.asarray(page.resize((width, height), Image.Resampling.BOX))

@@ -272,7 +272,9 @@ def _faces(draw, people: Population, size: int, name: str, seed: int) -> tuple[l
     person = zlib.crc32(f"{name} {seed}".encode())
     strengths = torch.as_tensor(people.to_render(draw)[0])
     scenes = person + 1 + np.arange(len(strengths))
-    drawn = render_faces(strengths, max(48, min(size, RENDERED)), seed=person, scene=scenes)
+    wall = {"background": "plain", "background_hue": person % 97 / 97, "background_light": 0.6, "zoom": 0.88,
+            "noise": 0.05}
+    drawn = render_faces(strengths, max(48, min(size, RENDERED)), seed=person, scene=scenes, **wall)
     pictures = list((drawn.images.permute(0, 2, 3, 1) * 255).round().to(torch.uint8).numpy())
     scale = size / pictures[0].shape[0]
     if scale != 1:
@@ -287,7 +289,13 @@ def _margins(side: int, ratio: float) -> tuple[int, int]:
 
 
 def _tall(picture: np.ndarray) -> np.ndarray:
-    return np.pad(picture, (_margins(len(picture), 1392 / 1040), (0, 0), (0, 0)), mode="edge")
+    """More wall above, more of the same below."""
+    top, bottom = _margins(len(picture), 1392 / 1040)
+    tall = np.pad(picture, ((top, bottom), (0, 0), (0, 0)), mode="edge")
+    edge = max(1, len(picture) // 16)
+    ends = picture[0, :edge].mean(0), picture[0, -edge:].mean(0)
+    tall[:top] = np.linspace(*ends, picture.shape[1]).round()
+    return tall
 
 
 def _wide(picture: np.ndarray) -> np.ndarray:
