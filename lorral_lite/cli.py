@@ -170,7 +170,8 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--hidden", type=int, nargs="*", default=[], metavar="AU", help="AUs whose evidence is covered")
     sub.add_argument("--seed", type=int, default=0)
 
-    sub = command(sources, "table", _prepare_table, "frames and the table that OpenFace, py-feat or LibreFace wrote")
+    sub = command(sources, "table", _prepare_table, "frames and the table that OpenFace, py-feat or LibreFace wrote",
+                  [preparing])
     sub.add_argument("tables", metavar="TABLE.csv", nargs="+", help="what the tool wrote, one file or several")
     sub.add_argument("out", metavar="OUT", help="the folder to make")
     sub.add_argument("--images", metavar="PATH", help="the video or the folder of pictures; several tables: the folder "
@@ -183,9 +184,6 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--size", type=_positive, default=200, help="pixels: 100 for lite, 200 for paper")
     sub.add_argument("--may-share", action="store_true",
                      help="everybody in the pictures agreed to be shown; else figures draw landmarks only")
-    sub.add_argument("--workers", type=_positive, default=None, help="processes that decode pictures")
-    sub.add_argument("--fast-decode", action="store_true", help="let the JPEG decoder shrink large pictures (D37)")
-    sub.add_argument("--strict", action="store_true", help="stop at the first frame that cannot be used")
 
     for name, summary in (("bp4d", "BP4D as distributed"), ("disfa", "DISFA as distributed")):
         sub = command(sources, name, _prepare_licensed, f"read, align and check {summary} (you need its licence)",
