@@ -565,11 +565,11 @@ def gain_plot(gains: Sequence[dict], title: str | None = None) -> Picture:
 
 @_styled
 def matrix(values, labels: Sequence[str], title: str = "", *, column_labels: Sequence[str] | None = None,
-           limit: float | None = None, unit: str = "") -> Picture:
+           limit: float | None = None, unit: str = "", numbers: bool = True) -> Picture:
     """A heat map: orange–purple around 0 for signed values (phi), white to blue for weights (attention).
 
-    ``values`` (R, C) with one ``labels`` entry per row (and per column unless ``column_labels``). Numbers are
-    printed in the cells up to 13 rows. ``limit`` fixes the colour scale (±limit, or 0–limit).
+    ``values`` (R, C) with one ``labels`` entry per row (and per column unless ``column_labels``). With ``numbers``
+    they are printed in the cells up to 13 rows. ``limit`` fixes the colour scale (±limit, or 0–limit).
     """
     array = np.asarray(values.detach().cpu() if hasattr(values, "detach") else values, dtype=np.float64)
     columns = labels if column_labels is None else column_labels
@@ -588,7 +588,7 @@ def matrix(values, labels: Sequence[str], title: str = "", *, column_labels: Seq
     ax.set_yticks(range(len(labels)), labels)
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
-    if len(labels) <= 13 and len(columns) <= 13:
+    if numbers and len(labels) <= 13 and len(columns) <= 13:
         for i, j in np.ndindex(array.shape):
             share = array[i, j] / top
             dark = abs(share) > 0.6

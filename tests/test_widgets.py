@@ -11,6 +11,7 @@ from PIL import ImageColor
 from sklearn.metrics import cohen_kappa_score, f1_score
 
 from lorral_lite import figures, widgets
+from lorral_lite.bench import widgets as bench_widgets
 from lorral_lite.facs import ACTION_UNITS, AU_SETS, EXPRESSIONS, INTENSITY
 from lorral_lite.landmarks import au_centers, ruler
 from lorral_lite.model import LoRRaLConfig
@@ -52,6 +53,41 @@ def test_explore_redraws_shows_errors_and_recovers():
     assert box.picture.value == "<p role='alert'>x must not be 3</p>"
     box.controls["x"].value = 1
     assert box.picture.value == first
+
+
+def test_explore_lays_out_once_for_each_size_of_picture():
+    drawn = []
+
+    def draw(x):
+        drawn.append(figures.bars({"s": [1]}, ["a" * 8 * x]) if x < 5 else figures.bars({"s": [1] * 9}, list("a" * 9)))
+        return drawn[-1]
+
+    box = widgets.explore(draw, x=w.IntSlider(1, 0, 9))
+    box.controls["x"].value = 2
+    box.controls["x"].value = 7
+    boxes = [fig.axes[0].get_position().bounds for fig in drawn]
+    assert boxes[0] == boxes[1]
+    engines = [type(fig.get_layout_engine()).__name__ for fig in drawn]
+    assert engines == ["ConstrainedLayoutEngine", "PlaceHolderLayoutEngine", "ConstrainedLayoutEngine"]
+
+
+def test_the_benchmark_moves_every_widget():
+    (table,) = list(bench_widgets.measure(torch.device("cpu"), tiny=True))
+    assert [row[0] for row in table.rows] == ["Playground"] * 6 + ["CoderQuiz"] * 2 + [
+        "receptive_figure", "crop_figure", "schedule_explorer", "threshold_explorer", "relation_dial", "order_picture",
+        "attention_on_face", "recall_picture"]
+    assert all(0 < row[2].low <= row[2].median for row in table.rows)
+    assert [goal.limit for goal in table.goals] == [150] * len(table.rows)
+
+
+def test_every_step_of_the_benchmark_changes_a_picture(monkeypatch):
+    seen = []
+    monkeypatch.setattr(widgets, "image_html", lambda image, alt, width="": seen.append(image.tobytes()) or alt)
+    for name, step, what in bench_widgets.reactions(tiny=True):
+        seen.clear()
+        step(0)
+        step(1)
+        assert len(set(seen)) > 1, (name, what)
 
 
 # ------------------------------------------------------------------------------------------------------- portraits
