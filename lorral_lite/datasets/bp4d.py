@@ -216,14 +216,15 @@ def _why_not_v73(path: Path, error: Exception) -> str:
 def _load(root: Path, key, coded: Coded, landmark_file: Path | None, folder: Path | None, video: Path | None, frames):
     if landmark_file is None:
         return all_skipped(coded, root / "_".join(key), "no landmark file of this sequence", len(AUS))
-    if folder is None and video is None:
-        return all_skipped(coded, root / "_".join(key), "no pictures or video of this sequence", len(AUS))
     try:
         points, broken = read_landmarks(landmark_file, coded.numbers)
     except DataError as error:
         return all_skipped(coded, landmark_file, str(error).removeprefix(f"{landmark_file}: "), len(AUS))
     bad = {k: Skip(landmark_file, int(coded.numbers[k]), reason) for k, reason in broken.items()}
     absent = [k for k in np.flatnonzero(np.isnan(points).all((1, 2))).tolist() if k not in bad]
+    count = len(absent)
+    if folder is None and video is None:
+        return all_skipped(coded, root / "_".join(key), "no pictures or video of this sequence", len(AUS), count)
     there = [k for k in range(len(points)) if k not in bad and k not in set(absent)]
     if frames == "jaa" or not there:
         reason = "left out by --frames jaa: no landmarks" if frames == "jaa" else "no frame here has landmarks"
@@ -238,4 +239,4 @@ def _load(root: Path, key, coded: Coded, landmark_file: Path | None, folder: Pat
         images = folder, numbered(folder)
     else:
         images = Video(video, coded.numbers - 1)
-    return with_pictures(coded, images, points, bad, len(AUS), absent)
+    return with_pictures(coded, images, points, bad, len(AUS), count, absent)

@@ -33,15 +33,19 @@ def check(source: Source, whole_set: bool, say: Callable[[str], None] = print) -
     """
     golden = json.loads(data_file("protocol", "golden_counts.json").read_text(encoding="utf8"))[source.name]
     rule, usual = source.choices["frames"], source.choices.get("threshold", 2) == 2
-    frames, left_out, reasons, filled, good = Counter(), Counter(), Counter(), Counter(), True
+    frames = chosen = filled = 0
+    absent: dict[str, int | None] = dict.fromkeys(source.subjects, 0)
+    reasons, good = Counter(), True
     for sequence in source.sequences:
         read = checked(sequence)
-        frames[sequence.subject] += len(read.numbers)
-        filled[sequence.subject] += 0 if read.filled is None else int(read.filled.sum())
-        left_out[sequence.subject] += sum(skip.chosen for skip in read.skips)
+        frames += len(read.numbers)
+        filled += 0 if read.filled is None else int(read.filled.sum())
+        chosen += sum(skip.chosen for skip in read.skips)
+        before = absent[sequence.subject]
+        absent[sequence.subject] = None if None in (before, read.absent) else before + read.absent
         reasons.update(skip.reason for skip in read.skips if not skip.chosen)
-    say(f"  usable without looking at pixels: {frames.total():,} of {sum(s.rows for s in source.sequences):,} rows, "
-        f"{left_out.total():,} left out by choice, {filled.total():,} with filled-in landmarks")
+    say(f"  usable without looking at pixels: {frames:,} of {sum(s.rows for s in source.sequences):,} rows, "
+        f"{chosen:,} left out by choice, {filled:,} with filled-in landmarks")
     for reason, count in reasons.most_common(10):
         say(f"  {count:,} × {reason}")
     parts = protocol_parts(source.name)
@@ -53,19 +57,18 @@ def check(source: Source, whole_set: bool, say: Callable[[str], None] = print) -
             continue
         labels = [coded.labels for (subject, _), coded in source.coded.items() if subject in members]
         labels = np.concatenate(labels) if labels else np.empty((0, len(source.aus)), np.int8)
-        kept = len(labels) - sum(left_out[subject] for subject in members)
         say(f"fold {fold} (tests part {part + 1}, {len(members)} subjects)")
         columns = [("labelled", len(labels), golden["frames"]["all"][part])]
-        if rule == "jaa":
-            columns.append(("kept", kept, golden["frames"]["jaa"][part]))
-        elif source.name == "bp4d":
-            absent = golden["frames"]["all"][part] - golden["frames"]["jaa"][part]
-            columns.append(("filled", sum(filled[subject] for subject in members), absent))
+        without = [absent.get(subject, 0) for subject in sorted(members)]
+        if None in without:
+            say("  landmark files are missing: frames without landmarks are not comparable")
+        elif source.name == "bp4d" or rule == "jaa":
+            columns.append(("with marks", len(labels) - sum(without), golden["frames"]["jaa"][part]))
         if usual:
             columns += [(f"AU{au}", int(count), wanted) for au, count, wanted in
                         zip(source.aus, (labels == 1).sum(0), golden["positives"][part], strict=True)]
-        say("  " + "".join(f"{name:>10}" for name, _, _ in columns))
-        say("  " + "".join(f"{count:>10,}" for _, count, _ in columns))
+        say("  " + "".join(f"{name:>11}" for name, _, _ in columns))
+        say("  " + "".join(f"{count:>11,}" for _, count, _ in columns))
         wrong = [f"{name} {wanted:,}" for name, count, wanted in columns if count != wanted]
         say(f"  MISMATCH, published: {', '.join(wrong)}" if wrong else "  as published")
         good = good and not wrong

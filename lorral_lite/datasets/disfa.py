@@ -181,17 +181,19 @@ def read_intensities(subject: str, files: dict[int, Path], threshold: int) -> Co
 
 def _load(root: Path, subject: str, coded: Coded, landmarks: Path | None, folder: Path | None, video: Path | None,
           left_out: list[list[int]]):
+    listed = [n for n in coded.numbers.tolist() if any(low <= n - 1 <= high for low, high in left_out)]
     if landmarks is None:
-        return all_skipped(coded, root / subject, "no landmarks of this subject", len(AUS))
+        return all_skipped(coded, root / subject, "no landmarks of this subject", len(AUS), len(listed))
     if folder is None and video is None:
-        return all_skipped(coded, root / subject, "no pictures or video of this subject and camera", len(AUS))
+        reason = "no pictures or video of this subject and camera"
+        return all_skipped(coded, root / subject, reason, len(AUS), len(listed))
     rows = coded.rows
     if folder is not None:
         pictures = numbered(folder)
         try:
             first = counts_from(pictures, rows)
         except DataError as error:
-            return all_skipped(coded, folder, str(error), len(AUS))
+            return all_skipped(coded, folder, str(error), len(AUS), len(listed))
         images = folder, {number + 1 - first: paths for number, paths in pictures.items()}
     else:
         images = Video(video, coded.numbers - 1)
@@ -200,7 +202,7 @@ def _load(root: Path, subject: str, coded: Coded, landmarks: Path | None, folder
     bad: dict[int, Skip] = {}
     filled = []
     for k, number in enumerate(coded.numbers.tolist()):
-        if any(low <= number - 1 <= high for low, high in left_out):
+        if number in listed:
             bad[k] = Skip(landmarks, number, "left out by --frames jaa: listed landmark problem", True)
             continue
         file = files.get(number)
@@ -214,7 +216,7 @@ def _load(root: Path, subject: str, coded: Coded, landmarks: Path | None, folder
             points[k] = read_landmarks(file)
         except DataError as error:
             bad[k] = Skip(file, number, str(error).removeprefix(f"{file}: "))
-    return with_pictures(coded, images, points, bad, len(AUS), filled)
+    return with_pictures(coded, images, points, bad, len(AUS), len(listed), filled)
 
 
 def counts_from(pictures, frames: int) -> int:

@@ -135,8 +135,8 @@ def whole(text: str, what: str) -> int:
     raise DataError(f"{what} is {text[:20]!r}, which is no whole number")
 
 
-def with_pictures(coded: Coded, images, points: np.ndarray, bad: dict[int, Skip], aus: int, filled=()) -> Frames:
-    """Frames of a sequence whose pictures are there and whose landmarks are good; the others become skips.
+def with_pictures(coded: Coded, images, points: np.ndarray, bad: dict[int, Skip], aus: int, absent: int, filled=()):
+    """The :class:`Frames` of a sequence whose pictures are there and whose landmarks are good; the others become skips.
 
     images: (folder, {frame: paths}), or a Video with a position for each coded frame. points: (n, 49, 2) beside
     ``coded.numbers``. bad: {row of these: why it cannot be used}. filled: rows whose landmarks are not the data set's.
@@ -159,13 +159,14 @@ def with_pictures(coded: Coded, images, points: np.ndarray, bad: dict[int, Skip]
     if isinstance(images, Video):
         paths = Video(images.path, images.positions[kept])
     return Frames(coded.numbers[kept], paths, points[kept], coded.labels[kept].reshape(len(kept), aus), skips,
-                  np.isin(kept, list(filled)))
+                  np.isin(kept, list(filled)), absent)
 
 
-def all_skipped(coded: Coded, file: Path, reason: str, aus: int) -> Frames:
+def all_skipped(coded: Coded, file: Path, reason: str, aus: int, absent: int | None = None) -> Frames:
     """No frame at all, each with the same reason."""
     skips = [*coded.skips, *(Skip(file, int(number), reason) for number in coded.numbers)]
-    return Frames(coded.numbers[:0], [], np.empty((0, 49, 2), np.float32), np.empty((0, aus), np.int8), skips)
+    empty = np.empty((0, 49, 2), np.float32), np.empty((0, aus), np.int8)
+    return Frames(coded.numbers[:0], [], *empty, skips, absent=absent)
 
 
 def chosen_subjects(name: str, found, asked) -> list[str]:

@@ -68,7 +68,8 @@ class Frames:
     numbers: (n,) int, as the index of the prepared folder shall name them. images: n paths of pictures, or a
     :class:`lorral_lite.datasets.videos.Video` with n positions. landmarks: (n, 49, 2) pixels of the source picture,
     counted from 0. labels: (n, A) int8 of 1, 0 and −1 (unknown). filled: (n,) bool, True where the landmarks are not
-    the source's own; the prepared folder lists these rows.
+    the source's own; the prepared folder lists these rows. absent: how many rows the source itself calls without
+    (good) landmarks, where that can be told.
     """
 
     numbers: np.ndarray
@@ -77,6 +78,7 @@ class Frames:
     labels: np.ndarray
     skips: list[Skip] = field(default_factory=list)
     filled: np.ndarray | None = None
+    absent: int | None = None
 
 
 @dataclass(frozen=True)

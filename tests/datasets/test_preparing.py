@@ -229,7 +229,7 @@ def job(root: Path, change: str = "", workers: int = 1) -> subprocess.CompletedP
 def test_kill_9_anywhere_then_the_same_call_gives_the_same_bytes(tmp_path):
     expected = contents(prepare(tmp_path, "whole", sequences=make_source(tmp_path, 3, 30)).path)
     source = make_source(tmp_path, 3, 30)
-    deaths = [KILLED_AT_CHECKPOINT.format(n=2, before=True), KILLED_AT_CHECKPOINT.format(n=9, before=False),
+    deaths = [KILLED_AT_CHECKPOINT.format(n=2, before=True), KILLED_AT_CHECKPOINT.format(n=7, before=False),
               KILLED_WHILE_WRITING]
     for death in deaths:
         ended = job(tmp_path, death)
