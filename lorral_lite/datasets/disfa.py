@@ -166,9 +166,11 @@ def read_intensities(subject: str, files: dict[int, Path], threshold: int) -> Co
                     raise DataError(f"the intensity is {values[number]}; it must be 0 to 5")
             except DataError as error:
                 wrong.setdefault(number, Skip(files[au], line, str(error)))
-    numbers = []
+    numbers, complete = [], []
     for number in sorted({number for values in read.values() for number in values}):
         lacking = next((au for au in AUS if number not in read[au]), None)
+        if lacking is None:
+            complete.append(number)
         if number in wrong:
             skips.append(wrong[number])
         elif lacking:
@@ -176,28 +178,28 @@ def read_intensities(subject: str, files: dict[int, Path], threshold: int) -> Co
         else:
             numbers.append(number)
     labels = np.array([[read[au][n] >= threshold for au in AUS] for n in numbers], np.int8)
-    return Coded(np.array(numbers, dtype=int), labels.reshape(len(numbers), len(AUS)), skips)
+    labels = labels.reshape(len(numbers), len(AUS))
+    return Coded(np.array(numbers, dtype=int), labels, skips, max(complete, default=0))
 
 
 def _load(root: Path, subject: str, coded: Coded, landmarks: Path | None, folder: Path | None, video: Path | None,
           left_out: list[list[int]]):
-    listed = [n for n in coded.numbers.tolist() if any(low <= n - 1 <= high for low, high in left_out)]
+    listed = {n for n in coded.numbers.tolist() if any(low <= n - 1 <= high for low, high in left_out)}
     if landmarks is None:
         return all_skipped(coded, root / subject, "no landmarks of this subject", len(AUS), len(listed))
     if folder is None and video is None:
         reason = "no pictures or video of this subject and camera"
         return all_skipped(coded, root / subject, reason, len(AUS), len(listed))
-    rows = coded.rows
     if folder is not None:
         pictures = numbered(folder)
         try:
-            first = counts_from(pictures, rows)
+            first = counts_from(pictures, coded.last)
         except DataError as error:
             return all_skipped(coded, folder, str(error), len(AUS), len(listed))
         images = folder, {number + 1 - first: paths for number, paths in pictures.items()}
     else:
         images = Video(video, coded.numbers - 1)
-    files = landmark_files(landmarks, rows)
+    files = landmark_files(landmarks, coded.last)
     points = np.full((len(coded.numbers), 49, 2), np.nan, np.float32)
     bad: dict[int, Skip] = {}
     filled = []

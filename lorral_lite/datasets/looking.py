@@ -22,12 +22,14 @@ VIDEOS = (".avi", ".mp4", ".mov", ".mkv")
 class Coded:
     """What the label files of one sequence say. numbers: (n,) frames, ascending; labels: (n, A) int8 1, 0, −1.
 
-    skips: the lines that say nothing usable; rows: n plus those of them that are lines, not whole files.
+    skips: the lines that say nothing usable; rows: n plus those of them that are lines, not whole files. last: the
+    highest frame that the label files agree on, usable or not.
     """
 
     numbers: np.ndarray
     labels: np.ndarray
     skips: list[Skip]
+    last: int = 0
 
     @property
     def rows(self) -> int:
