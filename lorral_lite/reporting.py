@@ -581,6 +581,7 @@ def _what_was_run(run: Run, command: str | None) -> dict[str, str]:
         "Relations": ", ".join(_name(n) for n in run.relations),
         "Device": str(m.get("device", "")),
         "Minutes": ", ".join(t for t in time if t),
+        "Where the time went": ", ".join(f"{part} {sec:.0f} s" for part, sec in run.times.items() if sec >= 0.5),
         "Command": command or ("lorral reproduce" if run.times else ""),
         "Software": f"lorral-lite {version('lorral-lite')}, PyTorch {version('torch')}",
         "Date of report": date.today().isoformat(),

@@ -445,3 +445,14 @@ def test_writing_again_replaces_the_old_report(tmp_path):
     path.write_text("old")
     write_report(folder)
     assert re.match("<!doctype html>", path.read_text(encoding="utf8"))
+
+
+def test_says_where_the_time_went(tmp_path):
+    folder = make_run(tmp_path / "run")
+    assert _fact(folder, "Where the time went") == "not recorded"
+    (folder / "times.json").write_text(json.dumps({"prepare faces": 61.4, "step 1": 240.0, "report": 0.1}))
+    assert _fact(folder, "Where the time went") == "prepare faces 61 s, step 1 240 s"
+
+
+def _fact(folder, name: str) -> str:
+    return reporting._what_was_run(load_runs(folder), None)[name]
