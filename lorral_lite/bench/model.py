@@ -1,7 +1,8 @@
 """``lorral bench model``: time, FLOPs and memory of inference and of training steps, for paper() and lite().
 
-A training step is forward, loss, backward and SGD on random images; inference is forward in eval mode. All cores, or
-the GPU. What PyTorch can reach here is taken from a large matrix product in the same rounds.
+A training step is forward, loss, backward and SGD on random images; inference is forward in eval mode. All
+cores (or as many as OMP_NUM_THREADS says), or the GPU. What PyTorch can reach here is taken from a large matrix product
+in the same rounds.
 """
 
 import time
@@ -16,7 +17,7 @@ from ..device import threads
 from ..losses import lorral_loss
 from ..model import LoRRaL, LoRRaLConfig, Output
 from . import Goal, Table
-from .timing import cores, flops, in_turns, peak_memory, per, ratio
+from .timing import flops, in_turns, peak_memory, per, ratio
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels-last": torch.channels_last}
@@ -28,12 +29,13 @@ PROTOTYPE = {("fp32", "training"): 106.0, ("bf16", "training"): 61.0, ("bf16", "
 def measure(device: torch.device, tiny: bool) -> Iterator[Table]:
     """FLOPs, the grid of settings, compiled or not, memory, and paper() beside a plain stack of equal FLOPs."""
     profiles, batches, rounds = (["lite"], [2], 1) if tiny else (["lite", "paper"], [1, 8, 32], 3)
-    with threads(1 if tiny else cores()):
+    with threads(1 if tiny else torch.get_num_threads()):
         work = {name: work_of_one_image(name) for name in profiles}
         yield Table("FLOPs of one image", ["model", "parameters", "inference, GFLOP", "training step, GFLOP"],
                     [[name, sum(p.numel() for p in make(name).parameters()), *(w / 1e9 for w in work[name].values())]
-                     for name in profiles], "Matrix products and convolutions; a multiply-add counts two. A training step counts as three times "
-                    "inference: the gradients of a layer's input and of its weights cost as much as the layer each.")
+                     for name in profiles],
+                    "Matrix products and convolutions; a multiply-add counts two. A training step counts as three "
+                    "times inference: the gradients of a layer's input and of its weights cost as much each.")
         rows = [_speed(name, batch, *setting, work[name], rounds, device)
                 for name in profiles for batch in batches for setting in SETTINGS]
         yield Table("Speed", ["model", "batch", "precision", "layout", "inference, ms/image", "images/s",
@@ -63,7 +65,8 @@ def steps(net: nn.Module, call: Callable, loss: Callable, image: int, batch: int
     """{"inference": …, "training": …}: calls without arguments. ``call`` is ``net``, perhaps compiled."""
     net.to(device).to(memory_format=LAYOUTS[layout])
     images = torch.randn(batch, 3, image, image).to(device, memory_format=LAYOUTS[layout])
-    optimiser = torch.optim.SGD(net.parameters(), lr=1e-5, momentum=0.9, weight_decay=5e-4)
+    trained = [p for p in net.parameters() if p.requires_grad]
+    optimiser = torch.optim.SGD(trained, lr=1e-5, momentum=0.9, weight_decay=5e-4)
     mixed = partial(torch.autocast, device.type, DTYPES["bf16"], enabled=precision == "bf16")
 
     def inference():
@@ -83,9 +86,13 @@ def steps(net: nn.Module, call: Callable, loss: Callable, image: int, batch: int
     return {"inference": inference, "training": training}
 
 
-def lorral_steps(name: str, batch: int, precision: str, layout: str, device: torch.device, compiled: bool = False):
-    """:func:`steps` of LoRRaL with its own loss."""
+def lorral_steps(name: str, batch: int, precision: str, layout: str, device: torch.device, compiled: bool = False,
+                 step2: bool = False):
+    """:func:`steps` of LoRRaL with its own loss; ``step2``: with self-attention, frozen as in step 2 of the paper."""
     net = make(name)
+    if step2:
+        net.set_relation("self_attention", seed=0)
+        net.freeze_step1(train_landmarks=True)
     image = net.config.image_size
     labels = torch.randint(0, 2, (batch, len(net.config.aus)), dtype=torch.int8).to(device)
     landmarks = (torch.rand(batch, 49, 2) * image).to(device)

@@ -17,6 +17,8 @@ from pathlib import Path
 
 import torch
 from torch.profiler import ProfilerActivity, profile
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from . import Spread
@@ -44,10 +46,10 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def seconds(function: Callable[[], object], device: torch.device | None = None, calls: int = 1) -> float:
-    """Seconds that one call takes, the mean of ``calls`` in a row, by the clock of this file."""
+def seconds(function: Callable[[], object], device: torch.device | None = None, calls: int = 1, wall=False) -> float:
+    """Seconds that one call takes, the mean of ``calls`` in a row, by the clock of this file, or ``wall`` time."""
     on_gpu = device is not None and device.type == "cuda"
-    clock = time.process_time if not on_gpu and torch.get_num_threads() == 1 else time.perf_counter
+    clock = time.process_time if not on_gpu and not wall and torch.get_num_threads() == 1 else time.perf_counter
     if on_gpu:
         torch.cuda.synchronize(device)
     start = clock()
@@ -58,7 +60,8 @@ def seconds(function: Callable[[], object], device: torch.device | None = None, 
     return (clock() - start) / calls
 
 
-def in_turns(functions: dict[str, Callable], rounds: int, device=None, least: float = 0.0) -> dict[str, list[float]]:
+def in_turns(functions: dict[str, Callable], rounds: int, device: torch.device | None = None, least: float = 0.0,
+             wall: bool = False) -> dict[str, list[float]]:
     """Seconds a call of each function, ``rounds`` times, one after the other in every round, after one call unmeasured.
 
     What slows the machine for a while slows all of them. Each measurement calls as often as ``least`` seconds need.
@@ -66,11 +69,11 @@ def in_turns(functions: dict[str, Callable], rounds: int, device=None, least: fl
     calls = {}
     for name, function in functions.items():
         seconds(function, device)
-        calls[name] = max(1, round(least / max(seconds(function, device), 1e-6)))
+        calls[name] = max(1, round(least / max(seconds(function, device, 1, wall), 1e-6)))
     times: dict[str, list[float]] = {name: [] for name in functions}
     for _ in range(rounds):
         for name, function in functions.items():
-            times[name].append(seconds(function, device, calls[name]))
+            times[name].append(seconds(function, device, calls[name], wall))
     return times
 
 
@@ -97,6 +100,28 @@ def flops(function: Callable[[], object]) -> int:
     with FlopCounterMode(display=False) as counter:
         function()
     return counter.get_total_flops()
+
+
+def bytes_moved(function: Callable[[], object]) -> int:
+    """Bytes of one call, if every operator reads its inputs from memory and writes its results there, once.
+
+    An estimate from above: what stays in a cache is counted too. Views cost nothing; of an expanded tensor only what
+    it holds is counted.
+    """
+    with _Bytes() as counter:
+        function()
+    return counter.total
+
+
+class _Bytes(TorchDispatchMode):
+    total = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        if not function.is_view:
+            tensors = [t for t in tree_leaves((args, kwargs, result)) if isinstance(t, torch.Tensor)]
+            self.total += sum(min(t.nbytes, t.untyped_storage().nbytes()) for t in tensors)
+        return result
 
 
 NO_WORK = {"aten::as_strided", "aten::empty", "aten::empty_strided", "aten::view", "aten::permute", "aten::reshape",
