@@ -124,7 +124,10 @@ def _bench(args) -> None:
 
     if args.compare and args.name != "step2":
         raise ValueError("--compare goes with step2 only")
-    bench(args.name, args.out, args.device, args.tiny, **({"compare": args.compare} if args.compare else {}))
+    if args.share is not None and (args.name != "prepare" or not 0 < args.share <= 1):
+        raise ValueError("--share goes with prepare, and lies above 0 and up to 1")
+    options = {key: value for key in ("compare", "share") if (value := getattr(args, key)) is not None}
+    bench(args.name, args.out, args.device, args.tiny, **options)
 
 
 class Parser(argparse.ArgumentParser):
@@ -252,6 +255,8 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--tiny", action="store_true", help="the smallest setting that runs; its numbers say nothing")
     sub.add_argument("--compare", default=None, metavar="RUN",
                      help="step2: train step 2 of this run on cached features and to the letter, evaluate both")
+    sub.add_argument("--share", type=float, default=None,
+                     help="prepare: how much of BP4D's size, 0.01 for 1 %% (default: 1, all of it)")
     return top
 
 

@@ -38,7 +38,7 @@ DISFA_IMAGES = {
 }
 """Names that public code gives to the extracted frames; {zero} counts from 0, {one} from 1."""
 
-RENDERED = 256  # larger pictures are enlarged from this size
+RENDERED = 256  # larger pictures are enlarged from this size, unless ``detail`` says otherwise
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,8 @@ class StandIn:
 
 def write_bp4d(root, subjects=("F001", "F003", "F004"), tasks=("T1", "T2"), frames=4, *, width: int = 96,
                images: str = "jpg", digits: int | None = None, au_occ: bool = True, first=(2440, 37), around: int = 1,
-               empty: int = 1, unknown: int = 0, pool: int | None = None, seed: int = 0) -> StandIn:
+               empty: int = 1, unknown: int = 0, pool: int | None = None, detail: int = RENDERED,
+               seed: int = 0) -> StandIn:
     """Write a stand-in of BP4D into ``root``: images, AU occurrence, MATLAB v7.3 landmarks of the 12 AUs.
 
     subjects, tasks: F001 … and T1 … T8. frames: coded frames of a sequence, one number or one per sequence (subject by
@@ -77,16 +78,17 @@ def write_bp4d(root, subjects=("F001", "F003", "F004"), tasks=("T1", "T2"), fram
     empty: coded frames at the end of each subject's last sequence whose landmarks are empty.
     unknown: label cells of the 12 AUs that say 9, in each sequence's first row. The other AUs always say 9.
     pool: draw only so many faces and repeat them; pictures then do not show what the labels say. Only for benchmarks.
+    detail: faces wider than this are rendered at this size and enlarged; up to 1024.
     """
     root, tasks = Path(root), tuple(tasks)
     people = Population("bp4d", seed=seed)
     counts = np.broadcast_to(frames, len(subjects) * len(tasks)).reshape(len(subjects), len(tasks))
-    faces = None if pool is None else _faces(people.subjects(1, pool, first=10_000), people, width, "pool", seed)
+    faces = pool and _faces(people.subjects(1, pool, first=10_000), people, width, "pool", seed, detail)
     _readme(root, "BP4D")
     index, labels, landmarks, tracked = [], [], [], []
     for s, subject in enumerate(subjects):
         draw = people.subjects(1, int(counts[s].sum()), first=s)
-        drawn = faces or _faces(draw, people, width, subject, seed)
+        drawn = faces or _faces(draw, people, width, subject, seed, detail)
         ends = counts[s].cumsum()
         for t, task in enumerate(tasks):
             rows = np.arange(ends[t] - counts[s, t], ends[t])
@@ -267,14 +269,15 @@ def is_stand_in(root) -> bool:
     return path.is_file() and path.read_text(encoding="utf8", errors="replace").startswith("Procedural stand-in")
 
 
-def _faces(draw, people: Population, size: int, name: str, seed: int) -> tuple[list[np.ndarray], np.ndarray]:
+def _faces(draw, people: Population, size: int, name: str, seed: int,
+           detail: int = RENDERED) -> tuple[list[np.ndarray], np.ndarray]:
     """Pictures (size, size, 3) uint8 of one person's frames, and their landmarks (N, 49, 2), 0-based."""
     person = zlib.crc32(f"{name} {seed}".encode())
     strengths = torch.as_tensor(people.to_render(draw)[0])
     scenes = person + 1 + np.arange(len(strengths))
     wall = {"background": "plain", "background_hue": person % 97 / 97, "background_light": 0.6, "zoom": 0.88,
             "noise": 0.05}
-    drawn = render_faces(strengths, max(48, min(size, RENDERED)), seed=person, scene=scenes, **wall)
+    drawn = render_faces(strengths, max(48, min(size, detail)), seed=person, scene=scenes, **wall)
     pictures = list((drawn.images.permute(0, 2, 3, 1) * 255).round().to(torch.uint8).numpy())
     scale = size / pictures[0].shape[0]
     if scale != 1:
