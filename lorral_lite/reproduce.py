@@ -11,25 +11,20 @@ from pathlib import Path
 from .datasets import DataError
 from .datasets.prepared import open_prepared
 from .datasets.synthetic import prepare_faces
+from .model_card import data_record, model_card
 from .predict import portrait_file, predict_photo
 from .relations import RELATIONS
 from .reporting import write_report
-from .training import (
-    RunConfig,
-    evaluate,
-    load_model,
-    load_tensors,
-    read_json,
-    save_tensors,
-    train_step1,
-    train_step2,
-    write_json,
-)
+from .run_folder import RunConfig, load_model, load_tensors, read_json, read_run_config, save_tensors, write_json
+from .training import evaluate, train_step1, train_step2
 
 NOTEBOOKS = ("08_losses_and_two_step_training", "09_evaluation", "10_ablation_do_relations_help")
 """Executed with papermill on the finished run, which each takes as its parameter ``run``."""
 
 PHOTO_RELATION = "self_attention"
+
+SHIP_LIMIT = 8_000_000
+"""Bytes of everything that :func:`publish` copies."""
 
 
 def reproduce(out="runs/faces", subjects: int = 90, frames: int = 50, fold: int = 1, seed: int = 0,
@@ -93,21 +88,35 @@ def reproduce(out="runs/faces", subjects: int = 90, frames: int = 50, fold: int 
 
 
 def publish(run, to) -> None:
-    """Copy what of a run ships with the package: weights, configs, logs, metrics, predictions without landmarks."""
+    """Copy what of a run ships with the package: weights, configs, logs, metrics, predictions without landmarks, what
+    the faces were drawn from (``data.json``), and the model card (``README.md``).
+
+    DataError for licensed faces, an unfinished run, or more than 8 MB.
+    """
     run, to = Path(run), Path(to)
     if read_json(run / "step1_metrics.json")["data"]["licensed"]:
         raise DataError(f"{run}: trained on licensed faces; such weights are not published")
+    data = open_prepared(read_run_config(run).data).meta
+    names = ["config.json", *[f"step1{end}" for end in (".safetensors", "_log.jsonl", "_metrics.json",
+                                                        "_predictions.safetensors")]]
+    for relation in RELATIONS:
+        if (run / relation / "metrics.json").exists():
+            names += [f"{relation}/{name}" for name in ("config.json", "step2.safetensors", "log.jsonl", "metrics.json",
+                                                        "predictions.safetensors")]
+    if missing := [name for name in names if not (run / name).exists()]:
+        raise DataError(f"{run / missing[0]}: missing; finish the run first")
     shutil.rmtree(to, ignore_errors=True)
-    for source in sorted([*run.glob("*"), *run.glob("*/*")]):
-        if source.suffix not in (".safetensors", ".json", ".jsonl") or source.parent.name == "photo":
-            continue
-        target = to / source.relative_to(run)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if source.stem.endswith("predictions"):
-            tensors, _ = load_tensors(source)
-            save_tensors(target, {k: v for k, v in tensors.items() if "landmarks" not in k})
-        elif source.stem != "report":
-            shutil.copyfile(source, target)
+    for name in names:
+        (to / name).parent.mkdir(parents=True, exist_ok=True)
+        if name.endswith("predictions.safetensors"):
+            tensors, _ = load_tensors(run / name)
+            save_tensors(to / name, {k: v for k, v in tensors.items() if "landmarks" not in k})
+        else:
+            shutil.copyfile(run / name, to / name)
+    write_json(to / "data.json", data_record(data))
+    (to / "README.md").write_text(model_card(to), encoding="utf8")
+    if (size := sum(path.stat().st_size for path in to.rglob("*") if path.is_file())) > SHIP_LIMIT:
+        raise DataError(f"{to}: {size:,} bytes, more than the {SHIP_LIMIT:,} that may ship; publish a smaller model")
 
 
 def notebooks_folder() -> Path:

@@ -66,8 +66,9 @@ def test_what_ships_answers_like_the_run_and_has_no_faces(finished, tmp_path):
     assert all(torch.equal(a[name], b[name]) for name in a)
     assert set(load_file(ship / "none" / "predictions.safetensors")) == {"au_logits", "local_au_logits", "labels",
                                                                          "rows"}
-    assert {p.suffix for p in ship.rglob("*") if p.is_file()} == {".safetensors", ".json", ".jsonl"}
+    assert {p.suffix for p in ship.rglob("*") if p.is_file()} == {".safetensors", ".json", ".jsonl", ".md"}
     assert not (ship / "photo").exists()
+    assert not (ship / "features").exists()
     metrics = json.loads((run / "step1_metrics.json").read_text())
     metrics["data"]["licensed"] = True
     licensed = tmp_path / "licensed"

@@ -13,11 +13,14 @@ HOUSE = Path(lorral_lite.__file__).parent
 ORDER = [
     "device", "data_files", "facs", "landmarks", "faces", "datasets", "layers", "relations", "model", "losses",
     "metrics", "statistics", "run_folder", "evaluation", "feature_cache", "training", "figures", "predict",
-    "reporting", "widgets", "exercises", "reproduce", "bench", "cli",
+    "reporting", "widgets", "exercises", "model_card", "reproduce", "bench", "cli",
 ]  # fmt: skip
 ORDER_INSIDE = {
     "faces": ["anatomy", "expression", "drawing", "head", "render", "population"],
     "layers": ["patch_conv", "feat_conv", "au_crops"],
+    "datasets": [
+        "writing", "prepared", "folds", "videos", "preparing", "stand_in", "looking", "bp4d", "disfa", "checking",
+    ],
     "relations": ["identity", "bilstm", "self_attention", "hopfield", "series"],
 }
 FILES = sorted(HOUSE.rglob("*.py"))
