@@ -38,6 +38,8 @@ TASKS = tuple(f"T{t}" for t in range(1, 9))
 TASK_NUMBERS = ("01", "03", "07", "08", "09", "10", "11", "13")
 """What some copies call T1 … T8."""
 
+MOST_ENTRIES = 1_000_000  # a broken file may claim any size
+
 _NAME = re.compile(r"2?([FM])(\d{2,3})_(T0?[1-8]|\d{2})", re.IGNORECASE)
 _FOLDER = re.compile(r"(?:^|/)([FM])(\d{3})/(T0?[1-8])$|(?:^|/)2?([FM])(\d{2,3})_(T0?[1-8]|\d{2})$", re.IGNORECASE)
 
@@ -45,7 +47,7 @@ _FOLDER = re.compile(r"(?:^|/)([FM])(\d{3})/(T0?[1-8])$|(?:^|/)2?([FM])(\d{2,3})
 def bp4d(root, frames: str = "all", subjects: Iterable[str] = ()) -> Source:
     """Look at BP4D below ``root`` and read its labels; landmarks and pictures are read when their turn comes.
 
-    frames: "all" keeps every coded frame (146,847 in the whole set) and fills in landmarks where the data set has none
+    frames: "all" keeps every coded frame (146,847 in the whole set; D38) and fills in landmarks where there are none
         (D36); "jaa" leaves those frames out, as JAA-Net does (146,576).
     subjects: F001 … to read, default all that have labels. Nothing to read is a DataError.
     """
@@ -161,7 +163,7 @@ def read_occurrence(path: Path) -> Coded:
             wrong = next(((au, v) for au, v in zip(AUS, values, strict=True) if v not in (0, 1, 9)), None)
             if wrong:
                 raise DataError(f"AU {wrong[0]} is {wrong[1]}; it must be 0, 1 or 9 (unknown)")
-            found[number] = (line, [-1 if v == 9 else v for v in values])
+            found[number] = (line, [-1 if v == 9 else v for v in values])  # D63
         except DataError as error:
             skips.append(Skip(path, line, str(error)))
     numbers = sorted(found)
@@ -179,7 +181,10 @@ def read_landmarks(path: Path, numbers: np.ndarray) -> tuple[np.ndarray, dict[in
     bad: dict[int, str] = {}
     try:
         with h5py.File(path, "r") as file:
-            entries = file["fit/pred"][()].ravel()
+            pred = file["fit/pred"]
+            if pred.size > MOST_ENTRIES:
+                raise ValueError(f"fit/pred has {pred.size:,} entries")
+            entries = pred[()].ravel()
             for k, number in enumerate(numbers.tolist()):
                 if number > len(entries):
                     bad[k] = f"the file ends at frame {len(entries)}"

@@ -46,10 +46,10 @@ _SUBJECT = re.compile(r"SN\d{3}", re.IGNORECASE)
 def disfa(root, frames: str = "all", threshold: int = 2, camera: str = "left", subjects: Iterable[str] = ()) -> Source:
     """Look at DISFA below ``root`` and read its labels; landmarks and pictures are read when their turn comes.
 
-    frames: "all" keeps every frame (130,814 in the whole set); "jaa" leaves out the frames of the data set's own list
-        of landmark problems, as JAA-Net does (126,144).
+    frames: "all" keeps every frame (130,814 in the whole set; D38); "jaa" leaves out the frames of the data set's own
+        list of landmark problems, as JAA-Net does (126,144).
     threshold: an AU is shown from this intensity on, 1 to 5.
-    camera: "left" or "right". Pictures whose path names no camera count as the one asked for, and it is said.
+    camera: "left" or "right" (D64). Pictures whose path names no camera count as the one asked for, and it is said.
     subjects: SN001 … to read, default all that have labels. Nothing to read is a DataError.
     """
     root = Path(root)

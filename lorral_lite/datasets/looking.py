@@ -15,6 +15,7 @@ from .stand_in import is_stand_in
 from .videos import Video
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp")
+_WHOLE = re.compile(r"-?\d{1,9}(\.0*)?", re.ASCII)
 VIDEOS = (".avi", ".mp4", ".mov", ".mkv")
 
 
@@ -128,12 +129,8 @@ def read_rows(path: Path) -> list[tuple[int, list[str]]]:
 
 def whole(text: str, what: str) -> int:
     """The whole number that ``text`` says, ``2.0`` too; anything else is a DataError that begins with ``what``."""
-    try:
-        value = float(text)
-        if value == int(value):
-            return int(value)
-    except (ValueError, OverflowError):
-        pass
+    if _WHOLE.fullmatch(text):
+        return int(float(text))
     raise DataError(f"{what} is {text[:20]!r}, which is no whole number")
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lorral_lite.datasets import DataError
-from lorral_lite.datasets.folds import fold_rows, hold_out, protocol_parts, subject_parts
+from lorral_lite.datasets.folds import fold_rows, fold_table, hold_out, protocol_parts, subject_parts
 
 
 class Folder:
@@ -30,6 +30,44 @@ def test_no_subject_is_in_two_folds(count, k, seed):
         rest, held = hold_out(folder, train, seed=seed) if len(set(folder.subjects[train])) > 1 else (train, test)
         assert not set(folder.subjects[rest]) & set(folder.subjects[held])
     assert sorted(tested) == sorted({f"P{i}" for i in range(count)})
+
+
+@given(st.sampled_from(["bp4d", "disfa"]), st.integers(2, 6), st.integers(0, 99), st.randoms(use_true_random=False))
+def test_no_subject_of_the_published_sets_crosses_for_any_k(source, k, seed, random):
+    """Any rows in any order, with all 41 or 27 subjects: every fold of every k keeps train, held-out and test apart."""
+    names = [name for part in protocol_parts(source) for name in part]
+    rows = names * 2
+    random.shuffle(rows)
+    folder, tested = Folder(rows, source), []
+    for fold in range(1, k + 1):
+        train, test = fold_rows(folder, fold, k, seed)
+        rest, held = hold_out(folder, train, seed=seed)
+        groups = [set(folder.subjects[rows]) for rows in (rest, held, test)]
+        assert all(groups)
+        assert sum(map(len, groups)) == len(set.union(*groups)) == len(names)
+        tested += groups[2]
+    assert sorted(tested) == sorted(names)
+
+
+def test_three_folds_of_bp4d_and_disfa_are_the_published_ones():
+    for source in ("bp4d", "disfa"):
+        parts = protocol_parts(source)
+        folder = Folder([name for part in parts for name in part], source)
+        for fold, part in ((1, 3), (2, 2), (3, 1)):
+            assert sorted(set(folder.subjects[fold_rows(folder, fold)[1]])) == sorted(parts[part - 1])
+        assert sorted(set(folder.subjects[fold_rows(folder, 1, k=2)[1]])) != sorted(parts[2])
+
+
+def test_the_table_of_fold_numbers():
+    lines = fold_table().splitlines()
+    assert lines[0].split() == ["Tested", "part", "1", "2", "3"]
+    assert lines[1].split()[-6:] == ["fold", "3", "fold", "2", "fold", "1"]
+    assert ["FMAE", "fold", "1", "fold", "2", "fold", "3"] in [line.split() for line in lines]
+    assert "DISFA part 1: 9 subjects, --frames all 43,604, --frames jaa 43,173" in lines
+    folder = Folder([f"F{n:03d}" for n in range(1, 24)] + [f"M{n:03d}" for n in range(1, 19)], "bp4d")
+    for fold, part in ((1, 3), (2, 2), (3, 1)):  # what the table says of this project is what fold_rows does
+        title = next(k for k, line in enumerate(lines) if line.startswith(f"BP4D part {part}:"))
+        assert lines[title + 1].split() == sorted(folder.subjects[fold_rows(folder, fold)[1]])
 
 
 def test_parts_are_even_and_depend_on_the_seed():
