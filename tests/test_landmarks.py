@@ -1,5 +1,7 @@
 """Landmarks: subsets, mirror, centres against the written rules, alignment of pixels and points alike."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -102,6 +104,26 @@ def test_centres_of_a_mirrored_face_are_the_mirrored_centres():
 def test_unknown_au():
     with pytest.raises(ValueError, match="unknown action unit 99"):
         au_centers(face(), (1, 99))
+
+
+def test_alignment_matches_the_rule_in_literal_loops():
+    """Rotate the eyes level, put a square of 2.9 times the longer side of the five-point box around its middle."""
+    p, size = face((20, 11), 1.3, 12).astype(np.float64), 120
+    left, right = ([sum(p[k, d] for k in eye) / 6 for d in range(2)] for eye in (range(19, 25), range(25, 31)))
+    angle = math.atan2(right[1] - left[1], right[0] - left[0])
+
+    def turned(point):
+        x, y = point
+        return (math.cos(angle) * x + math.sin(angle) * y, -math.sin(angle) * x + math.cos(angle) * y)
+
+    five = [turned(point) for point in (left, right, p[13], p[31], p[37])]
+    low, high = ([f(point[d] for point in five) for d in range(2)] for f in (min, max))
+    side = 2.9 * max(high[0] - low[0], high[1] - low[1])
+    found = transform(p, alignment(p, size))
+    for k in range(49):
+        for d in range(2):
+            expected = (turned(p[k])[d] - (low[d] + high[d]) / 2) / side * (size - 1) + (size - 1) / 2
+            assert found[k, d] == pytest.approx(expected, abs=1e-9)
 
 
 @pytest.mark.parametrize("degrees", [-17, 0, 30])

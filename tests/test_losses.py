@@ -100,6 +100,22 @@ def test_landmark_loss_matches_literal_loops():
     assert float(landmark_loss(predicted, truth)) == pytest.approx(sum(faces) / 2, rel=1e-12)
 
 
+def test_landmark_loss_of_a_shifted_face_is_49_times_its_share_of_the_eyes_squared_over_2():
+    truth = torch.zeros(2, 49, 2, dtype=torch.float64)
+    truth[:, 25:31, 0] = torch.tensor([[30.0], [40.0]])  # eyes 30 and 40 px apart
+    shift = torch.tensor([3.0, 4.0], dtype=torch.float64)  # 5 px
+    expected = (49 * (5 / 30) ** 2 / 2 + 49 * (5 / 40) ** 2 / 2) / 2
+    assert float(landmark_loss(truth + shift, truth)) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_losses_keep_the_dtype(output, dtype):
+    output = Output(*[x.to(dtype) for x in output])
+    losses = lorral_loss(output, LABELS.to(torch.int8), output.landmarks, "jaa", WEIGHTS)
+    assert {x.dtype for x in losses} == {dtype}
+    assert {x.shape for x in losses} == {()}
+
+
 def test_landmark_loss_of_a_face_without_extent_is_finite():
     assert landmark_loss(torch.ones(1, 49, 2), torch.zeros(1, 49, 2)).item() == pytest.approx(49)
 

@@ -49,6 +49,22 @@ def test_f1_auc_and_accuracy_equal_scikit_learn_with_unknown_labels(frames):
         assert np.isnan(measure[3])
 
 
+def test_counts_f1_and_auc_match_literal_loops(frames):
+    logits, labels, _ = frames
+    count, areas = counts(logits, labels), auc(logits, labels)
+    for a in range(3):
+        tp = fp = fn = tn = 0
+        for z, y in zip(logits[:, a], labels[:, a], strict=True):
+            said = 1 / (1 + math.exp(-z)) >= 0.5
+            if y >= 0:
+                tp, fp, fn, tn = tp + (said and y), fp + (said and not y), fn + (not said and y), tn + (not (said or y))
+        assert [count[name][a] for name in ("tp", "fp", "fn", "tn")] == [tp, fp, fn, tn]
+        precision, recall = tp / (tp + fp), tp / (tp + fn)
+        assert f1_from_counts(count)[a] == pytest.approx(200 * precision * recall / (precision + recall))
+        pairs = [(p > n) + (p == n) / 2 for p in logits[labels[:, a] == 1, a] for n in logits[labels[:, a] == 0, a]]
+        assert areas[a] == pytest.approx(100 * sum(pairs) / len(pairs))
+
+
 def test_unknown_labels_change_nothing(frames):
     logits, labels, _ = frames
     other = np.where(labels < 0, 100 * logits, logits)

@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file
 from tiny_run import AUS, tiny_config
 
+from lorral_lite import training
 from lorral_lite.datasets.folds import fold_rows
 from lorral_lite.datasets.prepared import FaceDataset, open_prepared
 from lorral_lite.training import (
@@ -33,6 +34,63 @@ def test_schedule_is_the_papers():
     assert sum(schedule.at(e) for e in range(12)) / total == pytest.approx(0.9993, abs=5e-5)
     assert schedule.epochs == 30
     assert RunConfig.paper("x", AUS).step1 == RunConfig.paper("x", AUS).step2 == schedule
+
+
+def test_every_step_is_the_papers_sgd_at_the_scheduled_rate(tiny_data, tmp_path, monkeypatch):
+    """Section 3.5, and D74: without Nesterov."""
+    seen = []
+    original = torch.optim.SGD.step
+
+    def spy(self, *args):
+        (group,) = self.param_groups
+        seen.append([group[name] for name in ("lr", "momentum", "weight_decay", "nesterov", "dampening")])
+        return original(self, *args)
+
+    monkeypatch.setattr(torch.optim.SGD, "step", spy)
+    config = tiny_config(tiny_data, step1=Schedule(5, 0.02), step2=Schedule(3, 0.01, 0.5, 1))
+    train_step1(tmp_path, config, "cpu", progress=False)
+    train_step2(tmp_path, "none", "cpu", progress=False)
+    rates = [0.02, 0.02, 0.006, 0.006, 0.0018, 0.01, 0.005, 0.0025]  # an epoch each: 40 faces in batches of 8
+    assert [row[0] for row in seen] == pytest.approx([rate for rate in rates for _ in range(5)])
+    assert {tuple(row[1:]) for row in seen} == {(0.9, 5e-4, False, 0)}
+    assert RunConfig.paper("x", AUS).momentum == 0.9
+    assert RunConfig.paper("x", AUS).weight_decay == 0.0005
+
+
+def test_the_logged_losses_are_those_of_the_batches(tiny_data, tmp_path, monkeypatch):
+    """An epoch's line is the mean over its batches, and total = au + local + landmark / 2 (D14)."""
+    parts, log, original = [], [], training.lorral_loss
+
+    def spy(*args):
+        losses = original(*args)
+        parts.append([x.item() for x in losses])
+        return losses
+
+    monkeypatch.setattr(training, "lorral_loss", spy)
+    train_step1(tmp_path, tiny_config(tiny_data, step1=Schedule(1, 0.01)), "cpu", progress=False, on_epoch=log.extend)
+    means = np.mean(parts, axis=0)
+    assert [log[0][k] for k in ("train_loss", "au", "local_au", "landmark")] == pytest.approx(means, rel=1e-5)
+    assert log[0]["train_loss"] == pytest.approx(means[1] + means[2] + means[3] / 2, rel=1e-5)
+    assert len(parts) == 5  # 40 faces to train on in batches of 8
+
+
+def test_crops_follow_the_true_landmarks_in_the_first_epochs_only(tiny_data, tmp_path, monkeypatch):
+    """D16: true_landmark_epochs of step 1 with a little jitter, then, and in step 2, the predicted ones."""
+    from lorral_lite.model import LoRRaL
+
+    given, original = [], LoRRaL.forward
+
+    def spy(self, images, landmarks=None):
+        given.append(landmarks is not None)
+        return original(self, images, landmarks)
+
+    monkeypatch.setattr(LoRRaL, "forward", spy)
+    train_step1(tmp_path, tiny_config(tiny_data, true_landmark_epochs=2, views=0), "cpu", progress=False)
+    assert given == [True] * 10 + [False] * 5
+    given.clear()
+    train_step2(tmp_path, "none", "cpu", progress=False)
+    assert given
+    assert not any(given)
 
 
 def test_the_papers_letter_trains_the_landmark_module_in_step_2():

@@ -2,44 +2,15 @@
 
 import pytest
 import torch
+from literal import convolve, norm_act
 from torch.testing import assert_close
 
 from lorral_lite import FeatConv
 
 
-def convolve(x, weight, bias):
-    """3×3 cross-correlation with a border of zeros, one number at a time."""
-    (b, c_in, h, w), c_out = x.shape, len(weight)
-    out = torch.zeros(b, c_out, h, w, dtype=x.dtype)
-    for n in range(b):
-        for o in range(c_out):
-            for y in range(h):
-                for z in range(w):
-                    total = float(bias[o])
-                    for i in range(c_in):
-                        for dy in range(-1, 2):
-                            for dz in range(-1, 2):
-                                if 0 <= y + dy < h and 0 <= z + dz < w:
-                                    total += float(x[n, i, y + dy, z + dz] * weight[o, i, dy + 1, dz + 1])
-                    out[n, o, y, z] = total
-    return out
-
-
-def norm_act(x, norm, slope):
-    """BatchNorm with the statistics of this batch, then PReLU."""
-    out = torch.zeros_like(x)
-    for c in range(x.shape[1]):
-        values = [float(v) for v in x[:, c].flatten()]
-        mean = sum(values) / len(values)
-        var = sum((v - mean) ** 2 for v in values) / len(values)
-        z = (x[:, c] - mean) / (var + norm.eps) ** 0.5 * norm.weight[c] + norm.bias[c]
-        out[:, c] = torch.where(z > 0, z, slope[c] * z)
-    return out
-
-
 def by_the_definition(block, x):
     for conv, norm, act in ((block.conv1, block.norm1, block.act1), (block.conv2, block.norm2, block.act2)):
-        x = norm_act(convolve(x, conv.weight, conv.bias), norm, act.weight)
+        x = norm_act(convolve(x, conv.weight, conv.bias), norm.weight, norm.bias, norm.eps, act.weight)
     b, c, h, w = x.shape
     out = torch.zeros(b, c, h // 2, w // 2, dtype=x.dtype)
     for y in range(h // 2):
@@ -71,6 +42,18 @@ def test_groups_are_separate_blocks_side_by_side():
         rows = slice(3 * g, 3 * g + 3)
         alone.load_state_dict({k: v[rows] if v.ndim else v for k, v in block.state_dict().items()})
         assert_close(block(x)[:, rows], alone(x[:, 2 * g : 2 * g + 2]), rtol=1e-10, atol=1e-10)
+
+
+@torch.no_grad()
+def test_kernels_that_hand_on_leave_the_pooling():
+    block = FeatConv(3, 3).double().eval()
+    for conv in (block.conv1, block.conv2):
+        conv.weight.zero_()
+        conv.bias.zero_()
+        for c in range(3):
+            conv.weight[c, c, 1, 1] = (1 + block.norm1.eps) ** 0.5  # BatchNorm has seen nothing: mean 0, variance 1
+    x = torch.rand(2, 3, 5, 6, dtype=torch.float64)
+    assert_close(block(x), torch.nn.functional.max_pool2d(x, 2), rtol=1e-12, atol=1e-12)
 
 
 def test_gradcheck():

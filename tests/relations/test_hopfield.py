@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from encoding import by_the_equations, pe
 from torch.testing import assert_close
 
 from lorral_lite import HopfieldRelation, SelfAttentionRelation
@@ -135,6 +136,19 @@ def test_steps_move_the_queries_among_the_keys_and_read_the_values_once():
         heard.append((0.8 * q @ k.mT).softmax(-1) @ v)
     assert_close(layer.attend(x), layer.out(torch.cat(heard, dim=-1)), **EXACT)
     assert (hopfield(x) - attention(x)).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize(("steps", "beta"), [(1, None), (2, None), (3, 0.8)])
+@torch.no_grad()
+def test_whole_relation_matches_literal_loops(steps, beta):
+    hopfield = HopfieldRelation(6, 5, steps=steps, beta=beta, heads=2).double().eval()
+    for value in hopfield.parameters():
+        value.normal_()
+    hopfield.position = torch.tensor([pe(pos, 6) for pos in range(5)], dtype=torch.float64)
+    tokens = torch.randn(2, 5, 6, dtype=torch.float64)
+    for b in range(2):
+        expected = by_the_equations(hopfield, tokens[b], 2, steps, beta)
+        assert_close(hopfield(tokens)[b], expected, rtol=1e-11, atol=1e-11)
 
 
 def test_without_position_encoding_it_is_permutation_equivariant():

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from encoding import by_the_equations, pe, softmax
 from torch import nn
 from torch.testing import assert_close
 
@@ -11,56 +12,6 @@ from lorral_lite import SelfAttentionRelation
 from lorral_lite.relations import position_encoding, self_attention
 
 EXACT = {"rtol": 1e-11, "atol": 1e-11}
-
-
-def linear(weight, bias, x):
-    rows = zip(weight, bias, strict=True)
-    return [sum(float(w) * v for w, v in zip(row, x, strict=True)) + float(b) for row, b in rows]
-
-
-def layer_norm(norm, x):
-    mean = sum(x) / len(x)
-    std = math.sqrt(sum((v - mean) ** 2 for v in x) / len(x) + norm.eps)
-    return [(v - mean) / std * float(g) + float(b) for v, g, b in zip(x, norm.weight, norm.bias, strict=True)]
-
-
-def pe(pos, dim):
-    """Equations 3.1 and 3.2."""
-    return [
-        math.sin(pos / 10000 ** (k / dim)) if k % 2 == 0 else math.cos(pos / 10000 ** ((k - 1) / dim))
-        for k in range(dim)
-    ]
-
-
-def softmax(x):
-    e = [math.exp(v) for v in x]
-    return [v / sum(e) for v in e]
-
-
-def add(x, y):
-    return [u + v for u, v in zip(x, y, strict=True)]
-
-
-def by_the_equations(relation, tokens, heads):
-    """Preprocessing and one encoder layer for one face, (A, D), one number at a time."""
-    layer = relation.layers[0]
-    dim, d = tokens.shape[1], tokens.shape[1] // heads
-    x = [linear(relation.linear.weight, relation.linear.bias, token.tolist()) for token in tokens]
-    x = [layer_norm(relation.norm, token) for token in x]
-    x = [add(token, pe(pos, dim)) for pos, token in enumerate(x)]
-    q, k, v = ([linear(f.weight, f.bias, t) for t in x] for f in (layer.query, layer.key, layer.value))
-    out = []
-    for a in range(len(x)):
-        heard = []
-        for h in range(heads):
-            part = slice(h * d, (h + 1) * d)
-            score = [sum(s * t for s, t in zip(q[a][part], key[part], strict=True)) / math.sqrt(d) for key in k]
-            weight = softmax(score)
-            heard += [sum(w * value[part][j] for w, value in zip(weight, v, strict=True)) for j in range(d)]
-        y = layer_norm(layer.norm1, add(x[a], linear(layer.out.weight, layer.out.bias, heard)))
-        hidden = [max(0.0, u) for u in linear(layer.mlp[0].weight, layer.mlp[0].bias, y)]
-        out.append(layer_norm(layer.norm2, add(y, linear(layer.mlp[2].weight, layer.mlp[2].bias, hidden))))
-    return torch.tensor(out, dtype=torch.float64)
 
 
 @pytest.fixture
@@ -85,6 +36,15 @@ def test_position_encoding_matches_equations():
     for length, dim in ((12, 24), (5, 7), (1, 1)):
         expected = torch.tensor([pe(pos, dim) for pos in range(length)], dtype=torch.float32)
         assert_close(position_encoding(length, dim), expected, rtol=1e-6, atol=1e-7)
+
+
+def test_position_encoding_turns_by_the_same_angle_from_one_au_to_the_next():
+    """Of the equations: each pair (sine, cosine) has length 1, and a step along the list rotates it."""
+    encoding = position_encoding(9, 8).double().reshape(9, 4, 2)
+    assert_close(encoding.square().sum(-1), torch.ones(9, 4, dtype=torch.float64), rtol=1e-6, atol=1e-6)
+    turns = (encoding[1:] * encoding[:-1]).sum(-1)
+    expected = torch.tensor([math.cos(10000 ** (-2 * i / 8)) for i in range(4)], dtype=torch.float64)
+    assert_close(turns, expected.expand(8, 4), rtol=1e-6, atol=1e-6)
 
 
 def test_position_encoding_starts_with_zeros_and_ones():
