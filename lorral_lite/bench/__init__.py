@@ -87,6 +87,8 @@ def bench(name: str, out=None, device=None, tiny: bool = False, say=print, **opt
     from ..device import pick_device
     from .timing import environment
 
+    if out is not None and Path(out).is_dir():
+        raise ValueError(f"{out}: is a folder; --out names a file")
     device = pick_device(device)
     where = environment(device)
     say("; ".join(f"{key} {value}" for key, value in where.items()))

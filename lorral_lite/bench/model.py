@@ -44,7 +44,7 @@ def measure(device: torch.device, tiny: bool) -> Iterator[Table]:
                     f"{torch.get_num_threads()} threads. Median (quartiles) of {rounds} rounds. The share is of the "
                     "FLOP/s of a large matrix product of the same precision in the same rounds.")
         yield beside_plain_stack(profiles[-1], 2 if tiny else 8, 2 if tiny else 5, device)
-        yield memory_table(profiles, batches, device)
+        yield memory_table(profiles, batches, ["fp32"] if tiny else list(DTYPES), device)
         if device.type == "cuda":
             yield host_table(profiles[-1], batches[-1], device)
         if not tiny:
@@ -206,7 +206,7 @@ def run_once(name: str, batch: int, precision: str, kind: str, device: str) -> N
     call()
 
 
-def memory_table(profiles: list[str], batches: list[int], device: torch.device) -> Table:
+def memory_table(profiles: list[str], batches: list[int], precisions: list[str], device: torch.device) -> Table:
     """Peak memory, model and images included."""
 
     def peak(**setting) -> float | None:
@@ -219,7 +219,7 @@ def memory_table(profiles: list[str], batches: list[int], device: torch.device) 
 
     rows = [[name, batch, precision, *(peak(name=name, batch=batch, precision=precision, kind=kind)
                                        for kind in ("inference", "training"))]
-            for name in profiles for batch in batches for precision in DTYPES]
+            for name in profiles for batch in batches for precision in precisions]
     return Table("Peak memory, MiB", ["model", "batch", "precision", "inference", "training step"], rows,
                  "Channels-last; model, optimiser and images included. On a CPU what a fresh process adds to its "
                  "imports; on a GPU what PyTorch has allocated at most.")

@@ -98,7 +98,7 @@ def flat_table(sizes: list[int], sample: int, rounds: int) -> Table:
                  ["frames", "on disk, MB", "opening, ms", "reading, ms/image", "training lite, ms/image", "peak MiB"],
                  rows, "Opening checks every label and landmark, so it grows with the folder. Reading takes random "
                  f"crops; training is a pass of lite() in batches of {BATCH}, reading included. One thread, CPU time, "
-                 f"median (quartiles) of {rounds} rounds in turns. Memory: opening and training in a fresh process.", goals)
+                 f"median (quartiles) of {rounds} rounds in turns. Memory: a fresh process opens and trains.", goals)
 
 
 # ---------------------------------------------------------------------------------------------------------- the grids
