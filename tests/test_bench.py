@@ -143,9 +143,24 @@ def test_peak_memory_of_a_fresh_process():
     if little is None:
         pytest.skip("this system does not tell")
     assert little < 8
-    assert timing.peak_memory("torch:ones", size=[16 * 2**20]) == pytest.approx(64, abs=8)
-    with pytest.raises(RuntimeError, match="torch:nothing"):
+    assert timing.peak_memory("torch:ones", size=[32 * 2**20]) == pytest.approx(128, abs=8)
+    with pytest.raises(RuntimeError, match=r"torch:nothing.*no attribute 'nothing'"):
         timing.peak_memory("torch:nothing")
+
+
+def test_mapped_files_are_not_a_process_s_own_memory(tmp_path):
+    if timing.memory("torch:ones", size=[1])[0] is None:
+        pytest.skip("this system does not tell")
+    (tmp_path / "zeros").write_bytes(bytes(64 * 2**20))
+    peak, own = timing.memory("numpy:fromfile", file=str(tmp_path / "zeros"), dtype="uint8")
+    assert peak == pytest.approx(64, abs=8)
+    assert own == pytest.approx(64, abs=8)
+    (tmp_path / "walk.py").write_text("import numpy\ndef walk(file): numpy.memmap(file, mode='r').sum()\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(tmp_path))
+        peak, own = timing.memory("walk:walk", file=str(tmp_path / "zeros"))
+    assert peak == pytest.approx(64, abs=8)
+    assert own < 8
 
 
 def test_a_table_reads_well_and_says_whether_its_goals_are_met():
