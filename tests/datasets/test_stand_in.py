@@ -168,9 +168,12 @@ def test_landmarks_of_disfa(disfa, tmp_path):
     pts = scipy.io.loadmat(folder / "SN003_0001_lm.mat")["pts"]
     assert pts.shape == (66, 2)
     np.testing.assert_allclose(pts[FROM_66] - 1, disfa.landmarks[4], atol=1e-4)
-    write_disfa(tmp_path, ["SN031"], 2, images="0.png", landmark_names="one", landmark_folder="frame_lm", extra=True)
+    made = write_disfa(tmp_path, ["SN031"], 2, images="0.png", landmark_names="one", landmark_folder="frame_lm",
+                       extra=True)
     folder = tmp_path / "Landmark_Points" / "SN031" / "frame_lm"
     assert names(folder) == [f"l0000{k}_lm.mat" for k in (1, 2, 3)]
+    shifted = [scipy.io.loadmat(folder / f"l0000{k}_lm.mat")["pts"][FROM_66] - 1 for k in (2, 3)]
+    np.testing.assert_allclose(shifted, made.landmarks, atol=1e-4)
 
 
 @pytest.mark.parametrize("naming", DISFA_IMAGES)

@@ -13,6 +13,7 @@ from lorral_lite.datasets.prepared import open_prepared
 from lorral_lite.datasets.stand_in import _faces, with_jaw, write_image, write_video
 from lorral_lite.datasets.table import prepare_table
 from lorral_lite.datasets.table_rows import MESH_49, detect, read_table
+from lorral_lite.faces import render_faces
 from lorral_lite.faces.population import Population
 from lorral_lite.landmarks import FROM_68, MIRROR, align_face
 
@@ -140,6 +141,9 @@ def test_the_mesh_keeps_left_and_right_apart():
              153: 380, 144: 373, 61: 291, 40: 270, 37: 267, 91: 321, 84: 314, 81: 311, 178: 402}
     pairs |= {b: a for a, b in pairs.items()} | {k: k for k in (168, 197, 5, 1, 2, 0, 17, 13, 14)}
     assert [pairs[MESH_49[k]] for k in range(49)] == [MESH_49[k] for k in MIRROR]
+    face = render_faces({}, 100, seed=1, yaw=0.0, roll=0.0, asymmetry=0.0).landmarks[0].numpy()
+    left = {MESH_49[k] for k in range(49) if face[k, 0] < face[13, 0] - 1}
+    assert left == set(list(pairs)[:20])  # the first of each pair is on the left of the image
 
 
 def test_rows_that_the_options_leave_out(faces, tmp_path):
