@@ -41,7 +41,7 @@ EXCLUSION_SHARE = 0.9
 """An excluded pair is pushed to this share of the lowest phi that its two rates allow."""
 
 FAINTNESS: dict[int, float] = {
-    1: 4.0, 2: 2.0, 4: 3.0, 6: 4.0, 7: 4.0, 9: 4.0, 10: 3.0, 12: 3.0, 14: 5.0, 15: 6.0, 17: 5.0, 23: 3.0, 24: 4.0,
+    1: 5.0, 2: 2.6, 4: 3.5, 6: 4.0, 7: 4.0, 9: 4.0, 10: 3.0, 12: 3.0, 14: 5.0, 15: 6.0, 17: 5.0, 23: 2.0, 24: 4.0,
     25: 3.0, 26: 5.0,
 }  # fmt: skip
 """Exponent of each AU's intensity, see :meth:`Population.intensity`. Larger: more of its frames are faint. Chosen so
