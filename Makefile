@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/ready
 SLOW_NOTEBOOKS := $(wildcard notebooks/*.ipynb notebooks/solutions/*.ipynb)
 
-.PHONY: help reproduce test test-all unit notebooks lint lab setup clean weights pictures outputs
+.PHONY: help reproduce test test-all unit notebooks lint lab setup clean weights pictures benchmarks outputs
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -44,7 +44,11 @@ weights: $(READY)  ## keep the weights, metrics and report of runs/faces as the 
 	mkdir -p data/results && cp runs/faces/fold1_seed0/report.json data/results/faces_lite.json
 
 pictures: $(READY)  ## draw the picture of the README anew
-	$(BIN)/python -c "from lorral_lite.figures import people_sheet; people_sheet().savefig('data/pictures/faces.jpg', pil_kwargs={'quality': 88})"
+	$(BIN)/python -c "from lorral_lite.figures import people_sheet; people_sheet().savefig('data/pictures/faces.jpg', pil_kwargs={'quality': 85})"
+
+benchmarks: $(READY)  ## measure speed and memory anew, into benchmarks/ (20 minutes; leave the machine alone)
+	set -e; for name in layers model faces scale; do $(BIN)/lorral bench $$name --out benchmarks/$$name.json; done
+	$(BIN)/python -c "from lorral_lite.bench import write_page; write_page('benchmarks')"
 
 outputs: $(READY)  ## execute every notebook in place, to refresh the stored outputs
 	$(BIN)/python tests/notebooks/execute.py --in-place notebooks/*.ipynb notebooks/solutions/*.ipynb

@@ -15,7 +15,7 @@ def pick_device(name: str | torch.device | None = None) -> torch.device:
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError, TypeError) as error:
         reason = " ".join(str(error).split()).split(". ")[0][:120]
         raise ValueError(f"device {str(name)!r} cannot be used here ({reason}); use auto, cpu or cuda") from None
     return device

@@ -21,6 +21,7 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 from matplotlib.patheffects import withStroke
 from PIL import Image, ImageColor
 
+from .device import pick_device
 from .faces import AUS, render_faces
 from .faces.population import Population
 from .faces.render import EYE_LINE, IMAGE_RULER
@@ -310,7 +311,8 @@ def au_atlas(aus: Sequence[int] | None = None, people: Sequence[int] = ATLAS_PEO
 
     ``people`` are seeds of :func:`lorral_lite.render_faces`, seen in the :data:`STUDIO`. ``part`` shows the whole
     "face" or cuts out what moves: "upper" (forehead to lower lids), "lower" (nose to chin). ``face`` pixels before
-    the cut. Default: all 18 AUs at A to E. ValueError for an unknown AU, part or intensity.
+    the cut; ``device`` as in :func:`lorral_lite.device.pick_device`. Default: all 18 AUs at A to E. ValueError for an
+    unknown AU, part or intensity.
     """
     aus = check_aus(AUS if aus is None else aus)
     if part not in _PARTS:
@@ -320,7 +322,7 @@ def au_atlas(aus: Sequence[int] | None = None, people: Sequence[int] = ATLAS_PEO
     for i, au in enumerate(aus):
         shown[i, :, :, AUS.index(au)] = torch.tensor(steps)
     seeds = [person for _ in aus for person in people for _ in steps]
-    images = render_faces(shown.flatten(0, 2), face, seed=seeds, device=device, **STUDIO).images.cpu()
+    images = render_faces(shown.flatten(0, 2), face, seed=seeds, device=pick_device(device), **STUDIO).images.cpu()
     half, top, low = _PARTS[part]  # in rulers
     rows = [round((EYE_LINE + IMAGE_RULER * (v + STUDIO["shift_y"])) * face) for v in (top, low)]
     columns = [round((0.5 + IMAGE_RULER * u) * face) for u in (-half, half)]
@@ -743,14 +745,14 @@ SHEET = {
     "4+5+7+23": {4: 0.9, 5: 0.4, 7: 0.7, 23: 0.8}, "6+12+25": {6: 0.9, 12: 0.9, 25: 0.6},
     "9+10+17": {9: 0.9, 10: 0.4, 17: 0.4}, "R12+R14": {14: (0, 1), 12: (0, 0.3)}, "4+24": {24: 0.9, 4: 0.3},
 }
-SHEET_PEOPLE = (2, 108, 102, 11, 127, 302, 325, 106)
+SHEET_PEOPLE = (607, 108, 11, 604, 2041, 92, 240, 127)
 
 
-def people_sheet(people: Sequence[int] = SHEET_PEOPLE, face: int = 110) -> Picture:
+def people_sheet(people: Sequence[int] = SHEET_PEOPLE, face: int = 200) -> Picture:
     """Each person of ``people`` (seeds) neutral and with seven AU combinations: the picture of the README."""
     images = [render_faces(aus, face, seed=person).images[0] for person in people for aus in SHEET.values()]
     names = [f"person {i + 1}" for i in range(len(people))]
-    return contact_sheet(images, names, list(SHEET))
+    return contact_sheet(images, names, list(SHEET), size=1.25)
 
 
 # ---------------------------------------------------------------------------------- drawn for notebooks 01 to 04

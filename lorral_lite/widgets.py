@@ -63,7 +63,7 @@ from .relations import energy, hopfield_retrieve
 SLIDER = w.Layout(width="20em")
 
 
-def picture_html(figure: Figure, width: str = "100%") -> str:
+def picture_html(figure: Figure) -> str:
     """A figure as an <img> element with its alt text, for the value of an HTML widget.
 
     The PNG keeps all its colours and is packed fast, not small: what a widget shows is not stored in a notebook.
@@ -71,23 +71,27 @@ def picture_html(figure: Figure, width: str = "100%") -> str:
     canvas = FigureCanvasAgg(figure)
     with matplotlib.style.context(["default", STYLE]):
         canvas.draw()
-    return image_html(np.asarray(canvas.buffer_rgba())[..., :3], getattr(figure, "alt", "") or "picture", width)
+    return image_html(np.asarray(canvas.buffer_rgba())[..., :3], getattr(figure, "alt", "") or "picture")
 
 
-def image_html(image: np.ndarray, alt: str, width: str = "100%") -> str:
-    """An image (H, W, 3) uint8 as an <img> element; ``width`` is the most that it takes."""
+def image_html(image: np.ndarray, alt: str, style: str = "max-width:100%") -> str:
+    """An image (H, W, 3) uint8 as an <img> element."""
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "PNG", compress_level=1)
     data = base64.b64encode(buffer.getvalue()).decode()
-    return (f'<img alt="{html.escape(alt)}" style="max-width:{width};height:auto" '
-            f'src="data:image/png;base64,{data}">')
+    return f'<img alt="{html.escape(alt)}" style="{style};height:auto" src="data:image/png;base64,{data}">'
 
 
-def faces_html(images: Sequence[np.ndarray], titles: Sequence[str]) -> str:
-    """Images beside each other, each with its title below as text of the page, which the reader's theme colours."""
-    return "".join(f'<figure style="margin:0 0.6em 0.6em 0;display:inline-block;max-width:{image.shape[1]}px">'
-                   f"{image_html(image, title)}<figcaption>{html.escape(title)}</figcaption></figure>"
-                   for image, title in zip(images, titles, strict=True))
+def faces_html(images: Sequence[np.ndarray], titles: Sequence[str], width: int = 230) -> str:
+    """Images beside each other, each with its title below as text of the page, which the reader's theme colours.
+
+    Each takes ``width`` CSS pixels, however many it has.
+    """
+    style = f"margin:0 0.6em 0 0;display:inline-block;vertical-align:top;width:{width}px"
+    words = [html.escape(title).replace("+", "+<wbr>") for title in titles]  # long notations break behind a plus
+    return "".join(f'<figure style="{style}">{image_html(image, title, "width:100%")}'
+                   f'<figcaption style="line-height:1.3">{text}</figcaption></figure>'
+                   for image, title, text in zip(images, titles, words, strict=True))
 
 
 def explore(draw: Callable[..., Figure], **controls: w.Widget) -> w.VBox:
@@ -619,7 +623,7 @@ class Playground(w.VBox):
     """
 
     def __init__(self, person: int = 1) -> None:
-        look = {"layout": w.Layout(width="25em"), "style": {"description_width": "14.5em"}}
+        look = {"layout": w.Layout(width="25em"), "style": {"description_width": "14em"}}
         letters = [("0", 0), *((letter, k) for k, letter in enumerate(INTENSITY, start=1))]
         self.sliders = {
             au: w.SelectionSlider(options=letters, value=0, description=unit.label, **look)
@@ -652,8 +656,8 @@ class Playground(w.VBox):
             w.HBox(list(self.presets.values()), layout=wrap),
             w.HBox([self.person, *self.place.values()], layout=wrap),
             w.HBox([self.side, *self.switches.values()], layout=wrap),
-            w.HBox([w.VBox(groups["upper"] + groups["middle"]), w.VBox(groups["lower"]),
-                    w.VBox([self.readout, self.picture])], layout=wrap),
+            w.HBox([w.VBox([self.readout, self.picture]), w.VBox(groups["upper"] + groups["middle"]),
+                    w.VBox(groups["lower"])], layout=wrap),
         ])
         self._redraw()
 
@@ -716,7 +720,7 @@ def quiz_faces(item: QuizItem, reveal: bool = False, size: int = 200):
 
 def quiz_figure(item: QuizItem, reveal: bool = False, size: int = 200) -> Picture:
     """The faces of :func:`quiz_faces` as a figure, which a notebook can store."""
-    return show_faces(*quiz_faces(item, reveal, size), size=3.3)
+    return show_faces(*quiz_faces(item, reveal, size), size=2.6)
 
 
 def quiz_feedback(item: QuizItem, ticked) -> dict[str, list[int]]:
@@ -724,6 +728,14 @@ def quiz_feedback(item: QuizItem, ticked) -> dict[str, list[int]]:
     ticked, truth = set(check_aus(ticked)), set(item.aus)
     groups = {"found": ticked & truth, "missed": truth - ticked, "claimed": ticked - truth}
     return {name: sorted(aus) for name, aus in groups.items()}
+
+
+def quiz_score(item: QuizItem, ticked) -> str:
+    """One sentence: how many of the shown AUs were found, and how many were claimed that are not there."""
+    counts = {name: len(aus) for name, aus in quiz_feedback(item, ticked).items()}
+    total = counts["found"] + counts["missed"]
+    wrong = f", {counts['claimed']} claimed that {'is' if counts['claimed'] == 1 else 'are'} not there"
+    return f"Found {counts['found']} of {total}{wrong if counts['claimed'] else ''}."
 
 
 def agreement(truth, coded) -> tuple[float, float]:
@@ -791,8 +803,9 @@ class CoderQuiz(w.VBox):
         shown = "not defined yet" if np.isnan(kappa) else f"{kappa:.2f}"
         self.picture.value = faces_html(*quiz_faces(self.item, reveal=True))
         faces = f"{len(self.history)} face{'s' * (len(self.history) > 1)}"
-        self.feedback.value = (f"<ul>{''.join(rows)}</ul><p>After {faces}: F1 {f1:.0f} %, "
-                               f"Cohen's kappa {shown}</p>")
+        self.feedback.value = (
+            f'<div role="status"><p>{quiz_score(self.item, ticked)}</p><ul>{"".join(rows)}</ul>'
+            f"<p>After {faces}: F1 {f1:.0f} %, Cohen's kappa {shown}</p></div>")
 
 
 # ----------------------------------------------------------------------------------- notebooks 03 and 04: where from?

@@ -82,7 +82,7 @@ def test_the_benchmark_moves_every_widget():
 
 def test_every_step_of_the_benchmark_changes_a_picture(monkeypatch):
     seen = []
-    monkeypatch.setattr(widgets, "image_html", lambda image, alt, width="": seen.append(image.tobytes()) or alt)
+    monkeypatch.setattr(widgets, "image_html", lambda image, alt, style="": seen.append(image.tobytes()) or alt)
     for name, step, what in bench_widgets.reactions(tiny=True):
         seen.clear()
         step(0)
@@ -225,7 +225,7 @@ def test_there_is_a_slider_for_every_au_with_letters(fresh):
 
 def test_sliders_are_grouped_by_region(fresh):
     groups, region = {}, None
-    for child in (c for column in fresh.children[3].children[:2] for c in column.children):
+    for child in (c for column in fresh.children[3].children[1:] for c in column.children):
         if isinstance(child, w.HTML):
             region = child.value
         else:
@@ -262,7 +262,7 @@ def test_every_switch_changes_the_picture(fresh, control, value):
 
 def test_the_playground_says_in_text_what_it_shows(fresh):
     fresh.show((1, 2), level=3)
-    for words in ('alt="neutral"', 'alt="1C+2C"', "<figcaption>1C+2C</figcaption>"):
+    for words in ('alt="neutral"', 'alt="1C+2C"', ">1C+<wbr>2C</figcaption>"):
         assert words in fresh.picture.value
     assert 'role="status"' in fresh.readout.value
 
@@ -273,7 +273,7 @@ def test_side_shows_an_au_on_one_side(fresh):
         fresh.side.value = side
         assert fresh.aus == {12: expected}
         assert fresh.readout.value.endswith(f"{notation}</span>")
-        assert f"<figcaption>{notation}<" in fresh.picture.value
+        assert f">{notation}</figcaption>" in fresh.picture.value
 
 
 # ------------------------------------------------------------------------------------------------------------ quiz
@@ -325,6 +325,13 @@ def test_feedback_sorts_the_ticks():
         widgets.quiz_feedback(item, [3])
 
 
+@pytest.mark.parametrize(("ticked", "words"), [
+    ([4, 15], "Found 2 of 2."), ([15, 1, 12], "Found 1 of 2, 2 claimed that are not there."),
+    ([1], "Found 0 of 2, 1 claimed that is not there."), ([], "Found 0 of 2.")])
+def test_the_score_is_one_sentence(ticked, words):
+    assert widgets.quiz_score(QuizItem({4: 0.8, 15: 1.0}, person=7), ticked) == words
+
+
 def test_the_quiz_scores_explains_and_runs_on():
     quiz = CoderQuiz()
     truth, coded = [], []
@@ -341,6 +348,7 @@ def test_the_quiz_scores_explains_and_runs_on():
         coded += [au in ticked for au in QUIZ_AUS]
         assert quiz.answer.disabled
         assert quiz.picture.value != before
+        assert widgets.quiz_score(item, ticked) in quiz.feedback.value
         for au in ticked | set(item.aus):
             assert ACTION_UNITS[au].sign in quiz.feedback.value
         f1, kappa = 100 * f1_score(truth, coded), cohen_kappa_score(truth, coded)

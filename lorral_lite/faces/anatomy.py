@@ -103,7 +103,7 @@ def draw(factors: dict[str, Factor], seeds: np.ndarray, given: dict) -> dict[str
 
 def _given(name, factor, value, count):
     if factor.names:
-        words = [value] * count if isinstance(value, str) else list(value)
+        words = [value] * count if isinstance(value, str) or not np.iterable(value) else list(value)
         if len(words) != count:
             raise ValueError(f"{name} must be one name or {count} names, got {len(words)}")
         for word in words:

@@ -98,7 +98,7 @@ def read_aus(aus) -> np.ndarray:
         values = np.zeros((1, len(AUS), 2))
         for au, x in aus.items():
             if au not in _INDEX:
-                raise ValueError(f"aus: unknown action unit {au}, choose from {', '.join(map(str, AUS))}")
+                raise ValueError(f"aus: unknown action unit {au!r}, choose from {', '.join(map(str, AUS))}")
             try:
                 values[0, _INDEX[au]] = np.broadcast_to(np.asarray(x, dtype=np.float64), (2,))
             except (TypeError, ValueError):

@@ -1,5 +1,7 @@
 """Pixels: repeatable, symmetric where faces are, landmarks where features are, AUs where FACS looks for them."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -345,13 +347,37 @@ def test_jpeg_keeps_the_mean_and_loses_detail():
         ({"roll": float("nan")}, "roll must lie between -20 and 20, got nan"),
         ({"occluder": "hat"}, "occluder must be none, hand, hair, microphone, fringe, glasses_dark, mask, or several"),
         ({"background": "sea"}, "background must be one of plain, gradient, blobs, bars, got 'sea'"),
-        ({"aus": torch.zeros(3, 18), "seed": [1, 2]}, r"for one face or the same number, got \[1, 2, 3\]"),
-        ({"seed": [1, 2], "age": [0.1, 0.2, 0.3]}, r"for one face or the same number, got \[1, 2, 3\]"),
+        ({"aus": torch.zeros(3, 18), "seed": [1, 2]}, "for the same number of faces, got aus 3, seed 2, scene 2"),
+        ({"seed": 1, "scene": [1, 2], "age": [0.1, 0.2, 0.3]}, "for the same number of faces, got scene 2, age 3"),
+        ({"seed": [1, 2], "hair": []}, "for the same number of faces, got seed 2, scene 2, hair 0"),
+        ({"occluder": ["hand", "hat"], "seed": [1, 2]}, "occluder must be none, hand.* got 'hat'"),
+        ({"occluder": 3}, "occluder must be none, hand.* got '3'"),
+        ({"aus": {"12": 1}}, "aus: unknown action unit '12', choose from 1, 2, 4"),
+        ({"size": True}, "size must be a whole number of pixels from 48 to 1024, got True"),
+        ({"device": "abacus"}, "device 'abacus' cannot be used here"),
+        ({"device": 3.5}, r"device '3\.5' cannot be used here"),
     ],
 )
 def test_what_is_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         render_faces(**{"aus": {}, "size": 48, **arguments})
+
+
+@pytest.mark.parametrize("name", render.PERSON_SCENE)
+def test_every_factor_refuses_what_lies_outside_its_range_and_says_so(name):
+    factor = render.PERSON_SCENE[name]
+    if factor.names:
+        wrong, allowed = ["nothing", 3, [3]], f"{name} must be one of {', '.join(factor.names)}, got"
+    else:
+        low, high = factor.low, factor.high
+        wrong = [low - 0.01, high + 0.01, float("nan"), float("inf"), -float("inf"), [low, np.nan]]
+        allowed = f"{name} must lie between {low:g} and {high:g}, got"
+        with pytest.raises(ValueError, match=f"{name} must be a number or 1 numbers, got 'much'"):
+            render_faces({}, 48, 1, **{name: "much"})
+        render_faces({}, 48, [1, 2], **{name: [low, high]})
+    for value in wrong:
+        with pytest.raises(ValueError, match=re.escape(allowed)):
+            render_faces({}, 48, 1, **{name: value})
 
 
 def test_the_docstring_names_every_factor():
