@@ -5,15 +5,17 @@ import math
 import platform
 import tempfile
 import time
+from pathlib import Path
 
 import pytest
 import torch
 
-from lorral_lite.bench import BENCHMARKS, Goal, Spread, Table, text, timing
+from lorral_lite.bench import BENCHMARKS, MARK, Goal, Spread, Table, tables_page, text, timing, write_page
 from lorral_lite.bench.model import plain_stack
 from lorral_lite.cli import main
 
 CPU = torch.device("cpu")
+BENCHES = Path(__file__).parents[1] / "benchmarks"
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +51,7 @@ def test_every_table_is_printed_and_its_numbers_parse(name, tables, results, cap
     printed, written = results(name, capsys)
     assert len(written["tables"]) == tables
     assert written["command"] == f"lorral bench {name} --tiny"
-    assert set(written["environment"]) == {"cpu", "cores", "torch", "python", "system"}
+    assert set(written["environment"]) == {"cpu", "cores", "threads", "torch", "python", "system"}
     assert platform.node() not in printed + json.dumps(written)
     for table in written["tables"]:
         assert f"### {table['title']}\n" in printed
@@ -190,3 +192,23 @@ def test_one_thread_counts_cpu_time_and_several_the_clock_on_the_wall():
     assert torch.get_num_threads() == 1
     assert timing.seconds(lambda: time.sleep(0.05)) < 0.03
     assert timing.seconds(lambda: time.sleep(0.05), wall=True) >= 0.05
+
+
+def test_the_page_repeats_what_was_printed(results, capsys, tmp_path):
+    printed, written = results("layers", capsys)
+    (tmp_path / "layers.json").write_text(json.dumps(written), encoding="utf8")
+    (tmp_path / "README.md").write_text("# Kept\n\n" + MARK + "old", encoding="utf8")
+    write_page(tmp_path)
+    page = (tmp_path / "README.md").read_text(encoding="utf8")
+    assert page.startswith("# Kept\n\n" + MARK)
+    assert "old" not in page
+    assert "## `lorral bench layers --tiny`" in page
+    for table in printed.split("\n### ")[1:]:
+        assert f"### {table.rstrip()}\n" in page
+
+
+def test_the_page_that_ships_says_what_its_json_files_say():
+    head, tables = (BENCHES / "README.md").read_text(encoding="utf8").split(MARK)
+    assert tables == tables_page(BENCHES)
+    for file in BENCHES.glob("*.json"):
+        assert f"lorral bench {file.stem}" in head

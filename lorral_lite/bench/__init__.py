@@ -106,3 +106,31 @@ def bench(name: str, out=None, device=None, tiny: bool = False, say=print, **opt
         Path(out).parent.mkdir(parents=True, exist_ok=True)
         Path(out).write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf8")
     return result
+
+
+MARK = "<!-- everything below is written by `make benchmarks` from the JSON files beside this one -->\n"
+
+
+def tables_page(folder) -> str:
+    """Every benchmark kept in ``folder`` as Markdown: its command, where it ran, its tables as they were printed."""
+    page = []
+    for name, summary in BENCHMARKS.items():
+        file = Path(folder) / f"{name}.json"
+        if not file.exists():
+            continue
+        kept = json.loads(file.read_text(encoding="utf8"))
+        where = "; ".join(f"{key} {value}" for key, value in kept["environment"].items())
+        page.append(f"\n## `{kept['command']}`\n\n{summary[0].upper()}{summary[1:]}. Measured on: {where}.\n")
+        for table in kept["tables"]:
+            rows = [[Spread(**cell) if isinstance(cell, dict) else cell for cell in row] for row in table["rows"]]
+            goals = [Goal(**{key: goal[key] for key in ("what", "value", "limit", "at_least")})
+                     for goal in table["goals"]]
+            page.append(f"\n{Table(table['title'], table['columns'], rows, table['note'], goals)}\n")
+    return "".join(page)
+
+
+def write_page(folder) -> None:
+    """Put the tables of the JSON files in ``folder`` below the mark in its README.md."""
+    readme = Path(folder) / "README.md"
+    head = readme.read_text(encoding="utf8").split(MARK)[0]
+    readme.write_text(head + MARK + tables_page(folder), encoding="utf8")

@@ -41,7 +41,7 @@ def measure(device: torch.device, tiny: bool) -> Iterator[Table]:
 
 
 COLUMNS = ["input", "at once, ms", "loop, ms", "loop / at once", "launches", "launches of the loop", "difference"]
-HOW = ("ms a batch, median (quartiles) of rounds in turns. Launches: kernels on a GPU, innermost operators on a CPU. "
+HOW = ("ms a batch, median (quartiles) of rounds in turns. Launches: kernels on a GPU, operators on a CPU. "
        "Difference: the largest between the two results (backward: the gradients of the input).")
 
 
@@ -112,7 +112,7 @@ def patch_conv_tables(device: torch.device, sizes: list[tuple[int, int, int, int
                 "the two outputs, in that mode.", goals)
     yield Table("Launches of PatchConv", ["input", "PatchConv", "plain", "loop over slices", "loop over chunks",
                                            "slices / PatchConv"], counts,
-                "Kernels on a GPU; on a CPU the innermost operators that touch numbers.",
+                "Kernels on a GPU; on a CPU the operators that touch numbers.",
                 [Goal(f"launches of the loop / PatchConv, {row[0]}", row[5], 5.0, at_least=True) for row in counts])
 
 

@@ -27,7 +27,8 @@ from . import Spread
 
 def environment(device: torch.device) -> dict[str, str]:
     """What a number depends on, without naming the machine: processor, cores, PyTorch, Python, system."""
-    here = {"cpu": cpu_model(), "cores": str(cores()), "torch": torch.__version__,
+    here = {"cpu": cpu_model(), "cores": str(cores()), "threads": str(torch.get_num_threads()),
+            "torch": torch.__version__,
             "python": platform.python_version(), "system": platform.system()}
     return here | ({"gpu": torch.cuda.get_device_name(device)} if device.type == "cuda" else {})
 
@@ -109,43 +110,38 @@ def bytes_moved(function: Callable[[], object]) -> int:
     An estimate from above: what stays in a cache is counted too. Views cost nothing; of an expanded tensor only what
     it holds is counted.
     """
-    with _Bytes() as counter:
+    with _Operators() as counter:
         function()
-    return counter.total
-
-
-class _Bytes(TorchDispatchMode):
-    total = 0
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        result = function(*args, **(kwargs or {}))
-        if not function.is_view:
-            tensors = [t for t in tree_leaves((args, kwargs, result)) if isinstance(t, torch.Tensor)]
-            self.total += sum(min(t.nbytes, t.untyped_storage().nbytes()) for t in tensors)
-        return result
-
-
-NO_WORK = {"aten::as_strided", "aten::empty", "aten::empty_strided", "aten::view", "aten::permute", "aten::reshape",
-           "aten::expand", "aten::slice", "aten::select", "aten::detach", "aten::t", "aten::transpose",
-           "aten::resolve_conj", "aten::resolve_neg", "aten::result_type", "aten::narrow", "aten::unsqueeze",
-           "aten::empty_like", "aten::set_", "aten::_unsafe_view", "aten::alias"}
+    return counter.bytes
 
 
 def launches(function: Callable[[], object], device: torch.device) -> int:
-    """Kernels one call starts: on a GPU those it launched; on a CPU the innermost operators that touch numbers."""
+    """Kernels one call starts: on a GPU those that torch.profiler saw, on a CPU the operators that touch numbers."""
     function()
-    kinds = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if device.type == "cuda" else [])
-    with profile(activities=kinds, acc_events=True) as record:
+    if device.type != "cuda":
+        with _Operators() as counter:
+            function()
+        return counter.calls
+    torch.cuda.synchronize(device)
+    with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as record:
         function()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-    if device.type == "cuda":
-        return sum(e.device_type == torch.autograd.DeviceType.CUDA for e in record.events())
-    return sum(e.name.startswith("aten::") and e.name not in NO_WORK and not _works_inside(e) for e in record.events())
+        torch.cuda.synchronize(device)
+    return sum(e.device_type == torch.autograd.DeviceType.CUDA for e in record.events())
 
 
-def _works_inside(event) -> bool:
-    return any((e.name.startswith("aten::") and e.name not in NO_WORK) or _works_inside(e) for e in event.cpu_children)
+class _Operators(TorchDispatchMode):
+    """Counts the operators that read or write numbers, backward passes included, and the bytes of their tensors."""
+
+    bytes = calls = 0
+    idle = frozenset({"empty", "empty_like", "empty_strided", "new_empty", "detach", "_unsafe_view"})
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        if not function.is_view and function.overloadpacket.__name__ not in self.idle:
+            tensors = [t for t in tree_leaves((args, kwargs, result)) if isinstance(t, torch.Tensor)]
+            self.bytes += sum(min(t.nbytes, t.untyped_storage().nbytes()) for t in tensors)
+            self.calls += 1
+        return result
 
 
 def peak_memory(function: str, **arguments) -> float | None:
