@@ -17,8 +17,15 @@ from lorral_lite.datasets import DataError
 from lorral_lite.datasets.bp4d import AUS, bp4d, read_landmarks, read_occurrence
 from lorral_lite.datasets.checking import check, describe
 from lorral_lite.datasets.folds import protocol_parts
+from lorral_lite.datasets.looking import walk
 from lorral_lite.datasets.preparing import checked, prepare_sequences
-from lorral_lite.datasets.stand_in import write_bp4d, write_bp4d_labels, write_csv, write_v73_landmarks
+from lorral_lite.datasets.stand_in import (
+    write_bp4d,
+    write_bp4d_labels,
+    write_csv,
+    write_v73_landmarks,
+    write_video,
+)
 from lorral_lite.landmarks import alignment, transform
 
 SIZE = 48
@@ -98,6 +105,18 @@ def test_pictures_belong_to_their_numbers(made, tmp_path):
     faces = prepare(root, tmp_path / "p")
     middle = faces.images[:, SIZE // 2, SIZE // 2, 0]
     assert middle.tolist() == [n % 256 for n in (998, 999, 1000, 1001)] == (faces.frames % 256).tolist()
+
+
+def test_frames_of_a_video_belong_to_their_numbers(tmp_path):
+    """The first frame of the video is frame 1; the video is shorter than the labels, and that is said."""
+    pytest.importorskip("av")
+    write_bp4d(tmp_path / "b", ("F001",), ("T1",), 4, images="avi", first=(5,), empty=0)
+    grey = [np.full((128, 96, 3), 20 * number, np.uint8) for number in range(1, 8)]
+    write_video(tmp_path / "b" / "2F01_T1.avi", grey, 25)
+    folder = prepare(tmp_path / "b", tmp_path / "p")
+    assert folder.frames.tolist() == [5, 6, 7]
+    np.testing.assert_allclose(folder.images[:, SIZE // 2, SIZE // 2].mean(-1), [100, 120, 140], atol=3)
+    assert skipped(folder) == [("2F01_T1.avi", "8", "the video ends after 7 frames")]
 
 
 @pytest.mark.parametrize("spelling", ["{subject}_{task}", "2{letter}{two}_{task}", "{subject}/{task}"])
@@ -255,6 +274,9 @@ def test_links_are_followed_and_loops_are_not(root, made, tmp_path):
     (root / "AUCoding").symlink_to(tmp_path / "elsewhere")
     (root / "again").symlink_to(root)
     (root / "itself").symlink_to("itself")
+    folders = [folder for folder, _ in walk(root)]
+    assert len(folders) == len({folder.resolve() for folder in folders}) == len([p for p in folders if p.is_dir()])
+    assert root / "AUCoding" / "AU_OCC" in folders
     assert_same_as(made, prepare(root, tmp_path / "p"))
 
 
