@@ -28,8 +28,7 @@ from . import Spread
 def environment(device: torch.device) -> dict[str, str]:
     """What a number depends on, without naming the machine: processor, cores, PyTorch, Python, system."""
     here = {"cpu": cpu_model(), "cores": str(cores()), "threads": str(torch.get_num_threads()),
-            "torch": torch.__version__,
-            "python": platform.python_version(), "system": platform.system()}
+            "torch": torch.__version__, "python": platform.python_version(), "system": platform.system()}
     return here | ({"gpu": torch.cuda.get_device_name(device)} if device.type == "cuda" else {})
 
 
