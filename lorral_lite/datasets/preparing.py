@@ -133,7 +133,8 @@ def prepare_sequences(
                         kept.append(k)
                 wrong = next((skip for skip in skips if not skip.chosen), None) if strict else None
                 if wrong:
-                    raise DataError("{}, row {}: {} (--strict stops here)".format(*wrong.line(root)))
+                    file, row, reason = wrong.line(root)
+                    raise DataError(f"{file}{'' if row == '' else f', row {row}'}: {reason} (--strict stops here)")
                 rows = job.first + np.array(kept, dtype=int)
                 owner = sequences[job.sequence]
                 if kept:
