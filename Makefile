@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/ready
 SLOW_NOTEBOOKS := $(wildcard notebooks/*.ipynb notebooks/solutions/*.ipynb)
 
-.PHONY: help reproduce test test-all unit notebooks lint lab setup clean weights pictures benchmarks outputs
+.PHONY: help reproduce test test-all unit mutants notebooks lint lab setup clean weights pictures benchmarks outputs
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -25,9 +25,10 @@ reproduce: $(READY)  ## the whole way on procedural faces, into runs/faces (agai
 
 test: lint unit notebooks  ## what CI runs: linters, unit tests, notebooks against their stored outputs
 
-test-all: $(READY)  ## the above, the slow tests, the solutions and every notebook under papermill
+test-all: $(READY)  ## the above, the slow tests, the mutants, the solutions and every notebook under papermill
 	$(MAKE) test
 	$(BIN)/pytest tests -m slow -n 2 --dist load --durations 10
+	$(MAKE) mutants
 	$(BIN)/python tests/notebooks/execute.py $(SLOW_NOTEBOOKS)
 
 lint: $(READY)
@@ -35,6 +36,9 @@ lint: $(READY)
 
 unit: $(READY)
 	$(BIN)/pytest tests -m "not slow" -n 2 --dist loadfile --durations 5
+
+mutants: $(READY)  ## one changed line each: do the tests notice?
+	$(BIN)/python tests/mutants.py
 
 notebooks: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -p no:cacheprovider notebooks/*.ipynb --nbval --nbval-current-env --nbval-sanitize-with tests/notebooks/sanitize.cfg -n 2 --dist loadfile -W ignore

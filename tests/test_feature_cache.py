@@ -34,7 +34,8 @@ def material(data, seed=9, views=3):
 
 def test_they_are_the_models_own(tiny_data, run):
     model, given = load_model(run, device="cpu"), material(tiny_data)
-    cache = cached_features(run, model, **given)
+    cache = cached_features(run, model.train(), **given)  # BatchNorm and dropout as at test time all the same
+    model.eval()
     dataset = given["dataset"]
     for view in range(3):
         dataset.set_epoch(view)

@@ -68,6 +68,15 @@ def test_mirror_is_its_own_inverse_and_swaps_sides():
     assert_close(mirror_landmarks(torch.from_numpy(p), 230), torch.from_numpy(m))
 
 
+def test_ruler_and_interocular_distance_match_literal_loops(rng):
+    p = rng.uniform(0, 200, (3, 49, 2))
+    for face_points, unit, eyes in zip(p, ruler(p), interocular(torch.from_numpy(p)), strict=True):
+        assert unit == pytest.approx(abs(face_points[22, 0] - face_points[25, 0]))
+        left, right = ([sum(face_points[k, d] for k in eye) / 6 for d in range(2)]
+                       for eye in ((19, 20, 21, 22, 23, 24), (25, 26, 27, 28, 29, 30)))
+        assert float(eyes) == pytest.approx(math.dist(left, right))
+
+
 def test_centres_follow_the_written_rules():
     p = face()
     r = abs(p[22, 0] - p[25, 0])

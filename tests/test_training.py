@@ -11,6 +11,7 @@ from tiny_run import AUS, tiny_config
 from lorral_lite import training
 from lorral_lite.datasets.folds import fold_rows
 from lorral_lite.datasets.prepared import FaceDataset, open_prepared
+from lorral_lite.model import LoRRaL
 from lorral_lite.training import (
     RunConfig,
     Schedule,
@@ -74,10 +75,45 @@ def test_the_logged_losses_are_those_of_the_batches(tiny_data, tmp_path, monkeyp
     assert len(parts) == 5  # 40 faces to train on in batches of 8
 
 
+def test_faces_come_in_another_order_in_every_epoch(tiny_data, tmp_path, monkeypatch):
+    seen, original = [], FaceDataset.__getitem__
+
+    def spy(self, item):
+        seen.extend(np.atleast_1d(item).tolist())
+        return original(self, item)
+
+    for name in ("__getitem__", "__getitems__"):  # a DataLoader calls the second
+        monkeypatch.setattr(FaceDataset, name, spy)
+    train_step1(tmp_path, tiny_config(tiny_data, views=0), "cpu", progress=False)
+    train_step2(tmp_path, "none", "cpu", progress=False)
+    epochs = [tuple(seen[first : first + 40]) for first in range(0, len(seen), 40)]
+    assert len(epochs) == len(set(epochs)) == 6
+    assert all(sorted(epoch) == list(range(40)) for epoch in epochs)
+
+
+def test_every_epoch_draws_its_views_of_the_faces_anew(tiny_data, tmp_path, monkeypatch):
+    """Each face once an epoch, in one of the kept views, and not in the same ones in every epoch."""
+    train_step1(tmp_path, tiny_config(tiny_data), "cpu", progress=False)
+    given, original = [], LoRRaL.from_features
+
+    def spy(self, features):
+        given.append(features.local)
+        return original(self, features)
+
+    monkeypatch.setattr(LoRRaL, "from_features", spy)
+    train_step2(tmp_path, "none", "cpu", progress=False)
+    kept = torch.from_numpy(np.load(tmp_path / "features" / "feature.local.npy"))  # (2 views, 40 faces, …)
+    epochs = []
+    for epoch in torch.cat(given).unflatten(0, (3, 40)):
+        same = (epoch[:, None, None] == kept).flatten(3).all(-1)  # (40 given, 2 views, 40 faces)
+        assert (same.any(1).sum(0) == 1).all()
+        epochs.append(tuple(same.any(0).int().argmax(0).tolist()))  # the view of each face
+    assert len(set(epochs)) == 3
+    assert all(0 < sum(views) < 40 for views in epochs)
+
+
 def test_crops_follow_the_true_landmarks_in_the_first_epochs_only(tiny_data, tmp_path, monkeypatch):
     """D16: true_landmark_epochs of step 1 with a little jitter, then, and in step 2, the predicted ones."""
-    from lorral_lite.model import LoRRaL
-
     given, original = [], LoRRaL.forward
 
     def spy(self, images, landmarks=None):
@@ -195,11 +231,13 @@ def test_held_out_selection_keeps_the_best_epoch_and_never_sees_the_test_fold(ti
         seen.append(self.rows[np.atleast_1d(item)])
         return original(self, item)
 
-    monkeypatch.setattr(FaceDataset, "__getitem__", spy)
+    for name in ("__getitem__", "__getitems__"):  # a DataLoader calls the second
+        monkeypatch.setattr(FaceDataset, name, spy)
     config = tiny_config(tiny_data, select="held_out", step1=Schedule(4, 0.05))
     model = train_step1(tmp_path, config, "cpu", progress=False)
     folder = open_prepared(tiny_data)
     _, test = fold_rows(folder, 1)
+    assert len(np.concatenate(seen)) > 4 * 32  # four epochs of training and of choosing
     assert not set(np.concatenate(seen)) & set(test)
     log = [json.loads(x) for x in (tmp_path / "step1_log.jsonl").read_text().splitlines()]
     from lorral_lite.datasets.folds import hold_out

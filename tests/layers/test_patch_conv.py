@@ -159,5 +159,8 @@ def test_one_convolution_holds_all_parts():
 def test_sizes_that_do_not_divide_are_refused_with_sizes_that_do():
     with pytest.raises(ValueError, match=r"a map of 44×45 cannot be cut into 8×8 equal parts.*multiples of 8.*48×48"):
         PatchConv(3, 4, grid=8)(torch.zeros(1, 3, 44, 45))
+    for height, width in ((48, 45), (45, 48)):
+        with pytest.raises(ValueError, match=rf"a map of {height}×{width} cannot be cut .* the nearest is 48×48"):
+            PatchConv(3, 4, grid=8)(torch.zeros(1, 3, height, width))
     with pytest.raises(ValueError, match="at least 1, got 3, 4 and 0"):
         PatchConv(3, 4, grid=0)

@@ -134,6 +134,8 @@ def test_layers_are_stacked(tokens):
     one = SelfAttentionRelation(6, 5, heads=2).double().eval()
     one.load_state_dict({k: v for k, v in two.state_dict().items() if not k.startswith("layers.1")})
     assert_close(two(tokens), two.layers[1](one(tokens)))
+    assert_close(two.attention, two.layers[1].attention)
+    assert (two.attention - two.layers[0].attention).abs().max() > 1e-3
 
 
 def test_preprocessing_is_linear_then_layernorm_then_dropout_then_position(tokens):
