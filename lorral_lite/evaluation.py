@@ -51,10 +51,13 @@ def evaluate(run, relation: str | None = None, device=None, progress: bool = Tru
     log = out / ("step1_log.jsonl" if relation is None else "log.jsonl")
     seconds = sum(json.loads(x)["seconds"] for x in log.read_text().splitlines()) if log.exists() else None
     floor = np.asarray(always_positive_f1(found["labels"])).tolist()
+    source = folder.meta["source"]
+    if folder.meta.get("stand_in"):
+        source += " stand-in (procedural faces)"  # its scores must not look like those of the real data
     metrics = {
         "relation": relation, "fold": config.fold, "folds": config.folds, "seed": config.seed,
         "aus": list(folder.aus),
-        "data": {"source": folder.meta["source"], "licensed": folder.meta["licensed"], "frames": len(folder),
+        "data": {"source": source, "licensed": folder.meta["licensed"], "frames": len(folder),
                  "path": Path(config.data).name},
         "outputs": {"au": summarise(found["au_logits"], found["labels"], subjects),
                     "local": summarise(found["local_au_logits"], found["labels"], subjects)},

@@ -19,6 +19,7 @@ from tqdm.auto import tqdm
 from .datasets import DataError
 from .datasets.folds import fold_rows, hold_out
 from .datasets.prepared import FaceDataset, PreparedFolder, as_batch, counter_uniform
+from .datasets.writing import keep_out_of_git
 from .device import pick_device, threads
 from .evaluation import evaluate, predict_rows
 from .feature_cache import cached_features
@@ -66,6 +67,8 @@ def train_step1(run, config: RunConfig, device=None, progress: bool = True, on_e
     model = new_model(config)
     folder, rows, _ = material = training_material(config)
     claim(run / "config.json", config.to_dict())
+    if folder.meta["licensed"]:
+        keep_out_of_git(run)
     if is_done(run, 1):
         return load_model(run, device=device)
     crop = config.model.image_size

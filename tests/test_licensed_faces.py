@@ -7,7 +7,9 @@ the outputs is decoded and searched for them; that they are found with ``show_li
 import base64
 import html
 import io
+import json
 import re
+import shutil
 
 import nbformat
 import numpy as np
@@ -23,7 +25,7 @@ from lorral_lite.datasets.synthetic import prepare_faces
 from lorral_lite.datasets.writing import PreparedWriter
 from lorral_lite.figures import contact_sheet, png_bytes
 from lorral_lite.model import LoRRaLConfig
-from lorral_lite.reporting import write_report
+from lorral_lite.reporting import load_runs, write_report
 from lorral_lite.reproduce import execute_notebook, publish
 from lorral_lite.training import RunConfig, Schedule, evaluate, train_step1, train_step2
 
@@ -185,3 +187,23 @@ def test_the_notebook_on_real_data_shows_no_licensed_pixel_unless_asked(tmp_path
     assert len(shown[False]) >= 6
     assert not any(shown[False])
     assert sum(shown[True]) >= 4
+
+
+def test_git_ignores_what_comes_from_licensed_faces(licensed, run):
+    """Frames and weights are not committed by mistake, even where no .gitignore of ours is above them."""
+    for folder in (licensed.path, run):
+        assert (folder / ".gitignore").read_text() == "*\n"
+    assert not (licensed.path.parent / "plain" / ".gitignore").exists()
+
+
+def test_scores_on_a_stand_in_are_called_procedural(licensed, run, tmp_path):
+    shutil.copytree(licensed.path, tmp_path / "data")
+    relations = shutil.ignore_patterns("none", "mlp", "self_attention")
+    shutil.copytree(run, tmp_path / "run", ignore=relations)
+    meta = json.loads((tmp_path / "data" / "meta.json").read_text())
+    (tmp_path / "data" / "meta.json").write_text(json.dumps(meta | {"stand_in": True}))
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    (tmp_path / "run" / "config.json").write_text(json.dumps(config | {"data": str(tmp_path / "data")}))
+    assert evaluate(tmp_path / "run", None, "cpu", False)["data"]["source"] == "table stand-in (procedural faces)"
+    assert load_runs(tmp_path / "run").data_name == "procedural faces"
+    assert load_runs(run).data_name != "procedural faces"

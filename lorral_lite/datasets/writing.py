@@ -53,6 +53,8 @@ class PreparedWriter:
             if sizes is None:
                 shutil.rmtree(self.partial, ignore_errors=True)
                 self.partial.mkdir(parents=True)
+            if self.meta.get("licensed"):
+                keep_out_of_git(self.partial)
             self.files = {}
             for name in (*ARRAYS, "index.csv", "skipped.csv"):
                 self.files[name] = open(self.partial / name, "wb" if sizes is None else "r+b")
@@ -187,6 +189,11 @@ class PreparedWriter:
         (self.partial / "journal.json").unlink(missing_ok=True)
         os.replace(self.partial, self.out)
         return True
+
+
+def keep_out_of_git(folder: Path) -> None:
+    """Let git ignore a folder that comes from licensed faces, wherever it lies."""
+    (folder / ".gitignore").write_text("*\n", encoding="utf8")
 
 
 def checksum(path: Path) -> str:
