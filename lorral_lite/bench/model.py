@@ -6,6 +6,7 @@ in the same rounds.
 """
 
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 
@@ -228,6 +229,8 @@ def memory_table(profiles: list[str], batches: list[int], precisions: list[str],
 
 def compiled_table(settings: list[tuple[str, str]], batch: int, device: torch.device) -> Table:
     """torch.compile where there is a compiler for it; else the row says why not."""
+    import torch._inductor.config  # not needed by anything else, and slow to import
+
     rows: list[list] = []
     for name, precision in settings:
         eager = lorral_steps(name, batch, precision, "channels-last", device)
@@ -236,7 +239,9 @@ def compiled_table(settings: list[tuple[str, str]], batch: int, device: torch.de
             row = [name, precision, kind]
             try:
                 start = time.perf_counter()
-                fast[kind]()
+                with torch._inductor.config.patch(force_disable_caches=True), warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # the compiler talks about its own choices
+                    fast[kind]()
                 took = time.perf_counter() - start
                 times = in_turns({"eager": eager[kind], "compiled": fast[kind]}, 3, device, least=0.1)
                 rows.append([*row, per(times["eager"], batch), per(times["compiled"], batch),
@@ -245,7 +250,8 @@ def compiled_table(settings: list[tuple[str, str]], batch: int, device: torch.de
                 rows.append([*row, None, None, None, None, f"{type(error).__name__}"])
     return Table(f"Compiled with torch.compile, channels-last, batch {batch}",
                  ["model", "precision", "call", "eager, ms/image", "compiled, ms/image", "gain", "compiling, s",
-                  "failed"], rows, "Compiling is counted apart; median (quartiles) of rounds in turns.")
+                  "failed"], rows, "Compiling, with nothing kept from earlier, is counted apart; median (quartiles) of rounds "
+                 "in turns.")
 
 
 def host_table(name: str, batch: int, device: torch.device) -> Table:
