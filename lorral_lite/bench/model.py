@@ -250,8 +250,8 @@ def compiled_table(settings: list[tuple[str, str]], batch: int, device: torch.de
                 rows.append([*row, None, None, None, None, f"{type(error).__name__}"])
     return Table(f"Compiled with torch.compile, channels-last, batch {batch}",
                  ["model", "precision", "call", "eager, ms/image", "compiled, ms/image", "gain", "compiling, s",
-                  "failed"], rows, "Compiling, with nothing kept from earlier, is counted apart; median (quartiles) of rounds "
-                 "in turns.")
+                  "failed"], rows, "Compiling, with nothing kept from earlier, is counted apart. Median (quartiles) of "
+                 "rounds in turns.")
 
 
 def host_table(name: str, batch: int, device: torch.device) -> Table:
