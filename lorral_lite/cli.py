@@ -58,7 +58,7 @@ def _train(args) -> None:
     folder = open_prepared(args.data)
     recipe = {"lite": RunConfig.lite, "paper": RunConfig.paper}[args.profile]
     config = recipe(Path(args.data), folder.aus, fold=args.fold, folds=args.folds, seed=args.seed, loss=args.loss,
-                    select=args.select)
+                    select=args.select, precision=args.precision)
     train_step1(args.run, config, args.device, not args.quiet, workers=args.workers)
     if not (Path(args.run) / "step1_metrics.json").exists():
         evaluate(args.run, None, args.device, not args.quiet)
@@ -217,6 +217,8 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--folds", type=int, default=3)
     sub.add_argument("--seed", type=int, default=0)
     sub.add_argument("--loss", choices=["ce", "jaa"], default="ce", help="jaa: per-AU weights and Dice of JAA-Net")
+    sub.add_argument("--precision", choices=["fp32", "bf16"], default="fp32",
+                     help="bf16: faster where the processor computes it itself")
     sub.add_argument("--select", choices=["last", "held_out"], default="last",
                      help="keep the last epoch, or the best one on held-out training subjects")
     sub.add_argument("--workers", type=int, default=0, help="processes that read faces; the result is the same")

@@ -52,11 +52,10 @@ SHAPE_LIMIT = 10.0
 """A face is plausible below all four, in % of the inter-ocular distance (D51).
 
 :func:`calibrate` with the weights that ship (self-attention, count 100), quantiles 95 % and 99 % of procedural faces,
-then 5 % of pictures without a face: mirror 5.3, 7.7, 2.2; view 16.5, 18.5, 16.9; move 9.0, 10.5, 3.0; shape 2.5, 3.0,
-1.2. Below these limits 90 % of the faces and 1 % of the pictures without a face are accepted. Only the view tells
+then 5 % of pictures without a face: mirror 4.7, 5.8, 2.0; view 19.7, 23.5, 17.6; move 8.2, 9.9, 2.4; shape 2.2, 2.4,
+0.9. Below these limits 90 % of the faces and 1 % of the pictures without a face are accepted. Only the view tells
 faces from no faces: a model that sees no face answers the mean shape, which mirrors well and stays where it is. The
-others catch broken landmarks. True landmarks of procedural faces differ from the mean face by 3.3 (median) to 7.1 %
-(largest of 1560), the portrait's by 5.8 %.
+others catch broken landmarks.
 """
 
 

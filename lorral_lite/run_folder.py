@@ -62,11 +62,14 @@ class RunConfig:
     crop_jitter: float = 0.01  # D16: standard deviation of the true landmarks' jitter, in image widths
     jitter: float = 0.0  # D70: strength of the photometric augmentation
     views: int = 0  # D18: cached views in step 2; 0 trains the landmark module on fresh views
+    precision: str = "fp32"  # D75: "bf16" trains with bfloat16 convolutions; weights and losses stay float32
     select: str = "last"  # D24: "held_out" keeps the best epoch on held-out training subjects
 
     def __post_init__(self):
         if self.select not in ("last", "held_out"):
             raise ValueError(f"select must be 'last' or 'held_out', got {self.select!r}")
+        if self.precision not in ("fp32", "bf16"):
+            raise ValueError(f"precision must be 'fp32' or 'bf16', got {self.precision!r}")
         if self.loss not in ("ce", "jaa"):
             raise ValueError(f"loss must be 'ce' or 'jaa', got {self.loss!r}")
 

@@ -156,6 +156,7 @@ def fit(step: int, out: Path, model: LoRRaL, batches: Callable[[int], Iterable[d
                                 weight_decay=config.weight_decay, foreach=True)  # the same numbers, fewer calls
     au_weights = weights_of_aus(config, material, model)
     log, best = resume(step, out, model, optimiser, trained)
+    device = model.mean_shape.device
     bar = tqdm(total=schedule.epochs * length, initial=len(log) * length, disable=not progress,
                desc=f"step {step}" + (f" {out.name}" if step == 2 else ""), unit="batch")
     for epoch in range(len(log), schedule.epochs):
@@ -165,9 +166,12 @@ def fit(step: int, out: Path, model: LoRRaL, batches: Callable[[int], Iterable[d
         for group in optimiser.param_groups:
             group["lr"] = schedule.at(epoch)
         model.train()
-        sums, count = torch.zeros(4, device=model.mean_shape.device), 0
+        sums, count = torch.zeros(4, device=device), 0
         for batch in batches(epoch):
-            losses = lorral_loss(answer(batch, epoch), batch["labels"], batch["landmarks"], config.loss, au_weights)
+            with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):  # D75
+                output = answer(batch, epoch)
+            output = Output(*(part.float() for part in output))
+            losses = lorral_loss(output, batch["labels"], batch["landmarks"], config.loss, au_weights)
             optimiser.zero_grad(set_to_none=True)
             losses.total.backward()
             optimiser.step()

@@ -190,6 +190,20 @@ def test_same_seed_same_bytes_other_seed_other_bytes(tiny_data, tmp_path):
     assert a != c
 
 
+def test_bf16_is_another_training_with_float32_weights_and_nearly_the_same_losses(tiny_data, tmp_path):
+    losses, weights = {}, {}
+    for name in ("fp32", "bf16"):
+        train_step1(tmp_path / name, tiny_config(tiny_data, precision=name), "cpu", progress=False)
+        train_step2(tmp_path / name, "mlp", "cpu", progress=False)
+        logs = [(tmp_path / name / log).read_text() for log in ("step1_log.jsonl", "mlp/log.jsonl")]
+        losses[name] = [json.loads(line)["train_loss"] for log in logs for line in log.splitlines()]
+        weights[name] = load_file(tmp_path / name / "step1.safetensors")
+    assert {w.dtype for w in weights["bf16"].values() if w.is_floating_point()} == {torch.float32}
+    assert any((weights["bf16"][k] != weights["fp32"][k]).any() for k in weights["fp32"])
+    # bfloat16 keeps 8 bits: numbers of about 1 are rounded by up to 0.004, and each loss is a mean over many
+    np.testing.assert_allclose(losses["bf16"], losses["fp32"], atol=0.02)
+
+
 def test_on_epoch_sees_every_row_and_changes_nothing(tiny_data, tmp_path):
     seen = []
 
@@ -252,6 +266,8 @@ def test_held_out_selection_keeps_the_best_epoch_and_never_sees_the_test_fold(ti
 def test_unknown_names():
     with pytest.raises(ValueError, match="select must be 'last' or 'held_out', got 'best'"):
         tiny_config("x", select="best")
+    with pytest.raises(ValueError, match="precision must be 'fp32' or 'bf16', got 'fp16'"):
+        tiny_config("x", precision="fp16")
     with pytest.raises(ValueError, match="loss must be 'ce' or 'jaa'"):
         tiny_config("x", loss="mse")
     with pytest.raises(ValueError, match="device 'foo' cannot be used here"):
