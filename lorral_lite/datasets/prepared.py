@@ -13,6 +13,7 @@ It is written by :class:`lorral_lite.datasets.writing.PreparedWriter`.
 import csv
 import json
 from pathlib import Path
+from sys import intern
 
 import numpy as np
 import torch
@@ -46,6 +47,10 @@ class PreparedFolder:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def __reduce__(self):
+        """Worker processes open the folder themselves: a pickled memory map would carry all its pixels."""
+        return PreparedFolder, (self.path,)
 
     def _read_meta(self) -> dict:
         file = self.path / "meta.json"
@@ -84,16 +89,16 @@ class PreparedFolder:
         file = self.path / "index.csv"
         try:
             with open(file, newline="", encoding="utf8") as handle:
-                table = list(csv.DictReader(handle))
-            self.subjects = np.array([row["subject"] for row in table])
-            self.tasks = np.array([row["task"] for row in table])
-            self.frames = np.array([int(row["frame"]) for row in table])
+                reader = csv.DictReader(handle)
+                index = [(intern(row["subject"]), intern(row["task"]), int(row["frame"])) for row in reader]
+            columns = zip(*index, strict=True) if index else ((), (), ())
+            self.subjects, self.tasks, self.frames = map(np.array, columns)
         except FileNotFoundError:
             raise DataError(f"{file}: missing; run `lorral prepare` again") from None
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"{file}: needs columns subject,task,frame ({error}); run `lorral prepare` again") from None
-        if len(table) != rows:
-            raise DataError(f"{file}: {len(table)} rows, but meta.json says {rows}; run `lorral prepare` again")
+        if len(index) != rows:
+            raise DataError(f"{file}: {len(index)} rows, but meta.json says {rows}; run `lorral prepare` again")
 
     def _check_values(self) -> None:
         bad = np.flatnonzero(~np.isfinite(self.landmarks).all((1, 2)))

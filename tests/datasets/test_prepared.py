@@ -1,6 +1,7 @@
 """Prepared folders: what is written is read back, what is broken is refused with file and remedy, views are fixed."""
 
 import json
+import pickle
 import shutil
 
 import numpy as np
@@ -213,6 +214,13 @@ def test_crop_larger_than_the_frame(folder):
 def test_a_moved_folder_still_opens(folder, tmp_path):
     shutil.move(folder, tmp_path / "elsewhere")
     assert len(open_prepared(tmp_path / "elsewhere")) == 12
+
+
+def test_worker_processes_are_sent_the_path_and_not_the_pixels(folder):
+    opened = open_prepared(folder)
+    sent = pickle.dumps(opened)
+    assert len(sent) < 1000 < opened.images.nbytes
+    np.testing.assert_array_equal(pickle.loads(sent).images, opened.images)
 
 
 def test_photometric_changes_light_and_colour_but_not_geometry():
