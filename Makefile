@@ -50,8 +50,9 @@ weights: $(READY)  ## keep the weights, metrics and report of runs/faces as the 
 pictures: $(READY)  ## draw the picture of the README anew
 	$(BIN)/python -c "from lorral_lite.figures import people_sheet; people_sheet().savefig('data/pictures/faces.jpg', pil_kwargs={'quality': 85})"
 
-benchmarks: $(READY)  ## measure speed and memory anew, into benchmarks/ (20 minutes; leave the machine alone)
-	set -e; for name in layers model faces scale; do $(BIN)/lorral bench $$name --out benchmarks/$$name.json; done
+benchmarks: $(READY)  ## measure speed, memory and difficulty anew, into benchmarks/ (an hour; leave the machine alone)
+	set -e; for name in layers model faces scale step2 widgets prepare difficulty; do $(BIN)/lorral bench $$name --out benchmarks/$$name.json; done
+	$(BIN)/lorral bench step2 --compare runs/faces/fold1_seed0 --out benchmarks/step2_compared.json
 	$(BIN)/python -c "from lorral_lite.bench import write_page; write_page('benchmarks')"
 
 outputs: $(READY)  ## execute every notebook in place, to refresh the stored outputs

@@ -114,10 +114,8 @@ MARK = "<!-- everything below is written by `make benchmarks` from the JSON file
 def tables_page(folder) -> str:
     """Every benchmark kept in ``folder`` as Markdown: its command, where it ran, its tables as they were printed."""
     page = []
-    for name, summary in BENCHMARKS.items():
-        file = Path(folder) / f"{name}.json"
-        if not file.exists():
-            continue
+    files = [(file, what) for name, what in BENCHMARKS.items() for file in sorted(Path(folder).glob(f"{name}*.json"))]
+    for file, summary in files:
         kept = json.loads(file.read_text(encoding="utf8"))
         where = "; ".join(f"{key} {value}" for key, value in kept["environment"].items())
         page.append(f"\n## `{kept['command']}`\n\n{summary[0].upper()}{summary[1:]}. Measured on: {where}.\n")
