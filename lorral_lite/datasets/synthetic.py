@@ -5,8 +5,8 @@ import torch
 from tqdm.auto import tqdm
 
 from ..device import pick_device
-from ..faces import render_faces
-from ..faces.population import Population
+from ..faces import AUS, render_faces
+from ..faces.population import OCCLUDERS, Population
 from ..landmarks import align_face
 from .prepared import PreparedFolder, open_prepared
 from .writing import PreparedWriter
@@ -25,7 +25,8 @@ def prepare_faces(
 
     Each person keeps face, skin, hair and habits over their frames; pose, light and background change with every
     frame, which are independent draws of the population (D71), not a video. ``size`` is the aligned size in pixels:
-    100 for the lite model, 200 for paper(). The other arguments are those of
+    100 for the lite model, 200 for paper(). AUs under the cover of ``hidden`` ones keep their labels, but their
+    landmarks rest (D83). The other arguments are those of
     :class:`lorral_lite.faces.population.Population`. ``device`` renders (a GPU when there is one); the last bits of a
     pixel may differ between CPU and GPU. DataError when ``out`` exists or cannot be written.
     """
@@ -34,6 +35,8 @@ def prepare_faces(
     draw = people.subjects(subjects, frames)
     labels = draw.labels.reshape(-1, len(people.aus))
     strengths = people.to_render(draw, DISTRACTORS, people.unrest, seed).reshape(len(labels), -1)  # D67
+    for name in people.occluders:  # D83: what is covered rests, or the alignment would tell of it
+        strengths[:, [AUS.index(au) for au in OCCLUDERS[name]]] = 0
     index = [(f"P{s + 1:03d}", "T1", f + 1) for s in range(subjects) for f in range(frames)]
     meta = {
         "source": "faces", "licensed": False, "seed": seed, "distractors": DISTRACTORS,

@@ -5,6 +5,7 @@ import pytest
 
 from lorral_lite.datasets import DataError
 from lorral_lite.datasets.synthetic import prepare_faces
+from lorral_lite.faces import AUS
 from lorral_lite.faces.population import Population
 
 
@@ -54,3 +55,21 @@ def test_disfa_profile_and_an_existing_folder(tmp_path):
     assert folder.aus == (1, 2, 4, 6, 9, 12, 25, 26)
     with pytest.raises(DataError, match="exists already"):
         prepare_faces(tmp_path / "d", 3, 2, 48, progress=False)
+
+
+def test_hidden_aus_leave_no_trace_in_frames_or_landmarks(tmp_path, monkeypatch):
+    """Whatever the covered AUs do, the folder holds the same bytes: alignment by moving lips would tell of them."""
+    def shown(name, value):
+        def to_render(self, *args):
+            strengths = original(self, *args)
+            strengths[..., [AUS.index(au) for au in (12, 15, 26)]] = value
+            return strengths
+
+        monkeypatch.setattr(Population, "to_render", to_render)
+        return prepare_faces(tmp_path / name, 3, 2, 48, hidden=(12,), progress=False)
+
+    original = Population.to_render
+    still, moving = shown("still", 0), shown("moving", 0.9)
+    assert moving.meta["sha256"] == still.meta["sha256"]
+    assert moving.meta["population"]["covered"] == [10, 12, 14, 15, 17, 23, 24]
+    assert moving.labels[:, moving.aus.index(12)].any()  # the labels stay
