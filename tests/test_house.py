@@ -11,9 +11,9 @@ import lorral_lite
 
 HOUSE = Path(lorral_lite.__file__).parent
 ORDER = [
-    "device", "data_files", "facs", "landmarks", "faces", "datasets", "layers", "relations", "model", "losses",
+    "device", "data_files", "facs", "landmarks", "faces", "datasets", "layers", "relations", "model", "readings", "losses",
     "metrics", "statistics", "run_folder", "evaluation", "feature_cache", "training", "figures", "predict",
-    "reporting", "widgets", "exercises", "model_card", "reproduce", "bench", "cli",
+    "reporting", "widgets", "parameters", "exercises", "model_card", "reproduce", "bench", "cli",
 ]  # fmt: skip
 ORDER_INSIDE = {
     "faces": ["anatomy", "expression", "drawing", "head", "render", "population"],
