@@ -873,6 +873,12 @@ def crop_windows(image, landmarks, aus: Sequence[int], window: float, crops=None
     return fig
 
 
+def _liveliest(values, count: int) -> list[np.ndarray]:
+    """The ``count`` channels of (C, h, w) that vary most, in their order."""
+    array = np.asarray(values.detach().cpu() if hasattr(values, "detach") else values, dtype=float)
+    return list(array[np.sort(np.argsort(-array.std((1, 2)), kind="stable")[:count])])
+
+
 @_styled
 def feature_maps(maps: dict[str, object], channels: int = 6) -> Picture:
     """The liveliest ``channels`` of each named map (C, h, w): one row per map, each channel on its own scale."""
@@ -881,13 +887,168 @@ def feature_maps(maps: dict[str, object], channels: int = 6) -> Picture:
     fig = _picture(1.65 * channels + 2.1, 1.5 * len(maps), f"feature maps: {', '.join(maps)}".replace("\n", " "))
     axes = fig.subplots(len(maps), channels, squeeze=False)
     for row, (name, values) in zip(axes, maps.items(), strict=True):
-        array = np.asarray(values.detach().cpu() if hasattr(values, "detach") else values, dtype=float)
-        order = np.argsort(-array.std((1, 2)), kind="stable")[:channels]
         for ax in row:
             ax.axis("off")
-        for ax, c in zip(row, np.sort(order), strict=False):
-            ax.imshow(array[c], interpolation="nearest")
+        for ax, channel in zip(row, _liveliest(values, channels), strict=False):
+            ax.imshow(channel, interpolation="nearest")
         row[0].text(-0.12, 0.5, name, transform=row[0].transAxes, ha="right", va="center", fontsize=12)
+    return fig
+
+
+def _coloured(values, grid: int = 1) -> np.ndarray:
+    """A map (h, w) on a colour scale of its own, or an image, as (H, W, 3); cut into grid×grid parts by white gaps."""
+    array = values.detach().cpu().numpy() if hasattr(values, "detach") else np.asarray(values)
+    if array.ndim == 2:
+        low, high = float(array.min()), float(array.max())
+        array = matplotlib.colormaps["cividis"]((array - low) / max(high - low, 1e-12))[..., :3]
+    else:
+        array = pixels(array)
+        array = array / 255 if array.dtype == np.uint8 else array
+    if array.shape[0] % grid or array.shape[1] % grid:
+        raise ValueError(f"a map of {array.shape[0]}×{array.shape[1]} cannot be cut into {grid}×{grid} equal parts")
+    repeat = max(1, 88 // array.shape[0])  # fine enough that a gap is thin
+    array = array.repeat(repeat, 0).repeat(repeat, 1)
+    for axis in (0, 1):
+        side = array.shape[axis] // grid
+        array = np.insert(array, [side * k for k in range(1, grid) for _ in range(2)], 1.0, axis=axis)
+    return array
+
+
+def _put(ax, values, x: float, y: float, width: float, height: float | None = None, grid: int = 1) -> None:
+    """Draw a map or an image on a canvas in inches, its lower left corner at (x, y)."""
+    height = width if height is None else height
+    ax.imshow(_coloured(values, grid), extent=(x, x + width, y, y + height), interpolation="nearest", aspect="auto",
+              zorder=2)
+    ax.set(xlim=(0, ax.figure.get_figwidth()), ylim=(0, ax.figure.get_figheight()))
+
+
+def _arrow(ax, start, end, dashed: bool = False) -> None:
+    ax.add_patch(FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=14, lw=1.6, color="#4d4d4d",
+                                 ls="--" if dashed else "-", shrinkA=0, shrinkB=0))
+
+
+@_styled
+def layer_stages(rows: dict[str, Sequence[tuple]]) -> Picture:
+    """What stands after each step of a layer, one row of maps with arrows: the paper's Figure 3 with real tensors.
+
+    ``rows``: {name: [(words, map), …]}. A map is (h, w), drawn on a colour scale of its own, or an image;
+    (words, map, grid) draws it cut into grid×grid parts. Maps keep their size: one of half the cells is half as large.
+    """
+    if not rows or not all(rows.values()):
+        raise ValueError("no map to draw")
+    longest = max(len(row) for row in rows.values())
+    size = min(1.7, 11.6 / longest - 0.36)
+    step, height = size + 0.36, size + 0.95
+    alt = "; ".join(f"{name}: " + ", then ".join(step[0].replace("\n", " ") for step in row)
+                    for name, row in rows.items())
+    fig = _picture(step * longest + 0.05, height * len(rows), alt)
+    ax = _canvas(fig)
+    for r, (name, row) in enumerate(rows.items()):
+        bottom = height * (len(rows) - 1 - r) + 0.42
+        largest = max(np.shape(step[1])[-1] if np.ndim(step[1]) == 2 else 0 for step in row) or 1
+        ax.text(0.05, bottom + size + 0.3, name, fontsize=13, weight="bold", va="center")
+        for k, (words, values, *grid) in enumerate(row):
+            share = np.shape(values)[-1] / largest if np.ndim(values) == 2 else 1.0
+            x, y = step * k + 0.05 + size * (1 - share) / 2, bottom + size * (1 - share) / 2
+            _put(ax, values, x, y, size * share, grid=grid[0] if grid else 1)
+            ax.text(step * k + 0.05 + size / 2, bottom - 0.06, words, fontsize=10.5, ha="center", va="top")
+            if k + 1 < len(row):
+                _arrow(ax, (step * k + 0.1 + size, bottom + size / 2), (step * (k + 1), bottom + size / 2))
+    return fig
+
+
+@_styled
+def architecture_flow(flow: dict, aus: Sequence[int], labels: Sequence[int]) -> Picture:
+    """The paper's Figure 2 with the real tensors of one face in its boxes, coloured as in :func:`architecture`.
+
+    ``flow``: image; patches, a list of maps (C, h, w); global and landmark (C, h, w); landmarks (49, 2) in pixels of
+    the image; windows {AU: (2, C, s, s)}, at most three AUs; tokens and related (A, D), before and after the relation;
+    local_chances and chances (A,), probabilities of both heads. ``labels`` (A,): what the face shows, 1 or 0. Of each
+    map the liveliest channels are drawn, each on a colour scale of its own.
+    """
+    aus = check_aus(aus)
+    wanted = ("image", "patches", "global", "landmark", "landmarks", "windows", "tokens", "related", "local_chances",
+              "chances")
+    missing = [name for name in wanted if name not in flow]
+    if missing:
+        raise ValueError(f"the flow lacks {', '.join(missing)}")
+    fig = _picture(13.45, 7.2, "One face flows through LoRRaL: patch maps, then global, landmark and local features; "
+                   "predicted landmarks say where to crop; one token per AU, mixed by the relation; AUs claimed: "
+                   + (", ".join(str(a) for a, p in zip(aus, flow["chances"], strict=True) if p >= 0.5) or "none")
+                   + "; shown: " + (", ".join(str(a) for a, y in zip(aus, labels, strict=True) if y == 1) or "none"))
+    ax = _canvas(fig)
+    frozen, moving = "#d9ecf7", "#fde3c8"
+
+    def box(x, y, w, h, words, colour):
+        ax.add_patch(FancyBboxPatch((x, y), w, h, boxstyle="round,pad=0,rounding_size=0.1", fc=colour, ec="#4d4d4d",
+                                    lw=1.2))
+        ax.text(x + w / 2, y + h - 0.07, words, ha="center", va="top", fontsize=11.5)
+
+    def bars(x, y, chances):  # one bar per AU, the shown ones filled dark
+        for k, (au, p, shown) in enumerate(zip(aus, chances, labels, strict=True)):
+            row = y + 0.155 * (len(aus) - 1 - k)
+            ax.add_patch(Rectangle((x, row), 1.15, 0.12, fc="white", ec="none"))
+            ax.add_patch(Rectangle((x, row), 1.15 * float(p), 0.12, fc=BLUE if shown == 1 else "#9a9a9a", ec="none"))
+            ax.text(x - 0.05, row + 0.06, str(au), fontsize=8.5, ha="right", va="center")
+        ax.plot([x + 0.575] * 2, [y, y + 0.155 * len(aus)], color=INK, lw=0.8, ls=":")
+
+    face = pixels(flow["image"])
+    box(0.1, 2.7, 1.75, 2.1, "aligned face", "white")
+    _put(ax, face, 0.2, 2.8, 1.55)
+    box(2.3, 2.05, 2.35, 3.4, "1 patch learning\nPatchConv ×2", frozen)
+    for k, stage in enumerate(flow["patches"][:2]):
+        for c, channel in enumerate(_liveliest(stage, 2)):
+            _put(ax, channel, 2.42 + 1.1 * c, 3.75 - 1.4 * k, 1.0)
+        ax.text(3.47, 3.73 - 1.4 * k, f"{stage.shape[0]}×{stage.shape[1]}×{stage.shape[2]}", fontsize=9.5, ha="center",
+                va="top")
+    for name, y, words, colour in (("global", 5.75, "2 global feature, FeatConvs", frozen),
+                                   ("landmark", 3.75, "landmark feature, FeatConvs", moving)):
+        box(5.15, y, 2.6, 1.35, words, colour)
+        for c, channel in enumerate(_liveliest(flow[name], 3)):
+            _put(ax, channel, 5.27 + 0.82 * c, y + 0.27, 0.74)
+        shape = flow[name].shape
+        ax.text(6.45, y + 0.23, f"{shape[0]}×{shape[1]}×{shape[2]}", fontsize=9.5, ha="center", va="top")
+    box(5.15, 0.1, 4.05, 2.55, "3 local AU features: crops → tokens", frozen)
+    for r, (au, pair) in enumerate(list(flow["windows"].items())[:3]):
+        for s in (0, 1):
+            _put(ax, _liveliest(pair[s], 1)[0], 5.75 + 0.68 * s, 1.68 - 0.69 * r, 0.62)
+        ax.text(5.69, 1.99 - 0.69 * r, f"AU{au}", fontsize=9.5, ha="right", va="center")
+    _arrow(ax, (7.1, 1.25), (7.5, 1.25))
+    _put(ax, flow["tokens"], 7.75, 0.4, 1.3, 1.86)
+    box(9.65, 0.1, 1.55, 2.55, "4 relation", moving)
+    _put(ax, flow["related"], 9.78, 0.4, 1.3, 1.86)
+    for x in (8.4, 10.43):
+        ax.text(x, 0.36, "×".join(map(str, np.shape(flow["tokens"]))), fontsize=9.5, ha="center", va="top")
+    for k, au in enumerate(aus):
+        ax.text(7.7, 0.4 + 1.86 * (1 - (k + 0.5) / len(aus)), str(au), fontsize=8.5, ha="right", va="center")
+    box(8.25, 3.05, 1.8, 1.97, "6 landmarks", moving)
+    _put(ax, face, 8.4, 3.15, 1.5)
+    p = _points(flow["landmarks"]) + 0.5
+    for line in LINES.values():
+        ax.plot(8.4 + 1.5 * p[line, 0] / face.shape[1], 3.15 + 1.5 * (1 - p[line, 1] / face.shape[0]), color=SKY,
+                lw=1.3, zorder=3)
+    box(11.6, 0.1, 1.75, 2.55, "5 AUs, local", moving)
+    bars(12.0, 0.32, flow["local_chances"])
+    box(11.6, 4.4, 1.75, 2.4, "AUs, all features", moving)
+    bars(12.0, 4.55, flow["chances"])
+    _arrow(ax, (1.85, 3.75), (2.3, 3.75))
+    for y in (6.42, 4.42, 1.4):
+        _arrow(ax, (4.65, 3.75), (5.15, y))
+    _arrow(ax, (7.75, 4.42), (8.25, 4.42))
+    _arrow(ax, (7.75, 6.42), (11.6, 6.2))
+    _arrow(ax, (7.75, 4.98), (11.6, 5.75))
+    _arrow(ax, (10.43, 2.65), (11.6, 4.9))
+    _arrow(ax, (9.2, 1.4), (9.65, 1.4))
+    _arrow(ax, (11.2, 1.4), (11.6, 1.4))
+    _arrow(ax, (8.7, 3.05), (7.4, 2.65), dashed=True)
+    ax.text(8.3, 2.83, "where to crop", fontsize=10.5, color=GREY, ha="left", va="center")
+    for x, colour, words in ((0.15, frozen, "trained in step 1, frozen in step 2"),
+                             (0.15, moving, "trained in step 2 too")):
+        y = 6.75 if colour == frozen else 6.35
+        ax.add_patch(FancyBboxPatch((x, y), 0.32, 0.25, boxstyle="round,pad=0,rounding_size=0.05", fc=colour,
+                                    ec="#4d4d4d"))
+        ax.text(x + 0.45, y + 0.12, words, fontsize=11, va="center")
+    ax.text(0.15, 0.62, "bars: probabilities, dotted line ½\nblue: the face shows this AU", fontsize=11, va="center")
     return fig
 
 

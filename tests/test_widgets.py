@@ -458,6 +458,48 @@ def test_feature_maps_show_the_liveliest_channels_in_order():
         figures.feature_maps({})
 
 
+def test_stages_keep_their_size_and_are_cut_where_asked():
+    values = torch.arange(64.0).view(8, 8)
+    fig = figures.layer_stages({"layer": [("whole", values), ("cut", values, 2), ("pooled", values[:4, :4])]})
+    whole, cut, pooled = fig.axes[0].images
+    widths = [image.get_extent()[1] - image.get_extent()[0] for image in (whole, cut, pooled)]
+    assert widths == pytest.approx([widths[0], widths[0], widths[0] / 2])
+    side = whole.get_array().shape[0]
+    white = (cut.get_array()[..., :3] == 1).all(-1)
+    assert white.all(1).nonzero()[0].tolist() == white.all(0).nonzero()[0].tolist() == [side // 2, side // 2 + 1]
+    kept = np.delete(np.delete(cut.get_array(), [side // 2, side // 2 + 1], 0), [side // 2, side // 2 + 1], 1)
+    np.testing.assert_array_equal(kept, whole.get_array())
+    assert fig.alt == "layer: whole, then cut, then pooled"
+    with pytest.raises(ValueError, match="a map of 8×8 cannot be cut into 3×3 equal parts"):
+        figures.layer_stages({"layer": [("x", values, 3)]})
+    for empty in ({}, {"layer": []}):
+        with pytest.raises(ValueError, match="no map to draw"):
+            figures.layer_stages(empty)
+
+
+def one_flow():
+    maps = torch.rand(3, 5, 5, generator=torch.Generator().manual_seed(0))
+    image, points = widgets.portrait({12: 1.0}, 3, size=88)
+    return {"image": image, "landmarks": points, "patches": [maps, maps], "global": maps, "landmark": maps,
+            "windows": {12: maps[None].repeat(2, 1, 1, 1)}, "tokens": maps[0, :2], "related": maps[0, :2],
+            "local_chances": [0.1, 0.2], "chances": [0.25, 0.75]}
+
+
+def test_the_flow_through_figure_2_draws_what_it_is_given():
+    fig = figures.architecture_flow(one_flow(), (1, 12), [1, 0])
+    assert fig.alt.endswith("AUs claimed: 12; shown: 1")
+    bars = {round(p.get_width() / 1.15, 6): p.get_facecolor() for p in fig.axes[0].patches
+            if getattr(p, "get_height", lambda: 0)() == pytest.approx(0.12)}
+    assert {0.1, 0.2, 0.25, 0.75} <= set(bars)
+    assert bars[0.25][:3] == bars[0.1][:3] != bars[0.75][:3] == bars[0.2][:3]  # AU1 is shown, AU12 is not
+    assert len(fig.axes[0].images) == 2 + 4 + 3 + 3 + 2 + 2  # faces, patches, global, landmark, windows, tokens
+    assert len(figures.png_bytes(fig)) <= figures.PNG_LIMIT
+    flow = one_flow()
+    del flow["tokens"], flow["image"]
+    with pytest.raises(ValueError, match="the flow lacks image, tokens"):
+        figures.architecture_flow(flow, (1, 12), [1, 0])
+
+
 def test_figure_3_names_every_layer():
     words = [t.get_text() for t in figures.convolution_blocks().axes[0].texts]
     assert words.count("Conv2D") == 2 + 1 + 3
