@@ -2,7 +2,7 @@
 
 import pytest
 
-from lorral_lite.facs import ACTION_UNITS, AU_SETS, EXPRESSIONS, check_aus, facs_notation
+from lorral_lite.facs import ACTION_UNITS, AU_SETS, EXPRESSIONS, INTENSITY, check_aus, facs_notation
 
 
 def test_the_sets_of_the_paper_are_covered():
@@ -11,6 +11,13 @@ def test_the_sets_of_the_paper_are_covered():
     assert set(ACTION_UNITS) == set(AU_SETS["bp4d"]) | set(AU_SETS["disfa"]) | {5, 20, 43}
     assert {au for aus in EXPRESSIONS.values() for au in aus} <= set(ACTION_UNITS)
     assert list(ACTION_UNITS) == sorted(ACTION_UNITS)
+
+
+def test_presets_and_letters_are_those_of_facs():
+    assert {name: "+".join(map(str, aus)) for name, aus in EXPRESSIONS.items()} == {
+        "neutral": "", "surprise": "1+2+5+25+26", "happiness": "6+12", "anger": "4+5+7+23", "disgust": "9+15",
+        "sadness": "1+4+15", "fear": "1+2+4+5+7+20+25+26"}
+    assert INTENSITY == {"A": 0.2, "B": 0.4, "C": 0.6, "D": 0.8, "E": 1.0}
 
 
 def test_notation_letters_and_sides():

@@ -2,6 +2,7 @@
 
 import base64
 import io
+from pathlib import Path
 
 import matplotlib
 import numpy as np
@@ -174,6 +175,16 @@ def test_the_atlas_cuts_out_what_moves_and_refuses_other_parts():
         figures.au_atlas(part="chin")
     with pytest.raises(ValueError, match="intensity of AU4 must lie between 0 and 1"):
         figures.au_atlas((4,), intensities=(2.0,), face=48)
+
+
+def test_the_sheet_of_the_readme_is_what_the_code_draws():
+    stored = Path(__file__).parents[1] / "data" / "pictures" / "faces.jpg"
+    assert stored.stat().st_size <= 300_000
+    drawn = io.BytesIO()
+    figures.people_sheet().savefig(drawn, format="jpg", pil_kwargs={"quality": 85})
+    kept, now = (np.asarray(Image.open(x)).astype(float) for x in (stored, drawn))
+    assert kept.shape == now.shape
+    assert np.abs(kept - now).mean() < 1  # of 255: fonts may differ, faces may not
 
 
 def test_the_arrows_show_their_unit():

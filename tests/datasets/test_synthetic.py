@@ -6,7 +6,7 @@ import pytest
 from lorral_lite.datasets import DataError
 from lorral_lite.datasets.synthetic import prepare_faces
 from lorral_lite.faces import AUS
-from lorral_lite.faces.population import Population
+from lorral_lite.faces.population import Population, phi
 
 
 @pytest.fixture(scope="module")
@@ -21,6 +21,16 @@ def test_labels_and_people_are_the_populations(folder):
     assert folder.meta["licensed"] is False
     assert folder.meta["population"]["profile"] == "bp4d"
     assert folder.images.shape == (15, 64, 64, 3)
+
+
+def test_the_truth_is_written_beside_the_faces(folder):
+    people, truth = Population(profile="bp4d", seed=4), folder.meta["population"]
+    for name in ("rates", "latent_correlation", "expected_phi", "subject_rate_sd"):
+        np.testing.assert_allclose(truth[name], getattr(people, name), atol=1e-4)
+    assert (truth["relation_strength"], truth["structure"], truth["difficulty"]) == (1.0, "real", "default")
+    realised = np.array(truth["realised_phi"], dtype=float)  # None, of an AU that never changes, is NaN
+    np.testing.assert_allclose(realised, phi(folder.labels), atol=1e-4)
+    assert np.isfinite(realised).any()
 
 
 def test_faces_are_aligned_and_inside(folder):

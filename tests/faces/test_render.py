@@ -9,6 +9,7 @@ from torch.testing import assert_close
 
 import lorral_lite
 from lorral_lite.faces import AUS, Faces, head, render, render_faces
+from lorral_lite.facs import INTENSITY
 from lorral_lite.landmarks import au_centers, interocular, mirror_landmarks, ruler
 
 STILL = {
@@ -176,6 +177,48 @@ def test_an_au_at_c_changes_its_own_place_most(au):
         assert inside > 0.0035, i
 
 
+@pytest.mark.parametrize("au", AUS)
+def test_a_is_hard_and_e_unmistakable(au):
+    """The change of an AU's own place grows at every letter, and is at A less than half of that at E."""
+    size, letters = 100, list(INTENSITY.values())
+    for person, skin in ((8, 0.1), (33, 0.9)):
+        style = {**PLAIN, "asymmetry": 1, "skin": skin, "scene": 1}
+        faces = render_faces(table({}, *[{au: x} for x in letters]), size, person, **style)
+        near = disc(au_centers(faces.landmarks[0], [au])[0], 0.75 * float(ruler(faces.landmarks[0])), size)
+        change = (faces.images[1:] - faces.images[0]).abs().mean(1)[:, near].mean(1)
+        assert (change.diff() > 0).all()
+        assert change[0] < 0.5 * change[-1]
+        assert change[-1] > 0.006
+
+
+def test_a_person_shows_an_au_a_little_stronger_on_one_side():
+    """D43: the corners of the mouth go unequal ways, by at most ±25 %, unless asymmetry is 0."""
+    seeds, worn = np.arange(200), np.zeros((200, len(head.OCCLUDERS)), dtype=bool)
+    aus = np.zeros((200, len(AUS), 2))
+    aus[:, AUS.index(12)] = 0.8
+    share = {}
+    for asymmetry in (0, 1):
+        plan = render._plan(aus, seeds, seeds, {"asymmetry": asymmetry}, worn, 64)
+        reach = np.linalg.norm(plan["face"] - plan["rest"], axis=-1)
+        share[asymmetry] = reach[:, 31] / reach[:, 37]
+    np.testing.assert_allclose(share[0], 1, atol=1e-5)
+    assert 0.75 / 1.25 - 1e-5 < share[1].min() < 0.8
+    assert 1.25 < share[1].max() < 1.25 / 0.75 + 1e-5
+    assert (np.abs(np.log(share[1])) > 0.02).mean() > 0.8  # nearly everybody
+
+
+def test_an_open_mouth_has_teeth_and_a_dark_inside():
+    faces = render_faces(table({}, {25: 1.0, 26: 1.0}), 200, 8, **PLAIN)
+    top, low = faces.landmarks[1, [44, 47], 1].round().long().tolist()
+    x = int(faces.landmarks[1, 44, 0].round())
+    column = grey(faces)[1, top : low + 1, x - 3 : x + 4].mean(1)
+    assert low - top > 10
+    assert column[: len(column) // 2].max() > 0.45  # teeth above
+    assert column.min() < 0.15  # the mouth behind them
+    closed = grey(faces)[0, top : low + 1, x - 3 : x + 4]
+    assert closed.min() > 0.15
+
+
 @pytest.mark.parametrize("au", [1, 2, 4, 6, 9, 12, 14, 17, 23])
 def test_the_sign_on_the_skin_grows_with_intensity(au, monkeypatch):
     """Landmarks held still: what changes is furrows and bulges alone."""
@@ -305,20 +348,29 @@ def test_whole_region_covers_hide_their_landmarks_and_aus(name, points):
     assert (seen > 1e-4).all()
 
 
+def test_what_is_covered_leaves_no_trace_on_anyone():
+    """Other people, poses and natural asymmetry: the covers of whole regions hide all that their AUs do (D49)."""
+    worn = "fringe+glasses_dark+mask"
+    shown = torch.rand(12, len(AUS), generator=torch.Generator().manual_seed(0))
+    rest = render_faces({}, 64, range(12), occluder=worn, speech=0.5)
+    moved = render_faces(shown, 64, range(12), occluder=worn, speech=0.5)
+    assert torch.equal(rest.images, moved.images)
+    assert (rest.landmarks - moved.landmarks).abs().max() > 1  # the landmarks stay true
+
+
 def test_occluders_join():
     both = render_faces({}, 64, 8, occluder="fringe+mask", **PLAIN).occluders
     apart = render_faces({}, 64, [8, 8], occluder=["fringe", "mask"], **PLAIN).occluders
     assert torch.equal(both[0], apart[0] | apart[1])
 
 
-@pytest.mark.parametrize("factor", [
-    {"gaze_x": 25}, {"gaze_y": 15}, {"blink": 1}, {"speech": 1}, {"jpeg": 15}, {"focus": 0}, {"noise": 1}, {"age": 1},
-    {"hair": "afro"}, {"facial_hair": "beard"}, {"glasses": "thick"}, {"light_warmth": 1}, {"background": "blobs"},
-    {"exposure": -0.5}, {"jaw": 2}, {"lip_fullness": -2}, {"eye_colour": 1}, {"background_light": 0}])  # fmt: skip
-def test_every_factor_shows(factor):
-    base = {**PLAIN, "background_hue": 0.5, "background_light": 0.5}
-    a, b = render_faces({}, 64, 8, **base), render_faces({}, 64, 8, **{**base, **factor})
-    assert (a.images - b.images).abs().max() > 0.03
+@pytest.mark.parametrize("name", render.PERSON_SCENE)
+def test_every_factor_shows(name):
+    factor, base = render.PERSON_SCENE[name], {**PLAIN, "background": "gradient", "background_light": 0.5, "noise": 0.1}
+    ends = {"background_hue": [0, 0.5], "hair": ["bald", "afro"], "background": ["plain", "blobs"]}  # hue is a circle
+    ends = ends.get(name, [factor.names[0], factor.names[-1]] if factor.names else [factor.low, factor.high])
+    faces = render_faces({12: 0.5}, 64, [8, 8], **{**base, name: ends})
+    assert (faces.images[0] - faces.images[1]).abs().max() > 0.03
 
 
 def test_distractors_are_off_unless_named():
@@ -385,6 +437,30 @@ def test_the_docstring_names_every_factor():
         assert f"``{name}``" in render_faces.__doc__
     for names in (f.names for f in render.PERSON_SCENE.values() if f.names):
         assert ", ".join(names) in render_faces.__doc__.replace("\n    ", " ")
+
+
+def test_the_docstring_gives_the_range_of_every_factor():
+    """The first range that follows the name of a factor is its own."""
+    words = render_faces.__doc__.replace("\u2212", "-")
+    for name, factor in render.PERSON_SCENE.items():
+        if factor.names:
+            continue
+        after = words[words.index(f"``{name}``"):]
+        if (factor.low, factor.high) == (-2.5, 2.5):
+            before = words[: words.index(f"``{name}``")]
+            assert "in standard\n    deviations, -2.5–2.5:" in before
+        else:
+            low, high = re.search(r"(-?[\d.]+)–(-?[\d.]*\d)", after).groups()
+            assert (float(low), float(high)) == (factor.low, factor.high), name
+
+
+@pytest.mark.parametrize("count", [1, 23])
+def test_faces_are_painted_in_blocks_of_one_size(count, monkeypatch):
+    """Constant memory, and the same operations for a face whether it is asked for alone or not."""
+    sizes, original = [], render.paint_head
+    monkeypatch.setattr(render, "paint_head", lambda p, *rest: (sizes.append(len(p["age"])), original(p, *rest))[1])
+    render_faces({}, 60, range(count))
+    assert sizes == [11] * -(-count // 11)
 
 
 def test_a_draw_of_many_faces_is_varied():
