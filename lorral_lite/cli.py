@@ -119,14 +119,27 @@ def _report(args) -> None:
     print(write_report(args.run, Path(args.run) / "report.html", show_licensed_faces=args.show_licensed_faces))
 
 
+def _experiment(args) -> None:
+    from .experiment import Size, run_experiment, summary
+    from .run_folder import write_json
+
+    result = run_experiment(args.out, args.seeds, Size(args.subjects, args.frames, args.epochs), args.jobs,
+                            not args.quiet)
+    results = Path(args.results or Path(args.out) / "results.json")
+    write_json(results, result)
+    print(f"{summary(result)}\n{results}")
+
+
 def _bench(args) -> None:
     from .bench import bench
 
     if args.compare and args.name != "step2":
         raise ValueError("--compare goes with step2 only")
+    if args.keep and args.name != "deviations":
+        raise ValueError("--keep goes with deviations only")
     if args.share is not None and (args.name != "prepare" or not 0 < args.share <= 1):
         raise ValueError("--share goes with prepare, and lies above 0 and up to 1")
-    options = {key: value for key in ("compare", "share") if (value := getattr(args, key)) is not None}
+    options = {key: value for key in ("compare", "keep", "share") if (value := getattr(args, key)) is not None}
     bench(args.name, args.out, args.device, args.tiny, **options)
 
 
@@ -249,6 +262,16 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--show-licensed-faces", action="store_true",
                      help="draw pixels of licensed faces; never share such a report")
 
+    sub = command(commands, "experiment", _experiment,
+                  "do relation modules help, and when: strength, structure, hidden evidence, modules, seeds")
+    sub.add_argument("--out", default="runs/relations", help="a folder; an experiment that was stopped goes on")
+    sub.add_argument("--seeds", type=_positive, default=5, help="each has its own people, faces and training")
+    sub.add_argument("--subjects", type=_positive, default=90, help="people of each world; two thirds train")
+    sub.add_argument("--frames", type=_positive, default=30, help="frames of each person")
+    sub.add_argument("--epochs", type=_positive, default=None, help="of each step; default: as many as lite's")
+    sub.add_argument("--jobs", type=_positive, default=2, help="processes, one thread each")
+    sub.add_argument("--results", default=None, metavar="FILE.json", help="default: results.json in OUT")
+
     from .bench import BENCHMARKS
 
     sub = command(commands, "bench", _bench, "measure speed and memory: " + ", ".join(BENCHMARKS))
@@ -257,6 +280,8 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--tiny", action="store_true", help="the smallest setting that runs; its numbers say nothing")
     sub.add_argument("--compare", default=None, metavar="RUN",
                      help="step2: train step 2 of this run on cached features and to the letter, evaluate both")
+    sub.add_argument("--keep", default=None, metavar="FOLDER",
+                     help="deviations: keep the trainings here, and do not do again what is done there")
     sub.add_argument("--share", type=float, default=None,
                      help="prepare: how much of BP4D's size, 0.01 for 1 %% (default: 1, all of it)")
     return top

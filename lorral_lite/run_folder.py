@@ -27,6 +27,7 @@ from .datasets import DataError
 from .datasets.prepared import PreparedFolder, open_prepared
 from .device import pick_device
 from .model import LoRRaL, LoRRaLConfig
+from .readings import OtherReading, check_readings
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,10 @@ class RunConfig:
     views: int = 0  # D18: cached views in step 2; 0 trains the landmark module on fresh views
     precision: str = "fp32"  # D75: "bf16" trains with bfloat16 convolutions; weights and losses stay float32
     select: str = "last"  # D24: "held_out" keeps the best epoch on held-out training subjects
+    readings: tuple[str, ...] = ()  # other readings of the paper, see lorral_lite.readings
 
     def __post_init__(self):
+        object.__setattr__(self, "readings", check_readings(self.readings))
         if self.select not in ("last", "held_out"):
             raise ValueError(f"select must be 'last' or 'held_out', got {self.select!r}")
         if self.precision not in ("fp32", "bf16"):
@@ -90,7 +93,8 @@ class RunConfig:
 
     def to_dict(self) -> dict:
         """Plain JSON values; :meth:`from_dict` reads them back."""
-        return {**asdict(self), "model": self.model.to_dict()}
+        values = {**asdict(self), "model": self.model.to_dict(), "readings": list(self.readings)}
+        return values if self.readings else {k: v for k, v in values.items() if k != "readings"}
 
     @classmethod
     def from_dict(cls, values: dict) -> "RunConfig":
@@ -187,7 +191,7 @@ def open_data(config: RunConfig) -> PreparedFolder:
 def new_model(config: RunConfig) -> LoRRaL:
     """A freshly initialised step-1 model, seeded by the run's seed."""
     torch.manual_seed(seed_of(config.seed, 0, 0))
-    return LoRRaL(config.model)
+    return OtherReading(config.model, config.readings) if config.readings else LoRRaL(config.model)
 
 
 def load_model(run, relation: str | None = None, device=None) -> LoRRaL:
