@@ -2,17 +2,19 @@
 
 Frames of one person resemble each other, so a person, not a frame, is the unit that is left out or drawn
 again. The input everywhere is the ``per_subject`` part of a ``metrics.json``: {subject: {"tp": [one count per
-AU], "fp": …, "fn": …, "tn": …}}.
+AU], "fp": …, "fn": …, "tn": …}}. With several folds and seeds it is a grid of cells, {(fold, seed): per_subject}:
+seeds are nested in subjects, because the same people are tested again and again.
 
 An interval over subjects says how the figure would move with other test people. It leaves out what training
-again with another seed would change (D60).
+again with another seed would change (D60): the standard deviation between seeds stands beside it.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import stats
+from scipy.optimize import brentq
 from sklearn.linear_model import LogisticRegression
 
 from .metrics import COUNTS, counts, f1_from_counts
@@ -33,6 +35,28 @@ class Estimate:
     p: float
     n: int
     level: float = 0.95
+
+    @property
+    def df(self) -> int:
+        """Degrees of freedom of the t quantile."""
+        return self.n - 1
+
+
+@dataclass(frozen=True)
+class NestedEstimate(Estimate):
+    """An estimate over the subjects of ``folds`` folds, each scored by ``seeds`` trainings that were averaged.
+
+    ``seed_sd``: standard deviation between the seeds' own figures (mean over folds), over the seeds that every fold
+    has; nan with fewer than two. It is not in the interval.
+    """
+
+    seeds: int = 1
+    folds: int = 1
+    seed_sd: float = float("nan")
+
+    @property
+    def df(self) -> int:
+        return self.n - self.folds
 
 
 def stack_counts(per_subject: dict) -> tuple[list[str], np.ndarray]:
@@ -72,7 +96,8 @@ def f1_percent(counts: np.ndarray) -> np.ndarray:
 def mean_f1(counts: np.ndarray) -> float:
     """Mean over the AUs of :func:`f1_percent`; AUs without a known label are left out (nan when none has one)."""
     f1 = f1_percent(counts)
-    return float(f1[~np.isnan(f1)].mean()) if not np.isnan(f1).all() else float("nan")
+    known = ~np.isnan(f1)
+    return float(f1[known].mean()) if known.any() else float("nan")
 
 
 def _leave_one_out(samples: np.ndarray, statistic: Callable[[np.ndarray], float]) -> np.ndarray:
@@ -97,18 +122,61 @@ def jackknife(samples: np.ndarray, statistic: Callable[[np.ndarray], float] = np
     value = float(statistic(samples))
     if n == 1:
         return Estimate(value, *[float("nan")] * 4, n, level)
-    left = _leave_one_out(samples, statistic)
-    se = float(np.sqrt((n - 1) / n * ((left - left.mean()) ** 2).sum()))
-    return _with_t(value, se, n, level)
+    return _with_t(Estimate(value, _jackknife_se(samples, statistic), 0, 0, 0, n, level))
 
 
-def _with_t(value: float, se: float, n: int, level: float) -> Estimate:
-    half = float(stats.t.ppf(0.5 + level / 2, n - 1)) * se
-    if se > 0:
-        p = float(2 * stats.t.sf(abs(value) / se, n - 1))
+def _jackknife_se(samples: np.ndarray, statistic: Callable[[np.ndarray], float]) -> float:
+    left, n = _leave_one_out(samples, statistic), len(samples)
+    return float(np.sqrt((n - 1) / n * ((left - left.mean()) ** 2).sum()))
+
+
+def _with_t(e: Estimate) -> Estimate:
+    """The estimate with interval and p from its value, standard error, degrees of freedom and level."""
+    half = float(stats.t.ppf(0.5 + e.level / 2, e.df)) * e.se
+    if e.se > 0:
+        p = float(2 * stats.t.sf(abs(e.value) / e.se, e.df))
     else:
-        p = float("nan") if np.isnan(se) or np.isnan(value) else float(value == 0)
-    return Estimate(value, se, value - half, value + half, p, n, level)
+        p = float("nan") if np.isnan(e.se) or np.isnan(e.value) else float(e.value == 0)
+    return replace(e, low=e.value - half, high=e.value + half, p=p)
+
+
+def nested_jackknife(cells: dict[tuple[int, int], np.ndarray], statistic: Callable[[np.ndarray], float],
+                     level: float = 0.95) -> NestedEstimate:
+    r"""The jackknife where folds have people of their own and seeds score the same people again.
+
+    With :math:`\theta_f` the mean over seeds of the statistic on fold f, and a person left out of all seeds at once,
+
+    .. math:: \theta = \frac1F \sum_f \theta_f, \qquad
+              se^2 = \frac1{F^2} \sum_f \frac{n_f-1}{n_f} \sum_i \big(\theta_{f(i)} - \bar\theta_{f(\cdot)}\big)^2,
+
+    and a t quantile with :math:`\sum_f (n_f - 1)` degrees of freedom. One fold and one seed: :func:`jackknife`. Source:
+    Shao and Tu 1995, *The Jackknife and Bootstrap*, section 6.2 (strata). ``cells``: {(fold, seed): (S, …)}, the rows
+    of one fold the same people in the same order. ValueError when the seeds of a fold differ in their people.
+    """
+    _check_level(level)
+    if not cells:
+        raise ValueError("no cell of the grid to estimate from")
+    folds: dict[int, list[np.ndarray]] = {}
+    for (fold, _), samples in sorted(cells.items(), key=lambda cell: cell[0]):
+        folds.setdefault(fold, []).append(np.asarray(samples, dtype=np.float64))
+    values, variances = [], []
+    for fold, seeds in folds.items():
+        if len({s.shape for s in seeds}) > 1:
+            raise ValueError(f"fold {fold}: its seeds were not scored on the same people and AUs")
+        together = np.stack(seeds, axis=1)  # (S, seeds, …): a person goes with all seeds
+
+        def score(people: np.ndarray) -> float:
+            return float(np.mean([statistic(people[:, k]) for k in range(people.shape[1])]))
+
+        values.append(score(together))
+        variances.append(_jackknife_se(together, score) ** 2 if len(together) > 1 else float("nan"))
+    every = set.intersection(*({seed for f, seed in cells if f == fold} for fold in folds))
+    per_seed = [np.mean([statistic(np.asarray(cells[fold, seed])) for fold in folds]) for seed in every]
+    n = sum(len(seeds[0]) for seeds in folds.values())
+    e = NestedEstimate(float(np.mean(values)), float(np.sqrt(np.sum(variances))) / len(folds), *[float("nan")] * 3, n,
+                       level, seeds=len({seed for _, seed in cells}), folds=len(folds),
+                       seed_sd=float(np.std(per_seed, ddof=1)) if len(per_seed) > 1 else float("nan"))
+    return _with_t(e) if e.df > 0 else e
 
 
 def bootstrap(samples: np.ndarray, statistic: Callable[[np.ndarray], float] = np.mean, level: float = 0.95,
@@ -189,12 +257,84 @@ def paired_gain(per_subject: dict, control: dict, level: float = 0.95, method: s
     return _method(method)(both, lambda pair: mean_f1(pair[:, 0]) - mean_f1(pair[:, 1]), level)
 
 
+def _stacked_cells(cells: dict[tuple[int, int], dict]) -> tuple[dict, dict]:
+    """{cell: (S, 4, A)}, and {fold: its subjects}. ValueError when a person is tested in two folds."""
+    stacked, people = {}, {}
+    for (fold, seed), per_subject in cells.items():
+        subjects, stacked[fold, seed] = stack_counts(per_subject)
+        if people.setdefault(fold, subjects) != subjects:
+            raise ValueError(f"fold {fold}: its seeds were not scored on the same people and AUs")
+    everybody = [subject for subjects in people.values() for subject in subjects]
+    if len(everybody) != len(set(everybody)):
+        twice = min(subject for subject in everybody if everybody.count(subject) > 1)
+        raise ValueError(f"{twice} is tested in two folds: folds must have people of their own")
+    return stacked, people
+
+
+def nested_f1(cells: dict[tuple[int, int], dict], level: float = 0.95, au: int | None = None) -> NestedEstimate:
+    """Mean F1 (percent) over a grid {(fold, seed): per_subject}: pooled in a fold, mean over AUs, then over folds.
+
+    ``au`` is the position of one AU instead of the mean over all. Interval: :func:`nested_jackknife`.
+    """
+    stacked, _ = _stacked_cells(cells)
+    return nested_jackknife({cell: counts if au is None else counts[:, :, au:au + 1]
+                             for cell, counts in stacked.items()}, mean_f1, level)
+
+
+def nested_gain(cells: dict[tuple[int, int], dict], control: dict[tuple[int, int], dict],
+                level: float = 0.95) -> NestedEstimate:
+    """Mean F1 of a grid minus that of its ``control`` in points, paired: same cell, same people, left out together.
+
+    Cells that only one side has are left out. ValueError when none is shared or the people of a cell differ.
+    """
+    shared = sorted(set(cells) & set(control))
+    if not shared:
+        raise ValueError("a paired difference needs the same folds and seeds on both sides")
+    ours, people = _stacked_cells({cell: cells[cell] for cell in shared})
+    theirs, others = _stacked_cells({cell: control[cell] for cell in shared})
+    for fold, subjects in people.items():
+        if lonely := sorted(set(subjects) ^ set(others[fold])):
+            raise ValueError(f"a paired difference needs the same subjects twice: {lonely[0]} is only on one side")
+    if any(ours[cell].shape != theirs[cell].shape for cell in shared):
+        raise ValueError("a paired difference needs the same AUs on both sides")
+    both = {cell: np.stack([ours[cell], theirs[cell]], axis=1) for cell in shared}  # (S, 2, 4, A)
+    return nested_jackknife(both, lambda pair: mean_f1(pair[:, 0]) - mean_f1(pair[:, 1]), level)
+
+
+def cohens_dz(gain: Estimate) -> float:
+    r"""Effect size of a paired difference: its mean over people in units of its spread between people.
+
+    .. math:: d_z = \frac{\bar d}{s_d} = \frac{\theta}{se \sqrt n}
+
+    F1 is no mean over people, so :math:`s_d` is that of the jackknife's pseudo-values; for a plain mean of differences
+    the two are equal. Source: Cohen 1988, *Statistical Power Analysis*, section 2.3.5. nan without a spread.
+    """
+    return gain.value / (gain.se * gain.n**0.5) if gain.se > 0 else float("nan")
+
+
+def minimum_detectable(n: int, sd: float = 1.0, power: float = 0.8, alpha: float = 0.05) -> float:
+    r"""The smallest true difference that a two-sided paired t test on ``n`` people finds with this ``power``.
+
+    In units of ``sd``, the standard deviation of the differences between people (1: the answer is a :math:`d_z`; for
+    points of F1 give :math:`se \sqrt n` of a measured gain). From the noncentral t distribution, Cohen 1988, chapter 2.
+    """
+    if n < 3 or not 0 < alpha < power < 1 or sd < 0:
+        raise ValueError(f"needs n of at least 3, sd of at least 0 and 0 < alpha < power < 1, got n {n}, sd {sd}, "
+                         f"alpha {alpha}, power {power}")
+    limit = stats.t.ppf(1 - alpha / 2, n - 1)
+
+    def missing(d: float) -> float:  # found with the right sign; the chance of the wrong one is nil where power is high
+        return float(stats.nct.sf(limit, n - 1, d * n**0.5)) - power
+
+    return sd * float(brentq(missing, 0, (3 * limit + 5) / n**0.5))
+
+
 def at_level(estimate: Estimate, level: float) -> Estimate:
     """The same jackknife estimate with its t interval at another ``level``."""
     _check_level(level)
-    if estimate.n < 2:
-        return Estimate(estimate.value, *[float("nan")] * 4, estimate.n, level)
-    return _with_t(estimate.value, estimate.se, estimate.n, level)
+    if estimate.df < 1:
+        return replace(estimate, se=float("nan"), low=float("nan"), high=float("nan"), p=float("nan"), level=level)
+    return _with_t(replace(estimate, level=level))
 
 
 def holm(p_values, alpha: float = 0.05) -> tuple[np.ndarray, np.ndarray]:

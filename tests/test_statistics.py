@@ -10,11 +10,16 @@ from lorral_lite.statistics import (
     at_level,
     au_f1_intervals,
     bootstrap,
+    cohens_dz,
     f1_percent,
     holm,
     jackknife,
     mean_f1,
     mean_f1_interval,
+    minimum_detectable,
+    nested_f1,
+    nested_gain,
+    nested_jackknife,
     paired_gain,
     stack_counts,
 )
@@ -151,6 +156,113 @@ def test_the_interval_at_holms_level_leaves_zero_exactly_where_holm_rejects():
     assert 40 < rejected < 140
 
 
+# ---------------------------------------------------------------------------------------- several folds and seeds
+
+
+def grid(start: int, folds: int = 3, seeds: int = 2, subjects: int = 5) -> dict:
+    """{(fold, seed): per_subject}; people have the number of their fold in their names."""
+    return {(f, s): {f"F{f}{name}": counts for name, counts in people(start + 10 * f + s, subjects).items()}
+            for f in range(1, folds + 1) for s in range(seeds)}
+
+
+def test_a_grid_of_one_cell_is_the_plain_jackknife():
+    a, b = people(3), people(4)
+    for nested, plain in ((nested_f1({(2, 7): a}), mean_f1_interval(a)),
+                          (nested_gain({(2, 7): a}, {(2, 7): b}), paired_gain(a, b))):
+        assert (nested.value, nested.se, nested.low, nested.high, nested.p, nested.n) == pytest.approx(
+            (plain.value, plain.se, plain.low, plain.high, plain.p, plain.n))
+        assert math.isnan(nested.seed_sd)
+    assert nested_f1({(1, 0): a}, au=2).value == pytest.approx(au_f1_intervals(a)[2].value)
+
+
+def test_folds_and_seeds_by_a_plain_loop():
+    cells = grid(20)
+
+    def score(fold, out=None):  # the mean over seeds, one person left out of both
+        there = [{name: c for name, c in cells[fold, seed].items() if name != out} for seed in (0, 1)]
+        return np.mean([mean_f1(stack_counts(per_subject)[1]) for per_subject in there])
+
+    value = np.mean([score(f) for f in (1, 2, 3)])
+    variance = 0.0
+    for f in (1, 2, 3):
+        left = np.array([score(f, out) for out in cells[f, 0]])
+        variance += 4 / 5 * ((left - left.mean()) ** 2).sum() / 9
+    per_seed = [np.mean([mean_f1(stack_counts(cells[f, s])[1]) for f in (1, 2, 3)]) for s in (0, 1)]
+    e = nested_f1(cells)
+    assert (e.value, e.se) == pytest.approx((value, math.sqrt(variance)))
+    assert e.high - e.value == pytest.approx(stats.t.ppf(0.975, 12) * math.sqrt(variance))  # 15 people less 3 folds
+    assert (e.n, e.seeds, e.folds, e.df) == (15, 2, 3, 12)
+    assert e.seed_sd == pytest.approx(abs(per_seed[0] - per_seed[1]) / math.sqrt(2))
+    wide = at_level(e, 0.99)
+    assert wide.high - wide.value == pytest.approx(stats.t.ppf(0.995, 12) * math.sqrt(variance))
+    assert (wide.level, wide.seed_sd) == (0.99, e.seed_sd)
+
+
+def test_seeds_are_not_people():
+    """The same training counted five times makes nobody surer; five seeds that differ do not narrow what people do."""
+    once = {(f, 0): c for (f, s), c in grid(30, seeds=1).items()}
+    again = {(f, s): c for (f, _), c in once.items() for s in range(5)}
+    assert nested_f1(again).se == pytest.approx(nested_f1(once).se)
+    assert nested_f1(again).seed_sd == pytest.approx(0, abs=1e-12)
+    assert nested_f1(again).n == nested_f1(once).n == 15
+
+
+def test_a_nested_mean_has_the_variance_of_stratified_sampling():
+    """Against 4,000 simulated grids: people differ, and differ again from seed to seed."""
+    rng = np.random.default_rng(11)
+    means, claims = [], []
+    for _ in range(4000):
+        cells = {}
+        for fold, n in ((1, 6), (2, 9)):
+            person = rng.normal(0, 2, (n, 1))
+            cells |= {(fold, s): person + rng.normal(0, 1, (n, 1)) for s in range(3)}
+        e = nested_jackknife(cells, lambda x: float(x.mean()))
+        means.append(e.value)
+        claims.append(e.se**2)
+    assert np.mean(claims) == pytest.approx(np.var(means), rel=0.05)
+    assert np.var(means) == pytest.approx((4 + 1 / 3) * (1 / 6 + 1 / 9) / 4, rel=0.05)
+
+
+def test_a_nested_gain_pairs_cells_and_leaves_out_those_of_one_side():
+    a, b = grid(40), grid(60)
+    e = nested_gain(a, b)
+    by_hand = np.mean([paired_gain(a[cell], b[cell]).value for cell in a])
+    assert e.value == pytest.approx(by_hand)
+    short = {cell: counts for cell, counts in b.items() if cell != (3, 1)}
+    assert nested_gain(a, short).value == pytest.approx(np.mean([
+        np.mean([paired_gain(a[f, s], b[f, s]).value for s in ((0, 1) if f < 3 else (0,))]) for f in (1, 2, 3)]))
+    assert nested_gain(a, a).p == 1
+
+
+def test_a_fold_of_one_person_has_no_interval():
+    e = nested_f1({(1, 0): people(0), (2, 0): {"alone": people(1)["P00"]}})
+    assert e.value > 0
+    assert math.isnan(e.se)
+    assert math.isnan(e.low)
+
+
+# ---------------------------------------------------------------------------------------- effect size and power
+
+
+def test_cohens_dz_is_mean_over_spread_for_plain_differences():
+    d = np.random.default_rng(12).normal(1, 2, 27)
+    assert cohens_dz(jackknife(d)) == pytest.approx(d.mean() / d.std(ddof=1), rel=1e-12)
+    assert math.isnan(cohens_dz(jackknife(np.ones(4))))
+
+
+def test_minimum_detectable_difference_against_known_tables_and_simulation():
+    """G*Power, paired t test, two-sided 5 %, 80 %: d 0.5 needs 34 people and d 0.8 needs 15 (33 and 14 are too few)."""
+    assert minimum_detectable(34) < 0.5 < minimum_detectable(33)
+    assert minimum_detectable(15) < 0.8 < minimum_detectable(14)
+    rng = np.random.default_rng(13)
+    for n in (41, 27):
+        d = minimum_detectable(n, sd=3.0)
+        samples = rng.normal(d, 3.0, (20_000, n))
+        found = (stats.ttest_1samp(samples, 0, axis=1).pvalue < 0.05).mean()
+        assert found == pytest.approx(0.8, abs=0.01)
+    assert minimum_detectable(41, power=0.9) > minimum_detectable(41) > minimum_detectable(41, alpha=0.1)
+
+
 def test_one_subject_has_a_value_and_no_interval():
     only = mean_f1_interval(people(9, subjects=1))
     assert only.value > 0
@@ -167,6 +279,14 @@ def test_one_subject_has_a_value_and_no_interval():
     (lambda: paired_gain(people(0), people(0, aus=3)), "same AUs, got 4 and 3"),
     (lambda: mean_f1_interval(people(0), method="guess"), "'guess': choose from jackknife, bootstrap"),
     (lambda: mean_f1_interval(people(0), level=95), "level must lie between 0 and 1, got 95"),
+    (lambda: nested_f1({}), "no cell of the grid"),
+    (lambda: nested_f1({(1, 0): people(0), (1, 1): people(0, subjects=8)}), "fold 1: its seeds were not scored"),
+    (lambda: nested_f1({(1, 0): people(0), (2, 0): people(1)}), "P00 is tested in two folds"),
+    (lambda: nested_gain({(1, 0): people(0)}, {(1, 1): people(0)}), "the same folds and seeds"),
+    (lambda: nested_gain({(1, 0): people(0)}, {(1, 0): people(0, subjects=8)}), "P08 is only on one side"),
+    (lambda: nested_gain({(1, 0): people(0)}, {(1, 0): people(0, aus=3)}), "the same AUs"),
+    (lambda: minimum_detectable(2), "n of at least 3"),
+    (lambda: minimum_detectable(41, power=1), "power < 1"),
     (lambda: holm([1.2]), "between 0 and 1"),
     (lambda: jackknife(np.empty(0)), "at least one subject"),
 ])
