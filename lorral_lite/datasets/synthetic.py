@@ -7,6 +7,7 @@ from tqdm.auto import tqdm
 from ..device import pick_device
 from ..faces import AUS, render_faces
 from ..faces.population import OCCLUDERS, Population
+from ..faces.render import MAX_SIZE, MIN_SIZE
 from ..landmarks import align_face
 from .prepared import PreparedFolder, open_prepared
 from .writing import PreparedWriter
@@ -28,8 +29,12 @@ def prepare_faces(
     100 for the lite model, 200 for paper(). AUs under the cover of ``hidden`` ones keep their labels, but their
     landmarks rest (D83). The other arguments are those of
     :class:`lorral_lite.faces.population.Population`. ``device`` renders (a GPU when there is one); the last bits of a
-    pixel may differ between CPU and GPU. DataError when ``out`` exists or cannot be written.
+    pixel may differ between CPU and GPU. DataError when ``out`` exists or cannot be written; ValueError names an
+    argument outside its range.
     """
+    largest = int(MAX_SIZE / RENDER_SCALE)
+    if not MIN_SIZE <= size <= largest:
+        raise ValueError(f"size must be a whole number of pixels from {MIN_SIZE} to {largest}, got {size!r}")
     people = Population(profile=profile, relation_strength=relation_strength, structure=structure, hidden=hidden,
                         difficulty=difficulty, seed=seed)
     draw = people.subjects(subjects, frames)
@@ -44,7 +49,7 @@ def prepare_faces(
     }
     person = seed * 1_000_003 + np.repeat(np.arange(subjects), frames)
     scene = seed * 1_000_003 + 500_009 + np.arange(subjects * frames)
-    render_size = max(48, round(size * RENDER_SCALE))
+    render_size = round(size * RENDER_SCALE)
     bar = tqdm(total=len(index), desc="faces", unit="face", disable=not progress)
     with PreparedWriter(out, size, people.aus, meta) as writer, bar:
         for first in range(0, len(index), BLOCK):

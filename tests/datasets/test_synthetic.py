@@ -83,3 +83,15 @@ def test_hidden_aus_leave_no_trace_in_frames_or_landmarks(tmp_path, monkeypatch)
     assert moving.meta["sha256"] == still.meta["sha256"]
     assert moving.meta["population"]["covered"] == [10, 12, 14, 15, 17, 23, 24]
     assert moving.labels[:, moving.aus.index(12)].any()  # the labels stay
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    ({"size": 47}, "size must be a whole number of pixels from 48 to 819, got 47"),
+    ({"size": 1000}, "size must be a whole number of pixels from 48 to 819, got 1000"),
+    ({"relation_strength": 1.5}, "relation_strength must be between 0 and 1, got 1.5; the largest admissible value"),
+    ({"subjects": 0}, "n_subjects must be a whole number, 1 or more, got 0"),
+])
+def test_what_is_refused_leaves_no_folder(arguments, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        prepare_faces(tmp_path / "p", progress=False, **{"subjects": 3, "frames": 2, "size": 48, **arguments})
+    assert list(tmp_path.iterdir()) == []
