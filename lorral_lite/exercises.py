@@ -11,13 +11,13 @@ import numpy as np
 import torch
 
 from .data_files import data_file
-from .faces.population import Population
+from .faces.population import Population, lowest_phi
 from .facs import ACTION_UNITS, AU_SETS, EXPRESSIONS
-from .figures import at_threshold, floor_f1
+from .figures import at_threshold, displacements, floor_f1
 from .landmarks import alignment
 from .layers import PatchConv
 from .losses import landmark_loss
-from .model import LoRRaL, LoRRaLConfig
+from .model import LoRRaL, LoRRaLConfig, feat_stack
 from .relations import BiLSTMRelation, hopfield_retrieve, position_encoding
 from .reporting import published
 from .statistics import holm
@@ -84,16 +84,32 @@ def check(number: str, value) -> None:
 # 01
 
 
-@exercise("1.1", "compare EXPRESSIONS['fear'] with EXPRESSIONS['surprise']; a set difference does it in one line")
+@exercise("1.1", "rows = displacements(list(ACTION_UNITS))[1].reshape(18, 98); divide each by its length, then multiply them")
+def _against_au12():
+    _, moved = displacements(ACTION_UNITS)
+    rows = moved.reshape(len(moved), -1)
+    cosines = rows @ rows[list(ACTION_UNITS).index(12)] / np.linalg.norm(rows, axis=1)
+    return list(ACTION_UNITS)[int(cosines.argmin())]
+
+
+@exercise("1.2", "compare EXPRESSIONS['fear'] with EXPRESSIONS['surprise']; a set difference does it in one line")
 def _fear_without_surprise():
     return set(EXPRESSIONS["fear"]) - set(EXPRESSIONS["surprise"])
 
 
-@exercise("1.2", "coded = np.isin(QUIZ_AUS, [6, 12]) for every face; agreement returns (F1, kappa)", tolerance=0.005)
+@exercise("1.3", "coded = np.isin(QUIZ_AUS, [6, 12]) for every face; agreement returns (F1, kappa)", tolerance=0.005)
 def _kappa_of_the_smiler():
     items = [quiz_item(n) for n in range(20)]
     truth = [[au in item.aus for au in QUIZ_AUS] for item in items]
     return agreement(truth, [[au in (6, 12) for au in QUIZ_AUS]] * len(items))[1]
+
+
+@exercise("1.4", "copy the truth (20 × 12), set the first True of each row to False (argmax finds it), ask agreement",
+          tolerance=0.5)
+def _f1_of_the_careful():
+    items = [quiz_item(n) for n in range(20)]
+    found = sum(len(item.aus) - 1 for item in items)
+    return 100 * 2 * found / (2 * found + len(items))
 
 
 # 02
@@ -119,6 +135,17 @@ def _places_of_bp4d():
     return len({(ACTION_UNITS[au].points, ACTION_UNITS[au].shift) for au in AU_SETS["bp4d"]})
 
 
+@exercise("2.4", "phi / lowest_phi(p, q) with the pair's two rates p and q, once for each data set", tolerance=0.01)
+def _share_of_the_exclusion_that_is_possible():
+    tables = json.loads(data_file("protocol", "au_statistics.json").read_text(encoding="utf8"))
+    shares = []
+    for name in ("bp4d", "disfa"):
+        i, j = tables[name]["aus"].index(4), tables[name]["aus"].index(12)
+        p, q = tables[name]["rate"][i], tables[name]["rate"][j]
+        shares.append(tables[name]["phi"][i][j] / lowest_phi(p, q))
+    return np.array(shares)
+
+
 # 03
 
 
@@ -132,6 +159,11 @@ def _weights_of_the_part_convolutions():
     return sum(p.numel() for p in PatchConv(32, 64, grid=8).part_conv.parameters())
 
 
+@exercise("3.3", "go back one layer at a time: 11 + 1 cells of 44, twice as many pixels, one more, one more")
+def _pixels_of_a_corner_part_behind_two():
+    return int((seen_pixels(patch_model((8, 4)), (0, 0), 4) > 0).sum())
+
+
 # 04
 
 
@@ -143,6 +175,19 @@ def _sides_behind_the_feat_convs():
 @exercise("4.2", "a cell is 88 / 22 pixels wide and the window has 6 cells")
 def _window_in_pixels():
     return 6 * 88 / 22
+
+
+@exercise("4.3", "sum(p.numel() for p in one FeatConv stack from 2 · 64 channels to 96, 128 and 160, without groups)")
+def _parameters_of_a_shared_local_stack():
+    model = LoRRaLConfig.paper()
+    return sum(p.numel() for block in feat_stack(2 * model.patch_channels[-1], model.local_channels)
+               for p in block.parameters())
+
+
+@exercise("4.4", "column 0 is read at cell 12.125 − 2.5; what lies between two cells is shared by nearness", tolerance=1e-3)
+def _weight_of_cell_ten():
+    return 1 - abs((50 + 0.5) * 22 / 88 - 0.5 - 2.5 - 10)
+
 
 # ---- 05
 
@@ -165,6 +210,18 @@ def reversed_input_gives_reversed_output() -> bool:
         return torch.allclose(relation(tokens.flip(1)), relation(tokens).flip(1))
 
 
+@exercise("5.4", "from AU1 to AU24 the memory is multiplied by f eleven times: solve f^11 = 1/2", 2e-3)
+def forget_gate_that_remembers() -> float:
+    return 0.5 ** (1 / (len(AU_SETS["bp4d"]) - 1))
+
+
+@exercise("5.5", "sort the 66 pairs i < j by |phi|, largest first, and count among the first 10 those with j = i + 1")
+def strongest_pairs_that_are_list_neighbours() -> int:
+    phi = np.abs(Population("bp4d").expected_phi)
+    pairs = sorted(zip(*np.triu_indices(len(phi), 1), strict=True), key=lambda pair: -phi[pair])
+    return sum(int(j - i == 1) for i, j in pairs[:10])
+
+
 # ---- 06
 
 
@@ -183,6 +240,12 @@ def value_that_excludes() -> float:
     return -1 / (0.2 * 2)
 
 
+@exercise("6.4", "q·k is −6 to 6, so a score is −√6 to √6: one AU has the highest, eleven the lowest",
+          2e-3)
+def largest_weight_of_one_au() -> float:
+    return torch.tensor([6**0.5] + [-(6**0.5)] * 11).softmax(0)[0].item()
+
+
 # ---- 07
 
 
@@ -196,7 +259,12 @@ def smallest_beta_for_1024_patterns() -> float:
     return min(beta for beta in (0.05, 0.125, 0.25, 1.0) if retrieval_rate(1024, beta) >= 0.99)
 
 
-@exercise("7.3", "near 0, tanh(βξ) ≈ βξ: for which β does a small state grow instead of shrink?", 0.05)
+@exercise("7.3", "one bit speaks for A and against B: their scores differ by 2β; take the softmax of two", 2e-3)
+def weight_of_the_pattern_that_one_bit_favours() -> float:
+    return torch.tensor([2.0, 0.0]).softmax(0)[0].item()
+
+
+@exercise("7.4", "near 0, tanh(βξ) ≈ βξ: for which β does a small state grow instead of shrink?", 0.05)
 def beta_that_tells_two_patterns_apart() -> float:
     patterns, state = torch.tensor([[1.0], [-1.0]]), torch.tensor([[0.1]])
     grows = [b / 100 for b in range(50, 151) if hopfield_retrieve(state, patterns, b / 100, 300).item() > 0.1]
@@ -225,6 +293,11 @@ def _parts_that_learn_in_step_2():
     model = LoRRaL(LoRRaLConfig.lite(relation="mlp"))
     model.freeze_step1(train_landmarks=True)
     return {name.split(".")[0] for name, p in model.named_parameters() if p.requires_grad}
+
+
+@exercise("8.4", "each batch keeps 90 % of the old mean and adds 10 % of its own: find the first n with 0.9^n < 0.01")
+def _batches_until_the_old_statistics_are_gone():
+    return next(n for n in range(1, 1000) if 0.9**n < 0.01)
 
 
 # 09

@@ -22,6 +22,7 @@ from matplotlib import font_manager
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 from PIL import Image, ImageDraw, ImageFont
 from torch import nn
 
@@ -248,9 +249,36 @@ def plot_lines(x, lines: dict, xlabel: str, ylabel: str, title: str = "", *, log
     ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
     if logx:
         ax.set_xscale("log", base=2)
+    elif all(float(value).is_integer() for value in x):
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.grid(axis="y")
     if len(lines) > 1:
         ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
+    return fig
+
+
+@_styled
+def pair_scatter(x, y, aus, xlabel: str, ylabel: str, title: str, named: int = 4) -> Figure:
+    """Two (A, A) tables against each other: one dot per pair i ≠ j, row i, column j, with the line of least squares.
+
+    The ``named`` pairs of largest and of smallest x carry their AU numbers, i ← j.
+    """
+    x, y = (np.asarray(table, dtype=np.float64) for table in (x, y))
+    rows, columns = np.nonzero(~np.eye(len(aus), dtype=bool))
+    x, y = x[rows, columns], y[rows, columns]
+    slope, start = np.polyfit(x, y, 1)
+    fig = _picture(8.2, 4.4, f"{title}: {ylabel} over {xlabel}, one dot for each of {len(x)} pairs of AUs")
+    ax = fig.subplots()
+    ax.axhline(0, color=GREY, lw=1, zorder=0)
+    ax.axvline(0, color=GREY, lw=1, zorder=0)
+    ax.scatter(x, y, s=34, color=BLUE, alpha=0.6, edgecolor="white", lw=0.5)
+    ends = np.array([x.min(), x.max()])
+    ax.plot(ends, start + slope * ends, color=RED)
+    lowest_first = np.argsort(x, kind="stable")
+    for k in [*lowest_first[:named], *lowest_first[-named:]]:
+        ax.annotate(f"{aus[rows[k]]} ← {aus[columns[k]]}", (x[k], y[k]), xytext=(5, 3), textcoords="offset points",
+                    fontsize=10, color=INK)
+    ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
     return fig
 
 
@@ -263,7 +291,7 @@ def flow(panels, aus, title: str = "", *, columns: int = 4, size: float = 2.75) 
     """
     rows = math.ceil(len(panels) / columns)
     fig = _picture(size * columns + 0.6, (0.98 * size + 0.5) * rows + 0.55 * bool(title),
-                   f"{title}: " + ", then ".join(name.replace("\n", " ") for name, *_ in panels))
+                   f"{title}: " * bool(title) + ", then ".join(name.replace("\n", " ") for name, *_ in panels))
     fig.set_layout_engine("none")
     top = 0.55 * bool(title) / fig.get_figheight()
     axes = fig.subplots(rows, columns, squeeze=False, gridspec_kw={
@@ -330,16 +358,26 @@ def bilstm_picture(relation, tokens: torch.Tensor, aus, title: str = "BiLSTM (pa
     return fig
 
 
+def au_order(shuffle: int, aus: int = 12) -> torch.Tensor:
+    """Places of the AUs in the order number ``shuffle``; 0 is the natural one."""
+    if not shuffle:
+        return torch.arange(aus)
+    return torch.randperm(aus, generator=torch.Generator().manual_seed(shuffle))
+
+
+def reordered_influence(relation, tokens: torch.Tensor, order: torch.Tensor) -> torch.Tensor:
+    """:func:`influence` when the relation reads the AUs in ``order``; rows and columns in natural order again."""
+    back = order.argsort()
+    return influence(relation, tokens[:, order])[back][:, back]
+
+
 def order_picture(relation, tokens: torch.Tensor, aus, shuffle: int = 0) -> Figure:
     """Influence of AUs on each other when the relation reads them in another order; 0 is the natural one.
 
     Rows and columns are printed in natural order, whatever was read, so only what the order changes moves.
     """
-    order = torch.arange(len(aus))
-    if shuffle:
-        order = torch.randperm(len(aus), generator=torch.Generator().manual_seed(shuffle))
-    back = order.argsort()
-    table = influence(relation, tokens[:, order])[back][:, back]
+    order = au_order(shuffle, len(aus))
+    table = reordered_influence(relation, tokens, order)
     names = ", ".join(str(aus[i]) for i in order)
     return matrix(table / table.max(), [f"AU{a}" for a in aus], f"read as {names}",
                   unit="influence of column on row, largest = 1", numbers=False)
@@ -462,27 +500,29 @@ def face_patterns(people: int = 9, size: int = 40, seed: int = 0) -> torch.Tenso
 
 @_styled
 def recall_picture(faces: torch.Tensor, beta: float = 20.0, steps: int = 1, hidden: float = 0.5,
-                   which: int = 0) -> Figure:
+                   which: int = 0, noise: float = 0.0) -> Figure:
     """A half-hidden face completed by :func:`hopfield_retrieve`, and the weights of the stored faces in its last step.
 
-    ``faces`` (N, s, s) are stored less their mean and scaled to length 1; hidden rows of the cue (a share of the face,
-    from the bottom) are 0, the mean face. ``steps`` 0 shows the cue itself.
+    ``faces`` (N, s, s) are stored less their mean and scaled to length 1; ``noise`` is the length of the Gaussian noise
+    on the cue, and hidden rows of it (a share of the face, from the bottom) are 0, the mean face. ``steps`` 0 shows the
+    cue itself.
     """
     if not 0 <= which < len(faces):
         raise ValueError(f"which must be 0 to {len(faces) - 1}, got {which}")
-    if steps < 0 or not 0 <= hidden <= 1:
-        raise ValueError(f"steps must be 0 or more and hidden 0 to 1, got {steps} and {hidden}")
+    if steps < 0 or noise < 0 or not 0 <= hidden <= 1:
+        raise ValueError(f"steps and noise must be 0 or more and hidden 0 to 1, got {steps}, {noise} and {hidden}")
     mean, side = faces.mean(0), faces.shape[-1]
     stored = (faces - mean).flatten(1)
     length = stored.norm(dim=1, keepdim=True)
     stored = stored / length
-    cue = stored[which].clone().view(side, side)
+    grains = torch.randn(side, side, generator=torch.Generator().manual_seed(which))
+    cue = stored[which].view(side, side) + noise / side * grains
     cue[side - round(hidden * side):] = 0
     before = hopfield_retrieve(cue.view(1, -1), stored, beta, max(steps - 1, 0))
     weights = (beta * before @ stored.mT).softmax(-1)[0]
     state = weights @ stored if steps else cue.flatten()
     shown = (state * length.mean()).view(side, side) + mean
-    fig = _picture(12, 3.2, f"Recall at β {beta:g} after {steps} steps: "
+    fig = _picture(12, 3.2, f"Recall at β {beta:g} after {steps} step{'s' * (steps != 1)}, noise {noise:g}: "
                    f"{float(effective_number(weights)):.1f} faces take part, face {int(weights.argmax())} most")
     grid = fig.add_gridspec(2, len(faces) + 6, height_ratios=(1.3, 1))
     big = [(cue * length.mean() + mean, "cue"), (shown, f"after {steps} step{'s' * (steps != 1)}")]

@@ -188,6 +188,7 @@ def drawings(sample, tokens):
         "on face": widgets.attention_on_face(sample, heard, AUS, face=1, au=6),
         "landscape": widgets.energy_landscape(plane, [1, 20], 0.3 * plane, steps=5),
         "recall": widgets.recall_picture(widgets.face_patterns(4), beta=20, steps=2),
+        "scatter": widgets.pair_scatter(torch.rand(12, 12), torch.rand(12, 12), AUS, "x", "y", "Title"),
         "lines": widgets.plot_lines([1, 2, 4], {"a": [1, 2, 3], "b": [3, 2, 1]}, "x", "y", logx=True,
                                     vertical={"v": 2}),
         "flow": widgets.flow([("a", torch.eye(3), "then"), ("b", -torch.eye(3), "")], (1, 2, 4), "Two", columns=2),
@@ -269,9 +270,26 @@ def test_recall_finds_the_true_face_and_small_beta_the_mean():
     np.testing.assert_allclose(cue[20:], faces.mean(0)[20:].clamp(0, 1), atol=1e-5)
 
 
+def test_noise_lies_on_what_is_seen_of_the_cue_and_is_as_long_as_said():
+    faces = widgets.face_patterns(5, size=40, seed=3)
+    length, mean = (faces - faces.mean(0)).flatten(1).norm(dim=1).mean(), faces.mean(0)
+
+    def cue(**how):
+        shown = widgets.recall_picture(faces, steps=0, which=1, **how).axes[0].images[0].get_array()
+        return (torch.from_numpy(np.array(shown)) - mean) / length
+
+    grains = cue(hidden=0.0, noise=0.2) - cue(hidden=0.0)  # short enough to stay between black and white
+    assert grains.norm() == pytest.approx(0.2, rel=0.1)
+    assert_close(cue(hidden=0.5, noise=0.2)[20:], torch.zeros(20, 40), rtol=0, atol=1e-5)
+    assert_close(cue(hidden=0.5, noise=0.2)[:20], cue(hidden=0.0, noise=0.2)[:20])
+    assert torch.equal(cue(noise=0.2), cue(noise=0.2))
+    assert "noise 0.2:" in widgets.recall_picture(faces, noise=0.2).alt
+
+
 @pytest.mark.parametrize(("wrong", "words"), [({"which": 4}, "which must be 0 to 3, got 4"),
-                                              ({"steps": -1}, "steps must be 0 or more and hidden 0 to 1, got -1"),
-                                              ({"hidden": 1.5}, "hidden 0 to 1, got 1 and 1.5")])
+                                              ({"steps": -1}, "steps and noise must be 0 or more and .* got -1"),
+                                              ({"noise": -0.1}, "steps and noise must be 0 or more .* -0.1 and 0.5"),
+                                              ({"hidden": 1.5}, "hidden 0 to 1, got 1, 0.0 and 1.5")])
 def test_recall_refuses(wrong, words):
     with pytest.raises(ValueError, match=words):
         widgets.recall_picture(torch.rand(4, 8, 8), **wrong)
@@ -292,6 +310,19 @@ def test_flow_draws_the_tables_in_order():
     assert (low, high) == (-2, 2)  # signed: 0 in the middle
 
 
+def test_pair_scatter_draws_every_pair_once_and_names_the_extreme_ones():
+    x = torch.arange(9.0).view(3, 3)
+    fig = widgets.pair_scatter(x, 2 * x + 1, (1, 2, 4), "x", "y", "Title", named=1)
+    dots = fig.axes[0].collections[0].get_offsets()
+    np.testing.assert_allclose(dots, [[k, 2 * k + 1] for k in (1, 2, 3, 5, 6, 7)])
+    np.testing.assert_allclose(fig.axes[0].lines[-1].get_xydata(), [[1, 3], [7, 15]], atol=1e-9)
+    assert [text.get_text() for text in fig.axes[0].texts] == ["1 ← 2", "4 ← 2"]
+
+
+def test_a_picture_without_a_title_says_only_what_it_shows():
+    assert widgets.flow([("a", torch.eye(2), ""), ("b", torch.eye(2), "")], (1, 2), columns=2).alt == "a, then b"
+
+
 def test_a_slider_redraws(tokens):
     draw = partial(widgets.order_picture, BiLSTMRelation(8, 12), tokens[:1], AUS)
     box = widgets.explore(draw, shuffle=ipywidgets.IntSlider(0, 0, 5))
@@ -309,9 +340,12 @@ def test_energy_landscape_paths_end_in_fixed_points():
     assert isinstance(fig, Figure)
 
 
-TRUE = {"5.1": 8 * 80 * (160 + 80 + 2), "5.2": 3, "5.3": False, "6.1": math.sin(6 / 10000 ** (2 / 24)),
+TRUE = {"5.1": 8 * 80 * (160 + 80 + 2), "5.2": 3, "5.3": False, "5.4": 0.9389, "5.5": 6,
+        "6.1": math.sin(6 / 10000 ** (2 / 24)),
         "6.2": [math.exp(s) / (math.exp(2) + 1 + math.exp(-3)) for s in (2, 0, -3)], "6.3": -2.5,
-        "7.1": math.tanh(1), "7.2": 0.25, "7.3": 1.0}  # fmt: skip
+        "6.4": math.exp(6**0.5) / (math.exp(6**0.5) + 11 * math.exp(-(6**0.5))),
+        "7.1": math.tanh(1), "7.2": 0.25, "7.3": 1 / (1 + math.exp(-2)),
+        "7.4": 1.0}  # fmt: skip
 
 
 @pytest.mark.parametrize("number", TRUE)
