@@ -1,0 +1,280 @@
+"""``lorral experiment``: do relation modules help, and when? Tested where the true relations are known.
+
+A world is (relation strength, structure); evidence is either whole or hidden in one region. For every seed:
+
+1. step 1 is trained once per hiding on faces whose AUs are independent (strength 0), so that nothing but a relation
+   module can learn relations (D102);
+2. in every world the same people show other AUs; step 2 is trained on cached features of two views (D103) with every
+   relation, and tested on unseen people of the same world;
+3. beside the scores stand the ceiling (:mod:`lorral_lite.ceiling`) and the learned attention.
+
+    <out>/<hiding>/seed<s>/<world>.json      what one world gave; finished worlds are not computed again
+"""
+
+import json
+import multiprocessing
+import shutil
+import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy import stats
+from tqdm.auto import tqdm
+
+from .ceiling import ceiling, pattern_probabilities
+from .datasets import DataError
+from .datasets.folds import fold_rows
+from .datasets.prepared import FaceDataset, open_prepared
+from .datasets.synthetic import prepare_faces
+from .faces.population import Population
+from .relations import RELATIONS
+from .run_folder import RunConfig, load_model, load_tensors, read_json, write_json
+from .statistics import Estimate, holm
+from .training import evaluate, train_step1, train_step2
+
+WORLDS: dict[str, tuple[float, str]] = {
+    "strength0": (0.0, "real"), "strength0.5_real": (0.5, "real"), "strength0.5_exclusion": (0.5, "exclusion"),
+    "strength1_real": (1.0, "real"), "strength1_exclusion": (1.0, "exclusion"),
+}
+"""Name → (relation strength, structure). At strength 0 AUs are independent, whatever the structure."""
+
+HIDINGS: dict[str, tuple[int, ...]] = {"none": (), "eyes": (6, 7)}
+"""Name → AUs whose evidence is covered: nothing, or the region of the eyes (dark glasses over AU 6 and 7)."""
+
+MODULES = tuple(name for name in RELATIONS if name not in ("none", "mlp"))
+OUTPUTS = ("local", "au")
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large each training is: people and frames of each, two thirds to train on; epochs as lite's when None."""
+
+    subjects: int = 90
+    frames: int = 30
+    epochs: int | None = None
+    views: int = 2  # D103
+
+
+def run_config(data, aus, seed: int, size: Size) -> RunConfig:
+    """lite()'s recipe (D19) with two cached views, and fewer epochs when the size says so."""
+    config = RunConfig.lite(data, aus, seed=seed, views=size.views)
+    if size.epochs is not None:
+        config = replace(config, step1=replace(config.step1, epochs=size.epochs),
+                         step2=replace(config.step2, epochs=size.epochs))
+    return config
+
+
+def run_seed(out, hiding: str, seed: int, size: Size, progress: bool = False) -> int:
+    """All worlds of one hiding and seed, one after the other, on one thread; returns how many were computed now."""
+    torch.set_num_threads(1)
+    folder, done = Path(out) / hiding / f"seed{seed}", 0
+    for world in WORLDS:  # strength 0 first: it trains the step 1 of all
+        if not (folder / f"{world}.json").exists():
+            run_world(folder, world, hiding, seed, size, progress)
+            done += 1
+    return done
+
+
+def run_world(folder: Path, world: str, hiding: str, seed: int, size: Size, progress: bool = False) -> None:
+    """Prepare one world's faces, train and test every relation on them, write ``<world>.json``, drop the faces."""
+    started = time.perf_counter()
+    strength, structure = WORLDS[world]
+    data, run, step1 = folder / f"{world}_data", folder / world, folder / "step1.safetensors"
+    if not data.exists():
+        prepare_faces(data, size.subjects, size.frames, relation_strength=strength, structure=structure,
+                      hidden=HIDINGS[hiding], seed=seed, device="cpu", progress=progress)
+    faces = open_prepared(data)
+    config = run_config(data, faces.aus, seed, size)
+    if world == "strength0" and not step1.exists():
+        train_step1(run, config, "cpu", progress)
+        shutil.copyfile(run / "step1.safetensors", step1)
+    elif not (run / "step1.safetensors").exists():
+        run.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(step1, run / "step1.safetensors")
+    if not (run / "config.json").exists():
+        write_json(run / "config.json", config.to_dict())
+    people = Population(relation_strength=strength, structure=structure, hidden=HIDINGS[hiding], seed=seed)
+    result = {"hiding": hiding, "hidden": list(HIDINGS[hiding]), "covered": list(people.covered), "seed": seed,
+              "relation_strength": strength, "structure": structure, "aus": list(faces.aus), "relations": {}}
+    for relation in RELATIONS:
+        train_step2(run, relation, "cpu", progress)
+        metrics = evaluate(run, relation, "cpu", progress)
+        result["relations"][relation] = {
+            output: {"mean_f1": metrics["outputs"][output]["mean_f1"], "f1": metrics["outputs"][output]["f1"]}
+            for output in OUTPUTS
+        }
+    result["always_positive"] = metrics["always_positive"]
+    result["landmark_nme_percent"] = metrics["landmarks"]["nme_percent"]
+    result["frames"] = {"train": metrics["train_frames"], "test": metrics["frames"]}
+    result["subjects"] = {"train": metrics["train_subjects"], "test": metrics["subjects"]}
+    found, _ = load_tensors(run / "none" / "predictions.safetensors")
+    subjects, prior = faces.subjects[found["rows"].numpy()], pattern_probabilities(people)
+    result["ceiling"] = {}
+    for output, key in (("local", "local_au_logits"), ("au", "au_logits")):
+        f1 = ceiling(found[key], found["labels"], subjects, people, prior)
+        result["ceiling"][output] = {name: values.tolist() for name, values in f1.items()}
+    result["attention"] = mean_attention(run, "self_attention").round(4).tolist()
+    result["expected_phi"] = people.expected_phi.round(4).tolist()
+    result["seconds"] = round(time.perf_counter() - started, 1)
+    write_json(folder / f"{world}.json", result)
+    shutil.rmtree(run)
+    shutil.rmtree(data)
+
+
+@torch.no_grad()
+def mean_attention(run, relation: str) -> np.ndarray:
+    """(A, A) attention of a trained relation, mean over heads and the unseen faces: row AU listens to column AU."""
+    config = read_json(Path(run) / "config.json")
+    faces, model = open_prepared(config["data"]), load_model(run, relation, "cpu")
+    _, test = fold_rows(faces, config["fold"], config["folds"])
+    dataset = FaceDataset(faces, test, model.config.image_size, train=False)
+    weights = []
+    for block in np.array_split(np.arange(len(test)), -(-len(test) // 64)):
+        model(dataset[block]["image"])
+        weights.append(model.relation.attention.mean(1))
+    return torch.cat(weights).mean(0).numpy()
+
+
+def run_experiment(out="runs/relations", seeds: int = 5, size: Size = Size(), jobs: int = 2, progress: bool = True,
+                   say=print) -> dict:
+    """All hidings and seeds, ``jobs`` at a time; what is there already is left. Returns :func:`collect`'s result.
+
+    A job that fails leaves one line while the others go on, and a DataError at the end.
+    """
+    out = Path(out)
+    settings = {"subjects": size.subjects, "frames": size.frames, "epochs": size.epochs, "views": size.views}
+    if (out / "settings.json").exists() and read_json(out / "settings.json") != settings:
+        raise DataError(f"{out}: holds an experiment of another size ({read_json(out / 'settings.json')}); "
+                        "choose another --out")
+    write_json(out / "settings.json", settings)
+    cells = [(hiding, seed) for seed in range(seeds) for hiding in HIDINGS]
+    failed = []
+    spawn = multiprocessing.get_context("spawn")
+    bar = tqdm(total=len(cells), desc="experiment", unit="seed", disable=not progress)
+    with ProcessPoolExecutor(jobs, mp_context=spawn) as pool, bar:
+        waiting = {pool.submit(run_seed, out, *cell, size): cell for cell in cells}
+        for job in as_completed(waiting):
+            cell = waiting[job]
+            try:
+                job.result()
+            except Exception as error:  # one failed cell must not stop the others
+                failed.append(cell)
+                say(f"{cell[0]}, seed {cell[1]}: failed ({' '.join(str(error).split())})")
+            bar.update()
+    if failed:
+        raise DataError(f"{out}: {len(failed)} of {len(cells)} cells failed; the same command tries them again")
+    return collect(out, seeds)
+
+
+def collect(out, seeds: int) -> dict:
+    """Everything that finished, as one dict for JSON: figures rounded to 0.01 points."""
+    out = Path(out)
+    cells = [read_json(out / hiding / f"seed{seed}" / f"{world}.json")
+             for hiding in HIDINGS for seed in range(seeds) for world in WORLDS]
+    settings = read_json(out / "settings.json")
+    command = (f"lorral experiment --out {out} --seeds {seeds} --subjects {settings['subjects']} "
+               f"--frames {settings['frames']}" + (f" --epochs {settings['epochs']}" if settings["epochs"] else ""))
+    return {"command": command, "data": "procedural faces", "settings": settings, "seeds": seeds,
+            "cells": [rounded(cell) for cell in cells]}
+
+
+def rounded(value, digits: int = 2):
+    """Numbers in nested dicts and lists, rounded; relation tables keep their four digits."""
+    if isinstance(value, dict):
+        return {k: v if k in ("attention", "expected_phi") else rounded(v, digits) for k, v in value.items()}
+    if isinstance(value, list):
+        return [rounded(v, digits) for v in value]
+    return round(value, digits) if isinstance(value, float) else value
+
+
+# ------------------------------------------------------------------------------------------------------ what came out
+
+
+def select(result: dict, hiding: str, strength: float, structure: str) -> list[dict]:
+    """The cells of one world and hiding, one per seed, in order. At strength 0 both structures are the same cells."""
+    cells = [c for c in result["cells"] if (c["hiding"], c["relation_strength"]) == (hiding, strength)
+             and (c["structure"] == structure or strength == 0)]
+    if not cells:
+        raise ValueError(f"no cell of hiding {hiding!r}, strength {strength}, structure {structure!r}")
+    return sorted(cells, key=lambda c: c["seed"])
+
+
+def over_seeds(values, level: float = 0.95) -> Estimate:
+    """Mean of one value per seed with its t interval. Every seed has its own people, faces and training, so this
+    interval contains what a jackknife over the people of one run leaves out: retraining (D104)."""
+    values = np.asarray(values, np.float64)
+    n, mean = len(values), float(np.mean(values))
+    if n < 2:
+        return Estimate(mean, *[float("nan")] * 4, n, level)
+    se = float(values.std(ddof=1) / np.sqrt(n))
+    half = float(stats.t.ppf(0.5 + level / 2, n - 1)) * se
+    p = float(2 * stats.t.sf(abs(mean) / se, n - 1)) if se > 0 else float(mean == 0)
+    return Estimate(mean, se, mean - half, mean + half, p, n, level)
+
+
+def gain(cells: list[dict], relation: str, output: str, control: str = "none", au: int | None = None) -> Estimate:
+    """Gain in mean F1 (or in that of one AU) of a relation over a control, in points, over the seeds."""
+    def score(cell, name):
+        part = cell["relations"][name][output]
+        return part["mean_f1"] if au is None else part["f1"][cell["aus"].index(au)]
+
+    return over_seeds([score(cell, relation) - score(cell, control) for cell in cells])
+
+
+def ceiling_gain(cells: list[dict], output: str, au: int | None = None) -> Estimate:
+    """What the true distribution of patterns could add to the control's calibrated evidence, in points."""
+    def difference(cell):
+        joint, alone = (np.array(cell["ceiling"][output][name]) for name in ("joint", "alone"))
+        return float((joint - alone).mean() if au is None else (joint - alone)[cell["aus"].index(au)])
+
+    return over_seeds([difference(cell) for cell in cells])
+
+
+def attention_correlation(cells: list[dict]) -> Estimate:
+    """Pearson correlation, over pairs of different AUs, of learned attention and true phi; one value per seed."""
+    pairs = ~np.eye(len(cells[0]["aus"]), dtype=bool)
+    return over_seeds([np.corrcoef(np.array(c["attention"])[pairs], np.array(c["expected_phi"])[pairs])[0, 1]
+                       for c in cells])
+
+
+def all_gains(result: dict, control: str = "none") -> list[dict]:
+    """One row per hiding, world, module and output, with Holm's correction over all rows of an output (D61)."""
+    rows = []
+    for output in OUTPUTS:
+        mine = []
+        for hiding in HIDINGS:
+            for strength, structure in WORLDS.values():
+                cells = select(result, hiding, strength, structure)
+                for relation in MODULES:
+                    e = gain(cells, relation, output, control)
+                    mine.append({"output": output, "hiding": hiding, "relation_strength": strength,
+                                 "structure": structure, "relation": relation, "control": control, "estimate": e})
+        adjusted, _ = holm([row["estimate"].p for row in mine])
+        for row, p in zip(mine, adjusted, strict=True):
+            row["holm_p"] = float(p)
+            sign = "gain" if row["estimate"].value > 0 else "loss"
+            row["verdict"] = sign if p < 0.05 else "not told apart from 0"
+        rows += mine
+    return rows
+
+
+def summary(result: dict) -> str:
+    """A table in plain text: gains over both controls and the ceiling, per hiding and world."""
+    lines = [f"{'hidden':7}{'strength':9}{'structure':11}{'output':7}"
+             + "".join(f"{m:>20}" for m in ("mlp", *MODULES)) + f"{'ceiling':>20}"]
+    for hiding in HIDINGS:
+        for strength, structure in WORLDS.values():
+            cells = select(result, hiding, strength, structure)
+            for output in OUTPUTS:
+                values = [*[gain(cells, m, output) for m in ("mlp", *MODULES)], ceiling_gain(cells, output)]
+                lines.append(f"{hiding:7}{strength:<9g}{structure:11}{output:7}" + "".join(
+                    f"{f'{e.value:+.1f} ({e.low:+.1f} to {e.high:+.1f})':>20}" for e in values))
+    return "\n".join(lines)
+
+
+def read_result(path) -> dict:
+    """The JSON that ``lorral experiment --results`` wrote."""
+    return json.loads(Path(path).read_text(encoding="utf8"))
