@@ -11,9 +11,10 @@ import lorral_lite
 
 HOUSE = Path(lorral_lite.__file__).parent
 ORDER = [
-    "device", "data_files", "facs", "landmarks", "faces", "datasets", "layers", "relations", "model", "readings", "losses",
-    "metrics", "statistics", "ceiling", "run_folder", "evaluation", "feature_cache", "training", "figures", "predict",
-    "reporting", "widgets", "parameters", "exercises", "model_card", "reproduce", "experiment", "bench", "cli",
+    "device", "data_files", "facs", "landmarks", "faces", "datasets", "layers", "relations", "model", "readings",
+    "losses", "metrics", "statistics", "ceiling", "run_folder", "evaluation", "feature_cache", "training", "figures",
+    "predict", "reporting", "widgets", "parameters", "exercises", "model_card", "reproduce", "experiment", "experiment_figures", "bench",
+    "cli",
 ]  # fmt: skip
 ORDER_INSIDE = {
     "faces": ["anatomy", "expression", "drawing", "head", "render", "population"],
