@@ -73,6 +73,8 @@ def lorral_loss(
         raise ValueError(f"unknown loss {kind!r}: choose from {', '.join(KINDS)}")
     if labels.shape != output.au_logits.shape:
         raise ValueError(f"labels must be {tuple(output.au_logits.shape)} like the logits, got {tuple(labels.shape)}")
+    if landmarks.shape != output.landmarks.shape:
+        raise ValueError(f"landmarks must be {tuple(output.landmarks.shape)}, got {tuple(landmarks.shape)}")
     if au_weights is not None:
         au_weights = torch.as_tensor(au_weights, dtype=output.landmarks.dtype, device=labels.device)
     au, local = (au_cross_entropy(x, labels, au_weights) for x in (output.au_logits, output.local_au_logits))

@@ -39,6 +39,10 @@ class Schedule:
     gamma: float = 0.3
     every: int = 2
 
+    def __post_init__(self):
+        if min(self.epochs, self.every) < 1 or self.lr <= 0 or not 0 < self.gamma <= 1:
+            raise ValueError(f"a schedule needs epochs and every ≥ 1, lr > 0 and 0 < gamma ≤ 1, got {self}")
+
     def at(self, epoch: int) -> float:
         """Learning rate of the 0-based epoch."""
         return self.lr * self.gamma ** (epoch // self.every)

@@ -167,3 +167,5 @@ def test_errors(output):
         lorral_loss(output, LABELS, output.landmarks, "focal")
     with pytest.raises(ValueError, match=r"labels must be \(3, 4\) like the logits, got \(3, 2\)"):
         lorral_loss(output, LABELS[:, :2], output.landmarks)
+    with pytest.raises(ValueError, match=r"landmarks must be \(3, 49, 2\), got \(1, 49, 2\)"):
+        lorral_loss(output, LABELS, output.landmarks[:1])

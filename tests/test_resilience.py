@@ -63,8 +63,14 @@ train_step2({run!r}, "bilstm", "cpu", progress=False)
 """
 
 
+def epochs_done(run: Path) -> int:
+    logs = [run / name for name in ("step1_log.jsonl", "bilstm/log.jsonl")]
+    return sum(log.read_text().count("\n") for log in logs if log.exists())
+
+
 def assert_same_after_kills(data, tmp_path, kills: int, seed: int):
-    """Train once in peace, once killed at random moments."""
+    """Train once in peace, once killed at random moments of both steps: between two epochs, within one, while files
+    are written, before the first epoch after a start."""
     chance = random.Random(seed)
 
     def start(run):
@@ -74,20 +80,22 @@ def assert_same_after_kills(data, tmp_path, kills: int, seed: int):
         process.stdout.close()
         return process
 
+    process = start(tmp_path / "peace")
     started = time.perf_counter()
-    assert start(tmp_path / "peace").wait() == 0
-    whole = time.perf_counter() - started
-    killed = 0
-    while killed < kills:
+    assert process.wait() == 0
+    epoch = (time.perf_counter() - started) / 80
+    reached = []
+    for kill in range(kills):
+        wanted = chance.uniform(kill, kill + 1) * 78 // kills
         process = start(tmp_path / "killed")
-        try:
-            process.wait(timeout=chance.uniform(0.05, 0.5) * whole / kills)
-            break  # it was faster than the kills
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            killed += 1
-    assert killed == kills, "the run ended before it could be killed often enough"
+        while epochs_done(tmp_path / "killed") < wanted and process.poll() is None:
+            time.sleep(0.001)
+        time.sleep(chance.uniform(0, 1.5) * epoch)
+        process.kill()
+        assert process.wait() != 0, "the run ended before it could be killed"
+        reached.append(epochs_done(tmp_path / "killed"))
+    assert reached == sorted(reached), "a whole epoch was lost"
+    assert reached[0] < 40 < reached[-1], "both steps were to be killed"
     assert start(tmp_path / "killed").wait() == 0
     assert_same(tmp_path / "killed", tmp_path / "peace")
 

@@ -34,6 +34,11 @@ def test_schedule_is_the_papers():
     total = sum(schedule.at(e) for e in range(30))
     assert sum(schedule.at(e) for e in range(12)) / total == pytest.approx(0.9993, abs=5e-5)
     assert schedule.epochs == 30
+    assert {Schedule(5, 0.02, gamma=1.0).at(e) for e in range(5)} == {0.02}
+    for wrong in ({"epochs": 0}, {"every": 0}, {"lr": 0.0}, {"gamma": 0.0}, {"gamma": 1.5}):
+        (name, value), = wrong.items()
+        with pytest.raises(ValueError, match=f"lr > 0 and 0 < gamma ≤ 1, got Schedule.*{name}={value}"):
+            Schedule(**wrong)
     assert RunConfig.paper("x", AUS).step1 == RunConfig.paper("x", AUS).step2 == schedule
 
 

@@ -1,4 +1,4 @@
-"""Self-attention encoding and the Hopfield layer from their equations, one number at a time, for oracles."""
+"""Self-attention encoding, the Hopfield layer and the LSTM from their equations, one number at a time, for oracles."""
 
 import math
 
@@ -59,3 +59,36 @@ def by_the_equations(relation, tokens, heads, steps=1, beta=None):
         hidden = [max(0.0, u) for u in linear(layer.mlp[0].weight, layer.mlp[0].bias, y)]
         out.append(layer_norm(layer.norm2, add(y, linear(layer.mlp[2].weight, layer.mlp[2].bias, hidden))))
     return torch.tensor(out, dtype=torch.float64)
+
+
+def sigmoid(x: float) -> float:
+    return 1 / (1 + math.exp(-x))
+
+
+def one_direction(tokens, w_in, w_state, b_in, b_state):
+    """An LSTM over a list of tokens, one number at a time (gates in the order input, forget, cell, output)."""
+    hidden = w_state.shape[1]
+    h, c, outputs = [0.0] * hidden, [0.0] * hidden, []
+    for token in tokens:
+        gate = [
+            float(b_in[r]) + float(b_state[r])
+            + sum(float(w) * float(x) for w, x in zip(w_in[r], token, strict=True))
+            + sum(float(w) * x for w, x in zip(w_state[r], h, strict=True))
+            for r in range(4 * hidden)
+        ]  # fmt: skip
+        new_h = []
+        for j in range(hidden):
+            i, f, g, o = (gate[k * hidden + j] for k in range(4))
+            c[j] = sigmoid(f) * c[j] + sigmoid(i) * math.tanh(g)
+            new_h.append(sigmoid(o) * math.tanh(c[j]))
+        h = new_h
+        outputs.append(h)
+    return outputs
+
+
+def bilstm_by_loops(lstm, tokens):
+    """One layer of ``nn.LSTM`` over a face's tokens (A, D), forwards and backwards: a list of A lists."""
+    kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    there = one_direction(tokens, *(getattr(lstm, f"{kind}_l0") for kind in kinds))
+    back = one_direction(tokens.flip(0), *(getattr(lstm, f"{kind}_l0_reverse") for kind in kinds))[::-1]
+    return [x + y for x, y in zip(there, back, strict=True)]

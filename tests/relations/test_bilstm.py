@@ -4,35 +4,11 @@ import math
 
 import pytest
 import torch
+from encoding import bilstm_by_loops, sigmoid
 from torch import nn
 from torch.testing import assert_close
 
 from lorral_lite import BiLSTMRelation
-
-
-def sigmoid(x: float) -> float:
-    return 1 / (1 + math.exp(-x))
-
-
-def one_direction(tokens, w_in, w_state, b_in, b_state):
-    """An LSTM over a list of tokens, one number at a time (gates in the order input, forget, cell, output)."""
-    hidden = w_state.shape[1]
-    h, c, outputs = [0.0] * hidden, [0.0] * hidden, []
-    for token in tokens:
-        gate = [
-            float(b_in[r]) + float(b_state[r])
-            + sum(float(w) * float(x) for w, x in zip(w_in[r], token, strict=True))
-            + sum(float(w) * x for w, x in zip(w_state[r], h, strict=True))
-            for r in range(4 * hidden)
-        ]  # fmt: skip
-        new_h = []
-        for j in range(hidden):
-            i, f, g, o = (gate[k * hidden + j] for k in range(4))
-            c[j] = sigmoid(f) * c[j] + sigmoid(i) * math.tanh(g)
-            new_h.append(sigmoid(o) * math.tanh(c[j]))
-        h = new_h
-        outputs.append(h)
-    return outputs
 
 
 @pytest.fixture
@@ -49,14 +25,22 @@ def tokens():
 
 @torch.no_grad()
 def test_matches_literal_loops(layer, tokens):
-    kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-    forwards = [getattr(layer.lstm, f"{kind}_l0") for kind in kinds]
-    backwards = [getattr(layer.lstm, f"{kind}_l0_reverse") for kind in kinds]
     for b in range(2):
-        there = one_direction(tokens[b], *forwards)
-        back = one_direction(tokens[b].flip(0), *backwards)[::-1]
-        expected = torch.tensor([x + y for x, y in zip(there, back, strict=True)], dtype=torch.float64)
+        expected = torch.tensor(bilstm_by_loops(layer.lstm, tokens[b]), dtype=torch.float64)
         assert_close(layer(tokens)[b], expected, rtol=1e-12, atol=1e-12)
+
+
+@torch.no_grad()
+def test_without_weights_its_gates_are_constant_and_the_cell_a_geometric_series(layer):
+    for name, value in layer.lstm.named_parameters():
+        value.fill_(0.0) if "weight" in name else value.copy_(torch.arange(12, dtype=torch.float64) / 20 - 0.3)
+    result = layer(torch.randn(1, 5, 6, dtype=torch.float64))
+    for j in range(3):
+        i, f, g, o = (2 * ((3 * k + j) / 20 - 0.3) for k in range(4))  # the two biases of each gate
+        for t in range(5):
+            cell = sigmoid(i) * math.tanh(g) * (1 - sigmoid(f) ** (t + 1)) / (1 - sigmoid(f))
+            for direction, step in ((0, t), (3, 4 - t)):  # the second half reads backwards
+                assert float(result[0, step, direction + j]) == pytest.approx(sigmoid(o) * math.tanh(cell), abs=1e-12)
 
 
 @torch.no_grad()

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from encoding import bilstm_by_loops, by_the_equations, pe
 from torch.testing import assert_close
 
 from lorral_lite.relations import BiLSTMRelation, HopfieldRelation, SelfAttentionRelation, SeriesRelation
@@ -26,6 +27,23 @@ def test_series_is_bilstm_then_self_attention_then_hopfield():
     assert_close(series(tokens), expected, rtol=1e-12, atol=1e-12)
     assert_close(series.attention, parts["hopfield"].attention, rtol=1e-12, atol=1e-12)
     assert_close(series.self_attention.attention, parts["self_attention"].attention, rtol=1e-12, atol=1e-12)
+
+
+@torch.no_grad()
+def test_matches_literal_loops():
+    """BiLSTM, then self-attention, then Hopfield with 3 updates, one number at a time."""
+    torch.manual_seed(1)
+    series = SeriesRelation(6, 5, steps=3, beta=0.7, heads=2).double().eval()
+    for value in series.parameters():
+        value.normal_()
+    for part in (series.self_attention, series.hopfield):
+        part.position = torch.tensor([pe(pos, 6) for pos in range(5)], dtype=torch.float64)
+    tokens = torch.randn(2, 5, 6, dtype=torch.float64)
+    for b in range(2):
+        x = torch.tensor(bilstm_by_loops(series.bilstm.lstm, tokens[b]), dtype=torch.float64)
+        x = by_the_equations(series.self_attention, x, 2)
+        x = by_the_equations(series.hopfield, x, 2, 3, 0.7)
+        assert_close(series(tokens)[b], x, rtol=1e-11, atol=1e-11)
 
 
 def test_gradcheck():
