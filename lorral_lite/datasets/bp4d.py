@@ -24,7 +24,9 @@ from .looking import (
     chosen_subjects,
     numbered,
     read_rows,
+    say_doubles,
     say_found,
+    say_unlabelled,
     stray,
     walk,
     whole,
@@ -52,48 +54,45 @@ def bp4d(root, frames: str = "all", subjects: Iterable[str] = ()) -> Source:
     subjects: F001 … to read, default all that have labels. Nothing to read is a DataError.
     """
     root = Path(root)
-    labels, landmarks, folders, videos = _look(root)
+    found = labels, landmarks, folders, videos = _look(root)
     if not labels:
         raise DataError(f"{root}: no label file F001_T1.csv is below it; name the folder that holds AUCoding")
     who = chosen_subjects("bp4d", {subject for subject, _ in labels}, subjects)
-    keys = sorted(key for key in {*labels, *landmarks, *folders, *videos} if key[0] in who)
+    keys = sorted({key for kind in found for key in kind if key[0] in who or not subjects})
     source = Source("bp4d", root, AUS, {"frames": frames, "subjects": list(who)}, who, [], {})
     for key in keys:
         if key not in labels:
             source.missing.append(f"{' '.join(key)}: no label file")
             continue
-        label_file, others = labels[key][0], labels[key][1:]
-        if others:
-            read = label_file.relative_to(root)
-            source.found.append(f"{' '.join(key)} has {len(others) + 1} label files; read: {read}")
+        label_file = labels[key][0]
         coded = source.coded[key] = read_occurrence(label_file)
         reason = stray("bp4d", key[0])
-        folder, video = folders.get(key), videos.get(key)
+        marks, folder, video = (next(iter(kind.get(key, ())), None) for kind in (landmarks, folders, videos))
         if reason:
             source.missing.append(f"{' '.join(key)}: {reason}")
-        for what, there in (("landmark file", landmarks.get(key)), ("pictures or video", folder or video)):
+        for what, there in (("landmark file", marks), ("pictures or video", folder or video)):
             if not there:
                 source.missing.append(f"{' '.join(key)}: no {what}")
 
-        def load(key=key, coded=coded, reason=reason, label_file=label_file, folder=folder, video=video):
+        def load(key=key, coded=coded, reason=reason, label_file=label_file, marks=marks, folder=folder, video=video):
             if reason:
                 return all_skipped(coded, label_file, reason, len(AUS))
-            return _load(root, key, coded, landmarks.get(key), folder, video, frames)
+            return _load(root, key, coded, marks, folder, video, frames)
 
         source.sequences.append(Sequence(*key, coded.rows, load))
     wanted = len(who) * len(TASKS)
-    chosen = [set(group) & set(keys) for group in (labels, landmarks, folders, videos)]
-    source.found[:0] = [
-        say_found("label files", [labels[k][0] for k in chosen[0]], root, wanted),
-        say_found("landmark files", [landmarks[k] for k in chosen[1]], root, wanted),
-        say_found("folders of pictures", [folders[k] for k in chosen[2]], root, wanted),
-        say_found("videos", [videos[k] for k in chosen[3]], root, wanted),
-    ]
+    for what, kind in zip(("label files", "landmark files", "folders of pictures", "videos"), found, strict=True):
+        source.found.append(say_found(what, [kind[key][0] for key in keys if key in kind], root, wanted))
+    seen = {key: [*folders.get(key, ()), *videos.get(key, ())] for key in keys}  # a folder stands before a video
+    for what, kind in (("label files", labels), ("landmark files", landmarks), ("pictures or videos", seen)):
+        source.found += say_doubles(what, [kind[key] for key in keys if key in kind], root)
+    if not subjects:
+        source.missing[:0] = say_unlabelled("bp4d", who, {subject for kind in found for subject, _ in kind})
     return source
 
 
 def _look(root: Path):
-    """Label files, landmark files, picture folders and videos below ``root``, each by (subject, task)."""
+    """Label files, landmark files, picture folders and videos below ``root``, lists by (subject, task), best first."""
     labels: dict[tuple[str, str], list[Path]] = {}
     landmarks, folders, videos = {}, {}, {}
     for folder, names in walk(root, _FOLDER):
@@ -101,7 +100,7 @@ def _look(root: Path):
             letter, number, task = [g for g in _FOLDER.search(folder.relative_to(root).as_posix()).groups() if g]
             key = _key(letter, number, task)
             if key and numbered(folder):
-                folders.setdefault(key, folder)
+                folders.setdefault(key, []).append(folder)
             continue
         for name in names:
             stem, ending = Path(name).stem, Path(name).suffix.lower()
@@ -112,11 +111,13 @@ def _look(root: Path):
             if ending == ".csv":
                 labels.setdefault(key, []).append(folder / name)
             elif ending == ".mat":
-                landmarks.setdefault(key, folder / name)
+                landmarks.setdefault(key, []).append(folder / name)
             elif ending in VIDEOS:
-                videos.setdefault(key, folder / name)
+                videos.setdefault(key, []).append(folder / name)
     for paths in labels.values():
         paths.sort(key=lambda path: ("AU_OCC" not in path.as_posix().upper(), path))
+    for paths in landmarks.values():
+        paths.sort(key=lambda path: ("3DFEATURES" in path.as_posix().upper(), path))
     return labels, landmarks, folders, videos
 
 

@@ -27,7 +27,9 @@ from .looking import (
     chosen_subjects,
     numbered,
     read_rows,
+    say_doubles,
     say_found,
+    say_unlabelled,
     stray,
     walk,
     whole,
@@ -63,57 +65,65 @@ def disfa(root, frames: str = "all", threshold: int = 2, camera: str = "left", s
     problems = json.loads(data_file("protocol", "golden_counts.json").read_text(encoding="utf8"))
     left_out = problems["disfa"]["landmark_problem"] if frames == "jaa" else {}
     used = {"folders": [], "videos": []}
+    doubles = []
     for subject in who:
-        coded = source.coded[subject, TASK] = read_intensities(subject, labels[subject], threshold)
+        files = {au: paths[0] for au, paths in labels[subject].items()}
+        coded = source.coded[subject, TASK] = read_intensities(subject, files, threshold)
         reason = stray("disfa", subject)
-        folder = _of_camera(folders.get(subject, []), camera, root)
-        video = _of_camera(videos.get(subject, []), camera, root)
+        of_camera = [_of_camera(kind.get(subject, []), camera, root) for kind in (folders, videos)]
+        marks, folder, video = (next(iter(paths), None) for paths in (landmarks.get(subject, []), *of_camera))
         seen = folder or video
         used["folders"] += [folder] if folder else []
         used["videos"] += [video] if video and not folder else []
+        doubles.append([*of_camera[0], *of_camera[1]])  # a folder stands before a video
         if seen and not _camera(seen, root):
             source.found.append(f"{subject}: {seen.relative_to(root)} names no camera; read as the {camera} one")
-        for what, there in (("landmarks", landmarks.get(subject)), (f"pictures or video ({camera} camera)", seen)):
+        for what, there in (("landmarks", marks), (f"pictures or video ({camera} camera)", seen)):
             if not there:
                 source.missing.append(f"{subject}: no {what}")
         if reason:
             source.missing.append(f"{subject}: {reason}")
 
-        def load(subject=subject, coded=coded, reason=reason, folder=folder, video=video):
+        def load(subject=subject, coded=coded, reason=reason, files=files, marks=marks, folder=folder, video=video):
             if reason:
-                return all_skipped(coded, labels[subject][min(labels[subject])], reason, len(AUS))
-            return _load(root, subject, coded, landmarks.get(subject), folder, video, left_out.get(subject, []))
+                return all_skipped(coded, files[min(files)], reason, len(AUS))
+            return _load(root, subject, coded, marks, folder, video, left_out.get(subject, []))
 
         source.sequences.append(Sequence(subject, TASK, coded.rows, load))
-    label_files = [path for subject in who for au, path in labels[subject].items() if au in AUS]
+    label_files = [paths for subject in who for au, paths in labels[subject].items() if au in AUS]
+    marked = [landmarks[subject] for subject in who if subject in landmarks]
     source.found[:0] = [
-        say_found("label files", label_files, root, len(who) * len(AUS)),
-        say_found("folders of landmarks", [landmarks[s] for s in who if s in landmarks], root, len(who)),
+        say_found("label files", [paths[0] for paths in label_files], root, len(who) * len(AUS)),
+        say_found("folders of landmarks", [paths[0] for paths in marked], root, len(who)),
         say_found("folders of pictures", used["folders"], root, len(who)),
         say_found("videos", used["videos"], root, len(who)),
+        *say_doubles("label files", label_files, root), *say_doubles("folders of landmarks", marked, root),
+        *say_doubles(f"pictures or videos ({camera} camera)", doubles, root),
     ]
+    if not subjects:
+        source.missing[:0] = say_unlabelled("disfa", who, {*landmarks, *folders, *videos})
     return source
 
 
 def _look(root: Path):
-    """By subject: label files by AU, a folder of landmark files, folders of pictures, videos."""
-    labels: dict[str, dict[int, Path]] = {}
+    """By subject: label files by AU, folders of landmark files, folders of pictures, videos; of each a list."""
+    labels: dict[str, dict[int, list[Path]]] = {}
     landmarks, folders, videos = {}, {}, {}
     for folder, names in walk(root):
         subjects = _SUBJECT.findall(folder.relative_to(root).as_posix())
         for name in names:
             ending = Path(name).suffix.lower()
             if match := _LABEL.fullmatch(name):
-                labels.setdefault(match[1].upper(), {}).setdefault(int(match[2]), folder / name)
+                labels.setdefault(match[1].upper(), {}).setdefault(int(match[2]), []).append(folder / name)
             elif match := _LANDMARK.fullmatch(name):
                 if match[1] or subjects:
-                    landmarks.setdefault((match[1] or subjects[-1]).upper(), folder)
+                    there = landmarks.setdefault((match[1] or subjects[-1]).upper(), [])
+                    there += [folder] * (folder not in there)
             elif ending in VIDEOS and _SUBJECT.search(name):
                 videos.setdefault(_SUBJECT.search(name)[0].upper(), []).append(folder / name)
             elif ending in PICTURES and subjects:
                 there = folders.setdefault(subjects[-1].upper(), [])
-                if folder not in there:
-                    there.append(folder)
+                there += [folder] * (folder not in there)
     return labels, landmarks, folders, videos
 
 
@@ -122,9 +132,9 @@ def _camera(path: Path, root: Path) -> str | None:
     return sides[-1] if sides else None
 
 
-def _of_camera(paths: list[Path], camera: str, root: Path) -> Path | None:
-    """The first that names the camera, else the first that names none."""
-    return next((path for side in (camera, None) for path in paths if _camera(path, root) == side), None)
+def _of_camera(paths: list[Path], camera: str, root: Path) -> list[Path]:
+    """Those that name the camera, then those that name none."""
+    return [path for side in (camera, None) for path in paths if _camera(path, root) == side]
 
 
 def read_intensities(subject: str, files: dict[int, Path], threshold: int) -> Coded:

@@ -3,6 +3,7 @@
 import csv
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -192,6 +193,24 @@ def say_found(what: str, files: list[Path], root: Path, wanted: int) -> str:
     folders = sorted({_short(path.parent, root) for path in files})
     where = ", ".join(folders[:3]) + (f" and {len(folders) - 3} more folders" if len(folders) > 3 else "")
     return f"{what}: {len(files)} of {wanted}" + (f" in {where}" if files else "")
+
+
+def say_doubles(what: str, found: Iterable[list[Path]], root: Path) -> list[str]:
+    """A line for each pair of places where the same is there twice: the first of each list is read, no other."""
+    places: dict[tuple[str, str], list[tuple[Path, Path]]] = {}
+    for paths in found:
+        for other in paths[1:]:
+            pair = _short(paths[0].parent, root), _short(other.parent, root)
+            places.setdefault(pair, []).append((paths[0].relative_to(root), other.relative_to(root)))
+    return [f"{what}: {len(pairs)} twice, such as {pairs[0][0].as_posix()}, which is read, and "
+            f"{pairs[0][1].as_posix()}, which is not" for pairs in places.values()]
+
+
+def say_unlabelled(name: str, labelled, found) -> list[str]:
+    """At most one line: the published subjects, and those ``found`` with other files, that have no label file."""
+    published = {member for part in protocol_parts(name) for member in part}
+    lacking = sorted((published | set(found)) - set(labelled))
+    return [f"label files of {len(lacking)} subjects: {' '.join(lacking)}"] if lacking else []
 
 
 def _short(folder: Path, root: Path) -> str:

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
+from lorral_lite.cli import main
 from lorral_lite.data_files import data_file
 from lorral_lite.datasets import DataError
 from lorral_lite.datasets.bp4d import AUS, bp4d, read_landmarks, read_occurrence
@@ -183,6 +184,16 @@ def more_labels(root):
         file.write(",".join(["2600", *last[1:]]) + "\n")
 
 
+def more_labels_than_pictures(root):
+    """Landmarks there are for two frames that nobody photographed, the last of which is coded."""
+    with h5py.File(root / POINTS, "r") as file:
+        points = [file[reference][()].T - 1 for reference in file["fit/pred"][()].ravel()]
+    write_v73_landmarks(root / POINTS, [*points, points[-1], points[-1]])
+    last = (root / LABELS).read_text().splitlines()[-1].split(",")
+    with open(root / LABELS, "a") as file:
+        file.write(",".join(["2446", *last[1:]]) + "\n")
+
+
 def twice_labelled(root):
     with open(root / LABELS, "a") as file:
         file.write((root / LABELS).read_text().splitlines()[1] + "\n")
@@ -239,7 +250,8 @@ BROKEN = {
     "label 3": (lambda r: edit(r / LABELS, 3, 12, "3"), ONE, LABELS, 3, "AU 12 is 3; it must be 0, 1 or 9"),
     "frame 0": (lambda r: edit(r / LABELS, 3, 0, "0"), ONE, LABELS, 3, "frames count from 1"),
     "short line": (lambda r: (r / LABELS).write_text((r / LABELS).read_text() + "2444,1\n"), 0, LABELS, 6, "2 cells"),
-    "more labels than pictures": (more_labels, 0, POINTS, 2600, "the file ends at frame 2444"),
+    "more labels than pictures": (more_labels_than_pictures, 0, PICTURES, 2446, "no picture of frame 2446"),
+    "more labels than landmarks": (more_labels, 0, POINTS, 2600, "the file ends at frame 2444"),
 }
 
 
@@ -298,9 +310,33 @@ def test_a_folder_that_may_not_be_read(root):
         bp4d(root)
 
 
-def test_two_label_files_of_one_sequence_are_said(root):
+def test_what_is_there_twice_is_said_and_one_of_them_is_read(root, made, tmp_path):
     write_csv(root / "AUCoding" / "F001_T1.csv", [["0", "1"]])
-    assert "F001 T1 has 2 label files; read: AUCoding/AU_OCC/F001_T1.csv" in bp4d(root).found
+    shutil.copytree(root / "2DFeatures", root / "3DFeatures")
+    for path in (root / "2DFeatures").iterdir():
+        (root / "3DFeatures" / path.name).write_text("three axes")
+    shutil.copytree(root / "Sequences(2D+3D)", root / "crops")
+    for path in (root / "Sequences(2D+3D)").rglob("*.jpg"):
+        (root / "crops" / path.relative_to(root / "Sequences(2D+3D)")).write_text("cut by somebody")
+    (root / "2F01_T1.avi").write_text("the same")
+    said = bp4d(root).found[4:]
+    read = " twice, such as {}, which is read, and {}, which is not"
+    assert said == [
+        "label files: 1" + read.format("AUCoding/AU_OCC/F001_T1.csv", "AUCoding/F001_T1.csv"),
+        "landmark files: 6" + read.format("2DFeatures/F001_T1.mat", "3DFeatures/F001_T1.mat"),
+        "pictures or videos: 6" + read.format("Sequences(2D+3D)/F001/T1", "crops/F001/T1"),
+        "pictures or videos: 1" + read.format("Sequences(2D+3D)/F001/T1", "2F01_T1.avi"),
+    ]
+    assert_same_as(made, prepare(root, tmp_path / "p"))
+
+
+def test_subjects_without_any_label_file_are_named(root, made):
+    (root / "AUCoding" / "AU_OCC" / "F003_T1.csv").unlink()
+    (root / "AUCoding" / "AU_OCC" / "F003_T2.csv").unlink()
+    said = bp4d(root).missing
+    assert said[0].startswith("label files of 39 subjects: F002 F003 F005 F006")
+    assert said[1:] == ["F003 T1: no label file", "F003 T2: no label file"]
+    assert bp4d(root, subjects=["F001"]).missing == []
 
 
 def test_pixels_count_from_zero_and_nine_is_unknown(tmp_path):
@@ -356,6 +392,32 @@ def test_one_changed_label_is_a_mismatch(third_part, tmp_path):
     said = []
     assert not check(bp4d(root, subjects=part), False, said.append)
     assert [line for line in said if "MISMATCH" in line] == ["  MISMATCH, published: AU1 12,497"]
+
+
+@pytest.mark.slow
+def test_the_whole_set_passes_the_check_and_one_missing_label_does_not(tmp_path, capsys):
+    """Labels and landmarks of all 328 sequences with the published counts, and not a single picture: exit code 0."""
+    golden = json.loads(data_file("protocol", "golden_counts.json").read_text(encoding="utf8"))["bp4d"]
+    lost = dict(golden["no_landmarks"])
+    face = np.random.default_rng(0).uniform(10, 50, (49, 2))
+    for part, subjects in enumerate(protocol_parts("bp4d")):
+        labels = (np.arange(golden["frames"]["all"][part])[:, None] < np.array(golden["positives"][part])).astype(int)
+        names = [(subject, f"T{t}") for subject in subjects for t in range(1, 9)]
+        for (subject, task), rows in zip(names, np.array_split(labels, len(names)), strict=True):
+            write_csv(tmp_path / "AUCoding" / f"{subject}_{task}.csv",
+                      [[0, *AUS], *([n, *row] for n, row in enumerate(rows.tolist(), 1))])
+            empty = lost.pop(f"{subject} {task}", {"frames": 0})["frames"]
+            write_v73_landmarks(tmp_path / "2DFeatures" / f"{subject}_{task}.mat",
+                                [face] * (len(rows) - empty) + [None] * empty)
+    assert not lost
+    assert main(["prepare", "bp4d", str(tmp_path), "--check"]) == 0
+    text = capsys.readouterr().out
+    assert text.count("  as published") == 3
+    assert all(f"{count:,}" in text for rule in ("all", "jaa") for count in golden["frames"][rule])
+    assert "missing … and" in text  # the pictures
+    edit(tmp_path / "AUCoding" / "F004_T1.csv", 2, 1, "9")
+    assert main(["prepare", "bp4d", str(tmp_path), "--check", "--subjects", *protocol_parts("bp4d")[2]]) == 1
+    assert "MISMATCH, published: AU1 12,497\n" in capsys.readouterr().out
 
 
 def test_an_incomplete_set_that_claims_to_be_whole_is_a_mismatch(made):

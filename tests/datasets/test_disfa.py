@@ -16,7 +16,14 @@ from lorral_lite.datasets.checking import check
 from lorral_lite.datasets.disfa import AUS, counts_from, disfa, landmark_files
 from lorral_lite.datasets.folds import protocol_parts
 from lorral_lite.datasets.preparing import checked, prepare_sequences
-from lorral_lite.datasets.stand_in import DISFA_CODED, DISFA_IMAGES, write_csv, write_disfa, write_v73_landmarks
+from lorral_lite.datasets.stand_in import (
+    DISFA_CODED,
+    DISFA_IMAGES,
+    write_csv,
+    write_disfa,
+    write_v73_landmarks,
+    write_video,
+)
 from lorral_lite.landmarks import alignment, transform
 
 SIZE = 48
@@ -55,6 +62,8 @@ LAYOUTS = {
     "landmarks from one": {"landmark_names": "one"},
     "landmarks from one, one too many": {"landmark_names": "one", "extra": True},
     "frame_lm": {"landmark_folder": "frame_lm"},
+    "folder of a camera in the plural": {"cameras": ("right",), "right_folder": "Videos_RightCamera"},
+    "folder of a camera in the singular": {"cameras": ("right",), "right_folder": "Video_RightCamera"},
     **{name: {"images": name} for name in DISFA_IMAGES},
 }
 
@@ -64,10 +73,14 @@ def test_every_layout_gives_the_same_rows(tmp_path, layout):
     if LAYOUTS[layout].get("images", "avi") == "avi":
         pytest.importorskip("av")
     made = write_disfa(tmp_path / "d", ("SN002", "SN031"), 5, **LAYOUTS[layout])
-    folder = prepare(tmp_path / "d", tmp_path / "p")
+    camera = LAYOUTS[layout].get("cameras", ("left",))[0]
+    folder = prepare(tmp_path / "d", tmp_path / "p", camera=camera)
     assert_same_as(made, folder)
     assert skipped(folder) == []
     assert folder.meta["licensed"] is True
+    if camera == "right":  # and it is not just any folder that is read
+        assert disfa(tmp_path / "d").missing[1:] == [f"{who}: no pictures or video (left camera)" for who in
+                                                     ("SN002", "SN031")]
 
 
 @pytest.mark.parametrize("images", ["avi", *DISFA_IMAGES])
@@ -250,7 +263,7 @@ def test_bad_input_is_skipped_counted_and_named(root, made, tmp_path, kind):
     assert "\n" not in str(caught.value)
 
 
-def test_more_labels_than_pictures_and_than_a_video(root, made, tmp_path):
+def test_more_labels_than_pictures(root, made, tmp_path):
     for au in AUS:
         with open(root / f"ActionUnit_Labels/SN001/SN001_au{au}.txt", "a") as file:
             file.write("7,0\n")
@@ -263,6 +276,45 @@ def test_more_labels_than_pictures_and_than_a_video(root, made, tmp_path):
     reasons = [line[2] for line in skipped(folder) if line[0].endswith(("0007.png", "LeftVideoSN003_comp"))]
     assert any("empty file" in reason for reason in reasons)
     assert any("cannot be told whether" in reason for reason in reasons)  # 6 pictures from 1, 7 labels
+
+
+def test_more_labels_than_a_video_has_frames(tmp_path):
+    pytest.importorskip("av")
+    root, video = tmp_path / "d", "Videos_LeftCamera/LeftVideoSN001_comp.avi"
+    made = write_disfa(root, ("SN001",), 6)
+    (root / video).unlink()
+    write_video(root / video, [np.full((96, 128, 3), 90, np.uint8)] * 4, 20)
+    folder = prepare(root, tmp_path / "p")
+    assert folder.frames.tolist() == [1, 2, 3, 4]
+    np.testing.assert_array_equal(folder.labels, made.labels[:4])
+    assert skipped(folder) == [(video, str(n), "the video ends after 4 frames") for n in (5, 6)]
+    with pytest.raises(DataError, match=r"LeftVideoSN001_comp\.avi, row 5: the video ends after 4 frames"):
+        prepare(root, tmp_path / "strict", strict=True)
+
+
+def test_what_is_there_twice_is_said_and_one_of_them_is_read(root, made, tmp_path):
+    shutil.copytree(root / "ActionUnit_Labels/SN001", root / "Labels/SN001")
+    shutil.copytree(root / POINTS, root / "Landmark_Points/SN001/zz")
+    shutil.copytree(root / PICTURES, root / "Videos_LeftCamera/other_SN001")
+    shutil.copytree(root / PICTURES, root / "aligned/SN001")  # names no camera
+    shutil.copytree(root / PICTURES, root / "Right/SN001")  # another camera is no double
+    for folder in ("Labels/SN001", "Landmark_Points/SN001/zz", "Videos_LeftCamera/other_SN001", "aligned/SN001"):
+        for path in (root / folder).iterdir():
+            path.write_text("another")
+    read = " twice, such as {}, which is read, and {}, which is not"
+    assert disfa(root).found[4:] == [
+        "label files: 8" + read.format(LABEL.replace("au4", "au1"), "Labels/SN001/SN001_au1.txt"),
+        "folders of landmarks: 1" + read.format(POINTS, "Landmark_Points/SN001/zz"),
+        "pictures or videos (left camera): 1" + read.format(PICTURES, "Videos_LeftCamera/other_SN001"),
+        "pictures or videos (left camera): 1" + read.format(PICTURES, "aligned/SN001"),
+    ]
+    assert_same_as(made, prepare(root, tmp_path / "p"))
+
+
+def test_subjects_without_any_label_file_are_named(root):
+    shutil.rmtree(root / "ActionUnit_Labels/SN003")
+    assert disfa(root).missing[0].startswith("label files of 25 subjects: SN002 SN003 SN004")
+    assert disfa(root, subjects=["SN001"]).missing == []
 
 
 def test_a_subject_in_no_fold(root, made, tmp_path):

@@ -2,9 +2,13 @@
 
 import csv
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,6 +19,7 @@ from PIL import Image
 from lorral_lite.datasets import DataError, preparing
 from lorral_lite.datasets.prepared import open_prepared
 from lorral_lite.datasets.preparing import Frames, Sequence, Skip, align_files, prepare_sequences
+from lorral_lite.datasets.stand_in import write_bp4d, write_disfa
 from lorral_lite.datasets.videos import Video
 
 AUS = (1, 12)
@@ -169,6 +174,12 @@ def test_what_is_ahead_is_said_before_it_starts(tmp_path):
     assert "hours with 1 process" in said[0]
 
 
+def test_progress_shows_frames_a_second_and_the_time_left(tmp_path, capsys):
+    prepare(tmp_path, progress=True)
+    last = capsys.readouterr().err.split("\r")[-1]
+    assert re.search(r"out: 100%.* 33/33 \[\d\d:\d\d<\d\d:\d\d, +[\d.]+(k?frame/s|s/frame)\]", last)
+
+
 def test_a_disk_that_is_too_small_is_noticed_first(tmp_path, monkeypatch):
     monkeypatch.setattr(preparing.shutil, "disk_usage", lambda path: SimpleNamespace(free=9))
     with pytest.raises(DataError, match="free some space or choose another folder"):
@@ -256,9 +267,93 @@ def test_a_full_disk_is_one_line_and_the_same_call_goes_on(tmp_path):
 
 
 @POSIX
-def test_workers_end_with_a_killed_parent(tmp_path):
+def test_workers_end_with_a_killed_parent_and_the_same_call_gives_the_same_bytes(tmp_path):
+    expected = contents(prepare(tmp_path, "whole", sequences=make_source(tmp_path, 3, 30)).path)
     ended = job(tmp_path, KILLED_AT_CHECKPOINT.format(n=3, before=False), workers=2)
     assert ended.returncode == -signal.SIGKILL  # and run() saw the end of stdout, which every child holds open
+    said = []
+    folder = prepare(tmp_path, sequences=make_source(tmp_path, 3, 30), workers=2, say=said.append)
+    assert "are done; going on" in said[0]
+    assert contents(folder.path) == expected
+
+
+FILLED = """
+calls, real = [], writing.PreparedWriter.checkpoint
+def checkpoint(self, state):
+    calls.append(state)
+    if len(calls) == 5:
+        with open(self.out.with_name("somebody else"), "wb", buffering=0) as file:
+            try:
+                while file.write(bytes(4096)):
+                    pass
+            except OSError:
+                pass
+    real(self, state)
+writing.PreparedWriter.checkpoint = checkpoint
+"""
+
+
+@POSIX
+def test_a_disk_that_fills_up_meanwhile_is_one_line_and_the_same_call_goes_on(tmp_path):
+    """A disk of 2 MB in memory, which somebody else fills during the preparation and then clears."""
+    if not shutil.which("unshare") or subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode:
+        pytest.skip("no disk of its own can be mounted here")
+    expected = contents(prepare(tmp_path, "whole", sequences=make_source(tmp_path, 3, 30)).path)
+    disk, result = tmp_path / "disk", tmp_path / "result"
+    disk.mkdir()
+    for name, change in (("fill.py", FILLED), ("again.py", "")):
+        text = JOB.format(here=str(Path(__file__).parent), root=str(tmp_path), workers=1, change=change)
+        (tmp_path / name).write_text(text.replace("t.prepare(root,", "t.prepare(root, 'disk/out',"))
+    steps = (f"mount -t tmpfs -o size=2m tmpfs {disk} && {sys.executable} {tmp_path}/fill.py && ls {disk} && "
+             f"rm '{disk}/somebody else' && {sys.executable} {tmp_path}/again.py && cp -r {disk}/out {result}")
+    ended = subprocess.run(["unshare", "-rm", "sh", "-c", steps], capture_output=True, text=True, timeout=100)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.startswith(f"{disk}/out: cannot be written (No space left on device); choose another folder, "
+                                   "or free some space and repeat the command: it goes on from there\n")
+    assert ended.stdout.count("\n") == 2  # that line, and the name of the other file: no folder that looks whole
+    assert contents(result) == expected
+
+
+COMMAND = """
+import sys
+from lorral_lite.cli import main
+from lorral_lite.datasets import preparing
+
+preparing.CHECKPOINT_SECONDS, preparing.CHUNK = 0.0, 4
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
+"""
+
+
+@POSIX
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["bp4d", "disfa"])
+def test_the_command_killed_again_and_again_gives_the_same_bytes(tmp_path, name):
+    """kill −9 from outside, as soon as a little more is done, with two processes that decode."""
+    if name == "bp4d":
+        write_bp4d(tmp_path / "data", ("F001", "F003"), ("T1", "T2"), 40, first=(5,))
+    else:
+        write_disfa(tmp_path / "data", ("SN001", "SN003"), 80, images="0.png")
+    (tmp_path / "command.py").write_text(COMMAND)
+
+    def call(out: str) -> list[str]:
+        command, data, made = (str(tmp_path / part) for part in ("command.py", "data", out))
+        return [sys.executable, command, "prepare", name, data, made, "--quiet", "--workers", "2", "--size", "48"]
+
+    subprocess.run(call("whole"), check=True, capture_output=True, timeout=100)
+    journal, kills = tmp_path / ".out.partial" / "journal.json", 0
+    while not (tmp_path / "out").exists():
+        before = journal.read_text() if journal.exists() else ""
+        started = subprocess.Popen(call("out"), stdout=subprocess.DEVNULL)
+        while started.poll() is None and (kills == 3 or not journal.exists() or journal.read_text() == before):
+            time.sleep(0.002)
+        if started.poll() is None:
+            started.kill()
+            kills += 1
+        assert started.wait() in (0, -signal.SIGKILL)
+    assert kills >= 3
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 
 def test_other_options_do_not_continue_the_beginning(tmp_path, monkeypatch):
@@ -283,12 +378,24 @@ def test_a_target_that_cannot_be_made(tmp_path, place):
         prepare_sequences(tmp_path / place, tmp_path, make_source(tmp_path), 48, AUS, META, workers=1, progress=False)
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="permissions of POSIX")
 def test_a_read_only_target(tmp_path):
     source = make_source(tmp_path)
-    (tmp_path / "locked").mkdir(mode=0o555)
-    with pytest.raises(DataError, match="cannot be written"):
-        prepare(tmp_path, "locked/out", sequences=source)
+    with tempfile.TemporaryDirectory() as place:  # everybody may pass through it, unlike tmp_path
+        os.chmod(place, 0o755)
+        locked = Path(place) / "locked"
+        locked.mkdir(mode=0o555)
+        root = os.geteuid() == 0
+        try:
+            if root:  # who may write anywhere
+                os.seteuid(65534)
+            with pytest.raises(DataError, match=r"out: cannot be written \(Permission denied\)"):
+                prepare_sequences(locked / "out", tmp_path, [] if root else source, 48, AUS, META, workers=1,
+                                  progress=False, say=lambda line: None)
+        finally:
+            if root:
+                os.seteuid(0)
+        assert list(locked.iterdir()) == []
 
 
 def test_fast_decode_keeps_landmarks_and_nearly_the_pixels(tmp_path):

@@ -239,6 +239,18 @@ def test_frames_that_cannot_be_used_are_listed(home, faces, tmp_path):
         prepare_table(tmp_path / "strict", path, home / "rec", strict=True, **QUIET)
 
 
+def test_landmarks_that_are_no_numbers_and_labels_out_of_range(home, faces, tmp_path):
+    rows = openface(faces[1])
+    rows[1][40], rows[2][40], rows[3][-9], rows[4][0] = "nan", "inf", 5.5, "third"
+    path = save(tmp_path / "a.csv", rows)
+    skips = read_table(path, threshold=1).skips
+    assert [(skip.row, skip.reason) for skip in skips] == [
+        (2, "no landmarks"), (3, "no landmarks"), (4, "AU 1 is 5.5, outside 0 to 5"),
+        (5, "the frame is 'third', not a number")]
+    with pytest.raises(DataError, match="there are no frames to write; the first one left out is"):
+        prepare_table(tmp_path / "out", path, home / "rec", threshold=1, **QUIET)
+
+
 BROKEN = {
     "not there": (None, "no such file"),
     "empty": (b"", "not the header"),
