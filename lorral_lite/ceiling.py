@@ -23,7 +23,7 @@ def all_patterns(num_aus: int) -> np.ndarray:
     return ((np.arange(2**num_aus)[:, None] >> np.arange(num_aus)[::-1]) & 1).astype(np.int8)
 
 
-def pattern_probabilities(population: Population, draws: int = 2_000_000, block: int = 200_000) -> np.ndarray:
+def pattern_probabilities(population: Population, draws: int = 1_000_000, block: int = 200_000) -> np.ndarray:
     """(2^A,) probability of every pattern, from ``draws`` independent frames of people who do not differ.
 
     Half a frame is added to every pattern, so that none is impossible. The frames are those of

@@ -106,11 +106,14 @@ def _predict(args) -> None:
         print(f"{photo}: {prediction.line}")
 
 
-def _reproduce(args) -> None:
+def _reproduce(args) -> int:
     from .reproduce import reproduce
 
-    reproduce(args.out, args.subjects, args.frames, args.fold, args.seed, args.relation or None,
-              not args.no_notebooks, args.device, not args.quiet)
+    failures = reproduce(args.out, args.data, args.root, args.profile, folds=args.fold, seeds=args.seed,
+                         relations=args.relation or None, subjects=args.subjects, frames=args.frames,
+                         notebooks=not args.no_notebooks, cluster=args.cluster, partition=args.partition,
+                         hours=args.hours, device=args.device, progress=not args.quiet)
+    return 1 if failures else 0
 
 
 def _report(args) -> None:
@@ -123,7 +126,8 @@ def _experiment(args) -> None:
     from .experiment import Size, run_experiment, summary
     from .run_folder import write_json
 
-    result = run_experiment(args.out, args.seeds, Size(args.subjects, args.frames, args.epochs), args.jobs,
+    result = run_experiment(args.out, args.seeds, Size(args.subjects, args.frames, args.step1_frames, args.epochs),
+                            args.jobs,
                             not args.quiet)
     results = Path(args.results or Path(args.out) / "results.json")
     write_json(results, result)
@@ -156,7 +160,8 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"lorral-lite {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     common = Parser(add_help=False)
-    common.add_argument("--device", default=None, help="cuda, cpu, …; default: a GPU when there is one")
+    common.add_argument("--device", default=None,
+                        help="cuda, cpu, …; default: a GPU when there is one; reproduce: every GPU, or cuda:0,cuda:1")
     common.add_argument("--quiet", action="store_true", help="no progress bars")
     preparing = Parser(add_help=False)
     preparing.add_argument("--workers", type=_positive, default=None, help="processes; default: one for each CPU")
@@ -247,15 +252,27 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--relation", choices=list(RELATIONS), default="self_attention", metavar="RELATION")
     sub.add_argument("--out", default="prediction", help="where the files go")
 
-    sub = command(commands, "reproduce", _reproduce, "the whole way on procedural faces, then one real photograph")
-    sub.add_argument("--out", default="runs/faces")
-    sub.add_argument("--subjects", type=_positive, default=90)
-    sub.add_argument("--frames", type=_positive, default=50)
-    sub.add_argument("--fold", type=int, default=1)
-    sub.add_argument("--seed", type=int, default=0)
+    sub = command(commands, "reproduce", _reproduce, "the whole way from data to report, for every fold and seed of a "
+                  "profile; again only what is missing")
+    sub.add_argument("root", metavar="ROOT", nargs="?",
+                     help="bp4d, disfa: your copy of the data set; or a folder that `lorral prepare` made")
+    sub.add_argument("--data", choices=["faces", "bp4d", "disfa"], default="faces", help="faces are drawn")
+    sub.add_argument("--profile", choices=["smoke", "fast", "paper", "full"], default="smoke",
+                     help="smoke: lite model, 1 fold, minutes; fast: lite, 3 folds; paper: paper model, 3 folds; "
+                     "full: paper model, 3 folds, 5 seeds")
+    sub.add_argument("--out", default=None, help="default: runs/faces, runs/bp4d or runs/disfa")
+    sub.add_argument("--fold", nargs="+", type=int, metavar="FOLD", help="only these; default: all of the profile")
+    sub.add_argument("--seed", nargs="+", type=int, metavar="SEED", help="only these; default: all of the profile")
     sub.add_argument("--relation", nargs="*", default=[], choices=list(RELATIONS), metavar="RELATION",
                      help="default: all")
-    sub.add_argument("--no-notebooks", action="store_true", help="leave out notebooks 08 to 10")
+    sub.add_argument("--subjects", type=_positive, default=None, help="people to draw; default: 90")
+    sub.add_argument("--frames", type=_positive, default=None, help="faces of each person; default: 50")
+    sub.add_argument("--no-notebooks", action="store_true", help="leave out the notebooks of each cell")
+    sub.add_argument("--cluster", choices=["slurm", "local"], default=None,
+                     help="give the cells to Slurm as a job array, or to processes here, through submitit")
+    sub.add_argument("--partition", default=None, help="of Slurm")
+    sub.add_argument("--hours", type=float, default=None, help="most that a job of the cluster may take (default: 24); "
+                     "the same command goes on from there")
 
     sub = command(commands, "report", _report, "the HTML report of a run folder")
     sub.add_argument("run", metavar="RUN")
@@ -268,7 +285,8 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--seeds", type=_positive, default=5, help="each has its own people, faces and training")
     sub.add_argument("--subjects", type=_positive, default=90, help="people of each world; two thirds train")
     sub.add_argument("--frames", type=_positive, default=30, help="frames of each person")
-    sub.add_argument("--epochs", type=_positive, default=None, help="of each step; default: as many as lite's")
+    sub.add_argument("--step1-frames", type=_positive, default=50, help="frames of each person for step 1")
+    sub.add_argument("--epochs", type=_positive, default=None, help="of each step; default: the full schedules")
     sub.add_argument("--jobs", type=_positive, default=2, help="processes, one thread each")
     sub.add_argument("--results", default=None, metavar="FILE.json", help="default: results.json in OUT")
 

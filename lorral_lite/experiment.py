@@ -2,13 +2,13 @@
 
 A world is (relation strength, structure); evidence is either whole or hidden in one region. For every seed:
 
-1. step 1 is trained once per hiding on faces whose AUs are independent (strength 0), so that nothing but a relation
-   module can learn relations (D102);
+1. step 1 is trained once per hiding on faces of the training people whose AUs are independent (strength 0), so that
+   nothing but a relation module can learn relations (D102);
 2. in every world the same people show other AUs; step 2 is trained on cached features of two views (D103) with every
    relation, and tested on unseen people of the same world;
 3. beside the scores stand the ceiling (:mod:`lorral_lite.ceiling`) and the learned attention.
 
-    <out>/<hiding>/seed<s>/<world>.json      what one world gave; finished worlds are not computed again
+    <out>/<hiding>/seed<s>/step1/, <world>.json      what one world gave; what is there is not done again
 """
 
 import json
@@ -16,7 +16,7 @@ import multiprocessing
 import shutil
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +31,7 @@ from .datasets.prepared import FaceDataset, open_prepared
 from .datasets.synthetic import prepare_faces
 from .faces.population import Population
 from .relations import RELATIONS
-from .run_folder import RunConfig, load_model, load_tensors, read_json, write_json
+from .run_folder import RunConfig, Schedule, claim, load_model, load_tensors, read_json, write_json
 from .statistics import Estimate, holm
 from .training import evaluate, train_step1, train_step2
 
@@ -44,23 +44,27 @@ WORLDS: dict[str, tuple[float, str]] = {
 HIDINGS: dict[str, tuple[int, ...]] = {"none": (), "eyes": (6, 7)}
 """Name → AUs whose evidence is covered: nothing, or the region of the eyes (dark glasses over AU 6 and 7)."""
 
+STEP2 = Schedule(16, 0.01, 0.3, 6)
+VIEWS = 2  # D103
+
 MODULES = tuple(name for name in RELATIONS if name not in ("none", "mlp"))
 OUTPUTS = ("local", "au")
 
 
 @dataclass(frozen=True)
 class Size:
-    """How large each training is: people and frames of each, two thirds to train on; epochs as lite's when None."""
+    """How large each training is: people, two thirds of them to train on, and frames of each in a world and for step 1;
+    ``epochs`` of either step, None: as many as lite's in step 1 and :data:`STEP2` in step 2."""
 
     subjects: int = 90
     frames: int = 30
+    step1_frames: int = 50
     epochs: int | None = None
-    views: int = 2  # D103
 
 
 def run_config(data, aus, seed: int, size: Size) -> RunConfig:
-    """lite()'s recipe (D19) with two cached views, and fewer epochs when the size says so."""
-    config = RunConfig.lite(data, aus, seed=seed, views=size.views)
+    """lite()'s recipe (D19) with two cached views and a longer step 2; fewer epochs when the size says so."""
+    config = RunConfig.lite(data, aus, seed=seed, step2=STEP2, views=VIEWS)
     if size.epochs is not None:
         config = replace(config, step1=replace(config.step1, epochs=size.epochs),
                          step2=replace(config.step2, epochs=size.epochs))
@@ -68,34 +72,37 @@ def run_config(data, aus, seed: int, size: Size) -> RunConfig:
 
 
 def run_seed(out, hiding: str, seed: int, size: Size, progress: bool = False) -> int:
-    """All worlds of one hiding and seed, one after the other, on one thread; returns how many were computed now."""
+    """Step 1, then all worlds of one hiding and seed, on one thread; returns how many worlds were computed now."""
     torch.set_num_threads(1)
     folder, done = Path(out) / hiding / f"seed{seed}", 0
-    for world in WORLDS:  # strength 0 first: it trains the step 1 of all
+    faces = {"subjects": size.subjects, "hidden": HIDINGS[hiding], "seed": seed, "device": "cpu", "progress": progress}
+    step1, data = folder / "step1", folder / "step1_data"
+    if not (step1 / "step1.safetensors").exists():
+        if not data.exists():
+            prepare_faces(data, frames=size.step1_frames, relation_strength=0.0, **faces)
+        train_step1(step1, run_config(data, open_prepared(data).aus, seed, size), "cpu", progress)
+    shutil.rmtree(data, ignore_errors=True)
+    for world, (strength, structure) in WORLDS.items():
         if not (folder / f"{world}.json").exists():
-            run_world(folder, world, hiding, seed, size, progress)
+            data = folder / f"{world}_data"
+            if not data.exists():
+                prepare_faces(data, frames=size.frames, relation_strength=strength, structure=structure, **faces)
+            found = run_world(folder / world, data, step1, hiding, world, seed, size, progress)
+            write_json(folder / f"{world}.json", found)
+            shutil.rmtree(folder / world)
+            shutil.rmtree(data)
             done += 1
     return done
 
 
-def run_world(folder: Path, world: str, hiding: str, seed: int, size: Size, progress: bool = False) -> None:
-    """Prepare one world's faces, train and test every relation on them, write ``<world>.json``, drop the faces."""
+def run_world(run: Path, data: Path, step1: Path, hiding: str, world: str, seed: int, size: Size,
+              progress: bool = False) -> dict:
+    """Train and test every relation on the faces of one world, starting from the shared step 1; returns its figures."""
     started = time.perf_counter()
     strength, structure = WORLDS[world]
-    data, run, step1 = folder / f"{world}_data", folder / world, folder / "step1.safetensors"
-    if not data.exists():
-        prepare_faces(data, size.subjects, size.frames, relation_strength=strength, structure=structure,
-                      hidden=HIDINGS[hiding], seed=seed, device="cpu", progress=progress)
     faces = open_prepared(data)
-    config = run_config(data, faces.aus, seed, size)
-    if world == "strength0" and not step1.exists():
-        train_step1(run, config, "cpu", progress)
-        shutil.copyfile(run / "step1.safetensors", step1)
-    elif not (run / "step1.safetensors").exists():
-        run.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(step1, run / "step1.safetensors")
-    if not (run / "config.json").exists():
-        write_json(run / "config.json", config.to_dict())
+    claim(run / "config.json", run_config(data, faces.aus, seed, size).to_dict())
+    shutil.copyfile(step1 / "step1.safetensors", run / "step1.safetensors")
     people = Population(relation_strength=strength, structure=structure, hidden=HIDINGS[hiding], seed=seed)
     result = {"hiding": hiding, "hidden": list(HIDINGS[hiding]), "covered": list(people.covered), "seed": seed,
               "relation_strength": strength, "structure": structure, "aus": list(faces.aus), "relations": {}}
@@ -119,9 +126,7 @@ def run_world(folder: Path, world: str, hiding: str, seed: int, size: Size, prog
     result["attention"] = mean_attention(run, "self_attention").round(4).tolist()
     result["expected_phi"] = people.expected_phi.round(4).tolist()
     result["seconds"] = round(time.perf_counter() - started, 1)
-    write_json(folder / f"{world}.json", result)
-    shutil.rmtree(run)
-    shutil.rmtree(data)
+    return result
 
 
 @torch.no_grad()
@@ -145,7 +150,7 @@ def run_experiment(out="runs/relations", seeds: int = 5, size: Size = Size(), jo
     A job that fails leaves one line while the others go on, and a DataError at the end.
     """
     out = Path(out)
-    settings = {"subjects": size.subjects, "frames": size.frames, "epochs": size.epochs, "views": size.views}
+    settings = asdict(size)
     if (out / "settings.json").exists() and read_json(out / "settings.json") != settings:
         raise DataError(f"{out}: holds an experiment of another size ({read_json(out / 'settings.json')}); "
                         "choose another --out")
@@ -176,7 +181,8 @@ def collect(out, seeds: int) -> dict:
              for hiding in HIDINGS for seed in range(seeds) for world in WORLDS]
     settings = read_json(out / "settings.json")
     command = (f"lorral experiment --out {out} --seeds {seeds} --subjects {settings['subjects']} "
-               f"--frames {settings['frames']}" + (f" --epochs {settings['epochs']}" if settings["epochs"] else ""))
+               f"--frames {settings['frames']} --step1-frames {settings['step1_frames']}"
+               + (f" --epochs {settings['epochs']}" if settings["epochs"] else ""))
     return {"command": command, "data": "procedural faces", "settings": settings, "seeds": seeds,
             "cells": [rounded(cell) for cell in cells]}
 

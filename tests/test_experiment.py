@@ -110,9 +110,9 @@ def test_the_summary_has_a_line_for_every_world_and_output():
 
 
 def test_an_experiment_of_another_size_is_not_mixed_in(tmp_path):
-    (tmp_path / "settings.json").write_text('{"subjects": 5, "frames": 4, "epochs": null, "views": 2}')
+    (tmp_path / "settings.json").write_text('{"subjects": 5, "frames": 4, "step1_frames": 4, "epochs": null}')
     with pytest.raises(DataError, match="holds an experiment of another size"):
-        run_experiment(tmp_path, 1, Size(9, 6), progress=False)
+        run_experiment(tmp_path, 1, Size(9, 6, 6), progress=False)
 
 
 @pytest.mark.slow
@@ -120,7 +120,7 @@ def test_a_failed_cell_is_one_line_and_the_others_go_on(tmp_path):
     (tmp_path / "eyes").write_text("a file where a folder is needed")
     said = []
     with pytest.raises(DataError, match="1 of 2 cells failed"):
-        run_experiment(tmp_path, 1, Size(9, 4, 1), jobs=1, progress=False, say=said.append)
+        run_experiment(tmp_path, 1, Size(9, 4, 4, 1), jobs=1, progress=False, say=said.append)
     assert len(said) == 1
     assert said[0].startswith("eyes, seed 0: failed (")
     assert len(list((tmp_path / "none" / "seed0").glob("*.json"))) == len(WORLDS)
@@ -130,7 +130,7 @@ def test_a_stopped_run_goes_on_to_the_same_numbers(tmp_path, monkeypatch):
     monkeypatch.setattr(experiment, "WORLDS", {k: WORLDS[k] for k in ("strength0", "strength1_exclusion")})
     monkeypatch.setattr(experiment, "HIDINGS", {"eyes": (6, 7)})
     monkeypatch.setattr(experiment, "pattern_probabilities", lambda people: np.full(4096, 1 / 4096))
-    size = Size(9, 6, epochs=1)
+    size = Size(9, 6, 6, epochs=1)
     assert run_seed(tmp_path, "eyes", 0, size) == 2
     first = {file.name: read_json(file) for file in (tmp_path / "eyes" / "seed0").glob("*.json")}
     assert run_seed(tmp_path, "eyes", 0, size) == 0  # nothing is computed twice
@@ -148,5 +148,5 @@ def test_a_stopped_run_goes_on_to_the_same_numbers(tmp_path, monkeypatch):
     assert_allclose(np.array(one["expected_phi"]), np.eye(12))
     assert other["expected_phi"] != one["expected_phi"]
     assert one["landmark_nme_percent"] != other["landmark_nme_percent"]  # other faces of the same people, same step 1
-    (tmp_path / "settings.json").write_text('{"subjects": 9, "frames": 6, "epochs": 1, "views": 2}')
+    (tmp_path / "settings.json").write_text('{"subjects": 9, "frames": 6, "step1_frames": 6, "epochs": 1}')
     assert len(collect(tmp_path, 1)["cells"]) == 2
