@@ -200,6 +200,13 @@ def test_bad_landmarks(landmarks, message):
         alignment(landmarks)
 
 
+@pytest.mark.parametrize("size", [100, 200])
+def test_an_aligned_face_is_uint8_with_float32_landmarks(size, rng):
+    image, points = align_face(rng.integers(0, 256, (210, 230, 3), dtype=np.uint8), face().astype(np.float64), size)
+    assert (image.shape, image.dtype) == ((size, size, 3), np.uint8)
+    assert (points.shape, points.dtype) == ((49, 2), np.float32)
+
+
 def test_bad_image():
     with pytest.raises(ValueError, match=r"image must be \(H, W, 3\) uint8, got \(5, 5\) uint8"):
         align_face(np.zeros((5, 5), np.uint8), face())

@@ -259,6 +259,21 @@ def test_frozen_parts_stay_in_eval_mode_and_the_others_train():
     assert not any(part.training for part in model.local.modules())
 
 
+def test_dropout_before_the_last_au_layer_while_training_only():
+    """D30."""
+    torch.manual_seed(0)
+    model = LoRRaL(tiny(dropout=0.5))
+    features = model.features(*batch(model.config))
+    inputs = []
+    model.au_head[-1].register_forward_pre_hook(lambda _, given: inputs.append(given[0]))
+    for mode in (True, False):
+        model.train(mode).from_features(features)
+    kept = inputs[0] != 0
+    assert 0 < kept.double().mean() < 1
+    assert_close(inputs[0][kept], 2 * inputs[1][kept])
+    assert LoRRaLConfig.paper().dropout == LoRRaLConfig.lite().dropout == 0.2
+
+
 def test_set_relation_starts_heads_anew_equally_for_all_relations():
     model = LoRRaL(tiny())
     kept, old = model.patch[0].conv.weight.clone(), model.au_head[0].weight.clone()

@@ -1,6 +1,7 @@
 """Training: the schedule, frozen tensors, equal bytes, selection without the test fold."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,10 @@ from tiny_run import AUS, tiny_config
 from lorral_lite import training
 from lorral_lite.datasets.folds import fold_rows
 from lorral_lite.datasets.prepared import FaceDataset, open_prepared
+from lorral_lite.device import threads
+from lorral_lite.losses import lorral_loss
 from lorral_lite.model import LoRRaL
+from lorral_lite.run_folder import new_model, seed_of
 from lorral_lite.training import (
     RunConfig,
     Schedule,
@@ -61,6 +65,85 @@ def test_every_step_is_the_papers_sgd_at_the_scheduled_rate(tiny_data, tmp_path,
     assert {tuple(row[1:]) for row in seen} == {(0.9, 5e-4, False, 0)}
     assert RunConfig.paper("x", AUS).momentum == 0.9
     assert RunConfig.paper("x", AUS).weight_decay == 0.0005
+
+
+def test_both_steps_equal_a_loop_written_by_hand(tiny_data, tmp_path):
+    """Momentum and weight decay by their formula, all faces in one batch, nothing at random but the views."""
+    config = tiny_config(tiny_data, batch_size=100, true_landmark_epochs=0, views=0, weight_decay=0.05,
+                         step1=Schedule(3, 0.02, 0.5, 1), step2=Schedule(3, 0.04, 0.5, 1))
+    config = replace(config, model=replace(config.model, dropout=0.0))
+    folder = open_prepared(tiny_data)
+    rows, _ = fold_rows(folder, 1)
+    model = new_model(config)
+    model.set_mean_shape(folder.landmarks[rows].mean(0) - 2)  # 16 of 20 pixels: the centre crop begins at 2
+
+    def by_hand(schedule, seed):
+        faces, speed = FaceDataset(folder, rows, 16, train=True, seed=seed), {}
+        for epoch in range(3):
+            faces.set_epoch(epoch)
+            batch = faces[np.arange(len(rows))]
+            model.train()
+            model.zero_grad()
+            lorral_loss(model(batch["image"]), batch["labels"], batch["landmarks"]).total.backward()
+            with torch.no_grad():
+                for name, p in model.named_parameters():
+                    if p.requires_grad:
+                        push = p.grad + 0.05 * p
+                        speed[name] = push if epoch == 0 else 0.9 * speed[name] + push
+                        p -= schedule.lr * 0.5**epoch * speed[name]
+        return {name: value.clone() for name, value in model.state_dict().items()}
+
+    step1 = by_hand(config.step1, seed=0)
+    model.set_relation("mlp", seed=seed_of(0, 2, 0), dropout=0.0)
+    model.freeze_step1(train_landmarks=True)
+    step2 = by_hand(config.step2, seed=1)
+    for expected, trained in ((step1, train_step1(tmp_path, config, "cpu", progress=False)),
+                              (step2, train_step2(tmp_path, "mlp", "cpu", progress=False, dropout=0.0))):
+        for name, value in trained.state_dict().items():
+            torch.testing.assert_close(value, expected[name], rtol=1e-3, atol=2e-5, msg=name)
+
+
+def test_step_1_starts_at_the_mean_shape_and_leaves_out_the_last_incomplete_batch(tiny_data, tmp_path, monkeypatch):
+    """D6; D74: 40 faces in batches of 16 are two batches, and one that is smaller than a batch is one."""
+    sizes, original = [], training.lorral_loss
+    monkeypatch.setattr(training, "lorral_loss", lambda *a: (sizes.append(len(a[1])), original(*a))[1])
+    model = train_step1(tmp_path / "16", tiny_config(tiny_data, batch_size=16), "cpu", progress=False)
+    assert sizes == [16, 16] * 3
+    folder = open_prepared(tiny_data)
+    rows, _ = fold_rows(folder, 1)
+    mean = sum(folder.landmarks[row].astype(np.float64) for row in rows) / len(rows) - (20 - 16) / 2
+    np.testing.assert_allclose(16 * model.mean_shape - 0.5, mean, atol=1e-4)
+
+
+def test_loss_jaa_weighs_the_aus_by_the_rates_of_the_training_rows(tiny_data, tmp_path, monkeypatch):
+    given, original = [], training.lorral_loss
+    monkeypatch.setattr(training, "lorral_loss", lambda *a: (given.append(a[3:]), original(*a))[1])
+    for loss in ("ce", "jaa"):
+        train_step1(tmp_path / loss, tiny_config(tiny_data, loss=loss, step1=Schedule(1)), "cpu", progress=False)
+    assert given[0] == ("ce", None)
+    folder = open_prepared(tiny_data)
+    rows, _ = fold_rows(folder, 1)
+    inverse = []
+    for a in range(3):
+        known = [label for label in folder.labels[rows, a].tolist() if label >= 0]
+        inverse.append(len(known) / sum(known))
+    kind, weights = given[-1]
+    assert kind == "jaa"
+    assert weights.tolist() == pytest.approx([3 * x / sum(inverse) for x in inverse], rel=1e-5)
+
+
+def test_step_2_on_cached_features_takes_one_thread(tiny_data, tmp_path, monkeypatch):
+    """D80; the letter takes all that there are."""
+    seen, original = [], training.lorral_loss
+    monkeypatch.setattr(training, "lorral_loss", lambda *a: (seen.append(torch.get_num_threads()), original(*a))[1])
+    with threads(2):
+        for views, expected in ((2, {1}), (0, {2})):
+            run, config = tmp_path / str(views), tiny_config(tiny_data, views=views, step1=Schedule(1))
+            train_step1(run, config, "cpu", progress=False)
+            seen.clear()
+            train_step2(run, "none", "cpu", progress=False)
+            assert set(seen) == expected
+        assert torch.get_num_threads() == 2
 
 
 def test_the_logged_losses_are_those_of_the_batches(tiny_data, tmp_path, monkeypatch):
@@ -119,15 +202,25 @@ def test_every_epoch_draws_its_views_of_the_faces_anew(tiny_data, tmp_path, monk
 
 def test_crops_follow_the_true_landmarks_in_the_first_epochs_only(tiny_data, tmp_path, monkeypatch):
     """D16: true_landmark_epochs of step 1 with a little jitter, then, and in step 2, the predicted ones."""
-    given, original = [], LoRRaL.forward
+    given, crops_at, moved, original, loss = [], [], [], LoRRaL.forward, training.lorral_loss
 
     def spy(self, images, landmarks=None):
         given.append(landmarks is not None)
+        crops_at.append(landmarks)
         return original(self, images, landmarks)
 
+    def compare(output, labels, landmarks, *args):
+        if crops_at[-1] is not None:
+            moved.append((crops_at[-1] - landmarks) / 16)
+        return loss(output, labels, landmarks, *args)
+
     monkeypatch.setattr(LoRRaL, "forward", spy)
+    monkeypatch.setattr(training, "lorral_loss", compare)
     train_step1(tmp_path, tiny_config(tiny_data, true_landmark_epochs=2, views=0), "cpu", progress=False)
     assert given == [True] * 10 + [False] * 5
+    jitter = torch.cat(moved)
+    assert jitter.std().item() == pytest.approx(0.01, rel=0.1)
+    assert jitter.mean().item() == pytest.approx(0, abs=0.001)
     given.clear()
     train_step2(tmp_path, "none", "cpu", progress=False)
     assert given

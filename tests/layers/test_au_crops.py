@@ -118,3 +118,5 @@ def test_errors():
         AUCrops((1,), size=0)
     with pytest.raises(ValueError, match=r"landmarks must be \(2, 49, 2\), got \(2, 68, 2\)"):
         AUCrops((1,))(torch.zeros(2, 3, 8, 8), torch.zeros(2, 68, 2), 32)
+    with pytest.raises(ValueError, match=r"landmarks must be \(2, 49, 2\), got \(1, 49, 2\)"):
+        AUCrops((1,))(torch.zeros(2, 3, 8, 8), torch.zeros(1, 49, 2), 32)

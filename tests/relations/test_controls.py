@@ -56,6 +56,19 @@ def test_mlp_matches_its_formula():
                     assert float(layer(x)[b, a, d]) == pytest.approx(token[d] + out, abs=1e-12)
 
 
+def test_mlp_drops_hidden_units_while_training_only():
+    """D30."""
+    torch.manual_seed(0)
+    layer, tokens, inputs = MLPRelation(8, 5, dropout=0.5), torch.randn(2, 5, 8), []
+    layer.mlp[-1].register_forward_pre_hook(lambda _, given: inputs.append(given[0]))
+    for mode in (True, False):
+        layer.train(mode)(tokens)
+    kept = inputs[0] != 0
+    assert 0 < kept.double().mean() < (inputs[1] != 0).double().mean()
+    assert_close(inputs[0][kept], 2 * inputs[1][kept])
+    assert MLPRelation(8, 5).mlp[3].p == 0.1
+
+
 @pytest.mark.parametrize("name", RELATIONS)
 def test_every_relation_keeps_shape_and_dtype(name):
     for dtype in (torch.float32, torch.float64):

@@ -168,6 +168,14 @@ def test_gradcheck(patterns):
     assert torch.autograd.gradcheck(relation, torch.randn(1, 3, 4, dtype=torch.float64, requires_grad=True))
 
 
+def test_attention_is_readable_after_a_call_and_holds_no_graph(patterns):
+    layer = HopfieldRetrieval(4, 0.9, steps=2)
+    assert layer.attention is None
+    layer(*(p.clone().requires_grad_() for p in patterns))
+    assert layer.attention.shape == (2, 3, 5)
+    assert not layer.attention.requires_grad
+
+
 def test_errors():
     for make in (lambda: HopfieldRetrieval(4, steps=0), lambda: HopfieldRelation(8, 5, steps=0)):
         with pytest.raises(ValueError, match="steps must be at least 1, got 0"):

@@ -158,6 +158,23 @@ def test_dropout_only_while_training():
     assert_close(relation(tokens), relation(tokens), rtol=0, atol=0)
 
 
+def test_each_layer_drops_what_it_adds_to_the_residual_twice():
+    """D30: after the heads and after the MLP."""
+    torch.manual_seed(0)
+    layer, x = SelfAttentionRelation(8, 5, dropout=0.5).layers[0].double(), torch.randn(2, 5, 8, dtype=torch.float64)
+    heard, dropped = [], []
+    layer.dropout.register_forward_pre_hook(lambda _, given: heard.append(given[0]))
+    layer.dropout.register_forward_hook(lambda _, given, result: dropped.append(result))
+    result = layer(x)
+    assert len(heard) == 2
+    for before, after in zip(heard, dropped, strict=True):
+        assert 0 < (after == 0).double().mean() < 1
+        assert_close(after[after != 0], 2 * before[after != 0])
+    assert_close(heard[0], layer.attend(x))
+    assert_close(result, layer.norm2(layer.norm1(x + dropped[0]) + dropped[1]))
+    assert SelfAttentionRelation(8, 5).layers[0].dropout.p == 0.1
+
+
 def test_gradcheck():
     torch.manual_seed(0)
     relation = SelfAttentionRelation(4, 3, heads=2).double().eval()
