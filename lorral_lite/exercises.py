@@ -6,6 +6,7 @@ An exercise that was not touched holds ``...`` and is reported as not attempted,
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -14,12 +15,14 @@ from .data_files import data_file
 from .faces.population import Population, lowest_phi
 from .facs import ACTION_UNITS, AU_SETS, EXPRESSIONS
 from .figures import at_threshold, displacements, floor_f1
-from .landmarks import alignment
+from .landmarks import alignment, interocular
 from .layers import PatchConv
 from .losses import landmark_loss
 from .model import LoRRaL, LoRRaLConfig, feat_stack
+from .predict import mean_landmarks, portrait
 from .relations import BiLSTMRelation, hopfield_retrieve, position_encoding
 from .reporting import published
+from .run_folder import load_model
 from .statistics import holm
 from .training import Schedule
 from .widgets import QUIZ_AUS, agreement, patch_model, quiz_item, retrieval_rate, seen_pixels
@@ -84,7 +87,7 @@ def check(number: str, value) -> None:
 # 01
 
 
-@exercise("1.1", "rows = displacements(list(ACTION_UNITS))[1].reshape(18, 98); divide each by its length, then multiply them")
+@exercise("1.1", "rows = displacements(list(ACTION_UNITS))[1].reshape(18, 98); scale each to length 1, then multiply")
 def _against_au12():
     _, moved = displacements(ACTION_UNITS)
     rows = moved.reshape(len(moved), -1)
@@ -130,12 +133,7 @@ def _strongest_exclusion_of_disfa():
     return {table["aus"][i], table["aus"][j]}
 
 
-@exercise("2.3", "round au_centers(points, bp4d_aus) and count the different (2, 2) blocks with a set")
-def _places_of_bp4d():
-    return len({(ACTION_UNITS[au].points, ACTION_UNITS[au].shift) for au in AU_SETS["bp4d"]})
-
-
-@exercise("2.4", "phi / lowest_phi(p, q) with the pair's two rates p and q, once for each data set", tolerance=0.01)
+@exercise("2.3", "phi / lowest_phi(p, q) with the pair's two rates p and q, once for each data set", tolerance=0.01)
 def _share_of_the_exclusion_that_is_possible():
     tables = json.loads(data_file("protocol", "au_statistics.json").read_text(encoding="utf8"))
     shares = []
@@ -146,6 +144,11 @@ def _share_of_the_exclusion_that_is_possible():
     return np.array(shares)
 
 
+@exercise("2.4", "round au_centers(points, bp4d_aus) and count the different (2, 2) blocks with a set")
+def _places_of_bp4d():
+    return len({(ACTION_UNITS[au].points, ACTION_UNITS[au].shift) for au in AU_SETS["bp4d"]})
+
+
 # 03
 
 
@@ -154,14 +157,14 @@ def _pixels_of_a_corner_part():
     return int((seen_pixels(patch_model((8,)), (0, 0), 8) > 0).sum())
 
 
-@exercise("3.2", "64 parts, each with its own 3×3 convolution from 64 to 64 channels: weights and biases")
-def _weights_of_the_part_convolutions():
-    return sum(p.numel() for p in PatchConv(32, 64, grid=8).part_conv.parameters())
-
-
-@exercise("3.3", "go back one layer at a time: 11 + 1 cells of 44, twice as many pixels, one more, one more")
+@exercise("3.2", "go back one layer at a time: 11 + 1 cells of 44, twice as many pixels, one more, one more")
 def _pixels_of_a_corner_part_behind_two():
     return int((seen_pixels(patch_model((8, 4)), (0, 0), 4) > 0).sum())
+
+
+@exercise("3.3", "64 parts, each with its own 3×3 convolution from 64 to 64 channels: weights and biases")
+def _weights_of_the_part_convolutions():
+    return sum(p.numel() for p in PatchConv(32, 64, grid=8).part_conv.parameters())
 
 
 # 04
@@ -184,7 +187,8 @@ def _parameters_of_a_shared_local_stack():
                for p in block.parameters())
 
 
-@exercise("4.4", "column 0 is read at cell 12.125 − 2.5; what lies between two cells is shared by nearness", tolerance=1e-3)
+@exercise("4.4", "column 0 is read at cell 12.125 − 2.5; what lies between two cells is shared by nearness",
+          tolerance=1e-3)
 def _weight_of_cell_ten():
     return 1 - abs((50 + 0.5) * 22 / 88 - 0.5 - 2.5 - 10)
 
@@ -203,16 +207,16 @@ def forward_halves_that_hear_au17() -> int:
     return len(AU_SETS["bp4d"]) - AU_SETS["bp4d"].index(17)
 
 
-@exercise("5.3", "what was read forwards is now read backwards: do the two directions share their weights?")
+@exercise("5.3", "from AU1 to AU24 the memory is multiplied by f eleven times: solve f^11 = 1/2", 2e-3)
+def forget_gate_that_remembers() -> float:
+    return 0.5 ** (1 / (len(AU_SETS["bp4d"]) - 1))
+
+
+@exercise("5.4", "what was read forwards is now read backwards: do the two directions share their weights?")
 def reversed_input_gives_reversed_output() -> bool:
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         relation, tokens = BiLSTMRelation(4, 3), torch.arange(12.0).sin().view(1, 3, 4)
         return torch.allclose(relation(tokens.flip(1)), relation(tokens).flip(1))
-
-
-@exercise("5.4", "from AU1 to AU24 the memory is multiplied by f eleven times: solve f^11 = 1/2", 2e-3)
-def forget_gate_that_remembers() -> float:
-    return 0.5 ** (1 / (len(AU_SETS["bp4d"]) - 1))
 
 
 @exercise("5.5", "sort the 66 pairs i < j by |phi|, largest first, and count among the first 10 those with j = i + 1")
@@ -374,3 +378,36 @@ def _hours_of_one_seed():
     golden = json.loads(data_file("protocol", "golden_counts.json").read_text(encoding="utf8"))["bp4d"]
     total = sum(golden["frames"]["all"])
     return sum(total - tested for tested in golden["frames"]["all"]) * 30 * (1 + 5) / 100 / 3600
+
+
+# 12
+
+
+@lru_cache(maxsize=1)
+def _shipped_model():
+    return load_model(data_file("weights", "faces_lite"), "self_attention", "cpu")
+
+
+@exercise("12.1", "np.hypot of x1 − x2 and y1 − y2 of every point, its mean, divided by interocular(reference)",
+          tolerance=0.02)
+def _how_well_an_eye_repeats_itself():
+    passes = np.loadtxt(data_file("protocol", "astronaut_49_passes.csv"), delimiter=",", skiprows=1)
+    apart = np.hypot(passes[:, 1] - passes[:, 3], passes[:, 2] - passes[:, 4]).mean()
+    return float(100 * apart / interocular(portrait()[1]))
+
+
+@exercise("12.2", "two views lie at the mean of all ten, eight lie 6 px right or left and 6 px up or down of it", 0.2)
+def _view_disagreement_of_the_blind():
+    c = _shipped_model().config
+    away = (c.frame_size - c.image_size) / 2
+    return float(100 * 0.8 * away * 2**0.5 / interocular(mean_landmarks(_shipped_model())))
+
+
+@exercise("12.3", "of 100 shown AUs, 95 or 70 are looked at and 80 % of these found; precision stays 0.8", 0.1)
+def _f1_when_silence_is_a_miss():
+    return [100 * 2 * 0.8 * r / (0.8 + r) for r in (0.8 * 0.95, 0.8 * 0.70)]
+
+
+@exercise("12.4", "per person: true alarms 0.02 × 0.8, false alarms 0.98 × 0.05; the false ones over all", 0.005)
+def _share_of_false_alarms():
+    return 0.98 * 0.05 / (0.98 * 0.05 + 0.02 * 0.8)

@@ -278,6 +278,7 @@ def pair_scatter(x, y, aus, xlabel: str, ylabel: str, title: str, named: int = 4
     for k in [*lowest_first[:named], *lowest_first[-named:]]:
         ax.annotate(f"{aus[rows[k]]} ← {aus[columns[k]]}", (x[k], y[k]), xytext=(5, 3), textcoords="offset points",
                     fontsize=10, color=INK)
+    ax.margins(x=0.1)
     ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
     return fig
 

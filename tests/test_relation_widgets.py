@@ -340,7 +340,7 @@ def test_energy_landscape_paths_end_in_fixed_points():
     assert isinstance(fig, Figure)
 
 
-TRUE = {"5.1": 8 * 80 * (160 + 80 + 2), "5.2": 3, "5.3": False, "5.4": 0.9389, "5.5": 6,
+TRUE = {"5.1": 8 * 80 * (160 + 80 + 2), "5.2": 3, "5.3": 0.9389, "5.4": False, "5.5": 6,
         "6.1": math.sin(6 / 10000 ** (2 / 24)),
         "6.2": [math.exp(s) / (math.exp(2) + 1 + math.exp(-3)) for s in (2, 0, -3)], "6.3": -2.5,
         "6.4": math.exp(6**0.5) / (math.exp(6**0.5) + 11 * math.exp(-(6**0.5))),
