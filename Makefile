@@ -3,8 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 SLOW_NOTEBOOKS := $(wildcard notebooks/*.ipynb notebooks/solutions/*.ipynb)
+TRAINED := $(wildcard notebooks/08_*.ipynb)
+NBVAL := OMP_NUM_THREADS=1 $(BIN)/pytest -p no:cacheprovider --nbval-current-env --nbval-sanitize-with tests/notebooks/sanitize.cfg -W ignore
 
-.PHONY: help reproduce test test-all unit mutants notebooks lint lab setup clean weights pictures benchmarks outputs
+.PHONY: help reproduce test test-all unit mutants notebooks lint lab setup clean weights pictures benchmarks outputs slides times handout site browser
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -21,13 +23,13 @@ $(READY): requirements.lock pyproject.toml
 	@touch $(READY)
 
 reproduce: $(READY)  ## the whole way on procedural faces, into runs/faces (again: only what is missing)
-	$(BIN)/lorral reproduce --out runs/faces
+	$(BIN)/lorral reproduce --profile smoke
 
 test: lint unit notebooks  ## what CI runs: linters, unit tests, notebooks against their stored outputs
 
 test-all: $(READY)  ## the above, the slow tests, the mutants, the solutions and every notebook under papermill
 	$(MAKE) test
-	$(BIN)/pytest tests -m slow -n 2 --dist load --durations 10
+	$(BIN)/pytest tests -m slow -rs -n 2 --dist load --durations 10
 	$(MAKE) mutants
 	$(BIN)/python tests/notebooks/execute.py $(SLOW_NOTEBOOKS)
 
@@ -41,7 +43,19 @@ mutants: $(READY)  ## one changed line each: do the tests notice?
 	$(BIN)/python tests/mutants.py
 
 notebooks: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/pytest -p no:cacheprovider notebooks/*.ipynb --nbval --nbval-current-env --nbval-sanitize-with tests/notebooks/sanitize.cfg -n 2 --dist loadfile -W ignore
+	$(NBVAL) $(filter-out $(TRAINED),$(wildcard notebooks/*.ipynb)) --nbval -n 2 --dist loadfile
+	$(NBVAL) $(TRAINED) --nbval-lax
+
+browser: $(READY)  ## real Chromium (installed with apt when missing) runs notebooks in JupyterLab
+	command -v chromium || { sudo=$$(command -v sudo); $$sudo apt-get update && $$sudo apt-get install -y chromium; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $$(grep -E '^(playwright|greenlet)==' requirements.lock)
+	$(BIN)/pytest tests/browser -m slow -rs
+
+site: $(READY)  ## every notebook as a page of static HTML with an index, into site/
+	$(BIN)/python tools/build_site.py
+
+handout: $(READY)  ## the notebooks for a class, without solutions: handout/ and handout.zip
+	$(BIN)/python tools/handout.py
 
 weights: $(READY)  ## keep the weights, metrics and report of runs/faces as the ones that ship (then: make outputs)
 	$(BIN)/python -c "from lorral_lite.reproduce import publish; publish('runs/faces/fold1_seed0', 'data/weights/faces_lite')"
@@ -59,8 +73,14 @@ benchmarks: $(READY)  ## measure speed, memory and difficulty anew, into benchma
 outputs: $(READY)  ## execute every notebook in place, to refresh the stored outputs
 	$(BIN)/python tests/notebooks/execute.py --in-place notebooks/*.ipynb notebooks/solutions/*.ipynb
 
+slides: $(READY)  ## set what of each notebook is a slide, without running it
+	$(BIN)/python tests/notebooks/execute.py --slides notebooks/*.ipynb notebooks/solutions/*.ipynb
+
+times: $(READY)  ## how many seconds each notebook runs here, into data/results/notebook_seconds.json
+	$(BIN)/python tests/notebooks/execute.py --times data/results/notebook_seconds.json notebooks/*.ipynb
+
 lab: $(READY)  ## open JupyterLab on the notebooks
 	$(BIN)/jupyter lab notebooks/01_action_units_and_faces.ipynb
 
 clean:  ## remove the environment and everything the commands made
-	rm -rf .venv runs prepared prediction
+	rm -rf .venv runs prepared prediction site handout handout.zip

@@ -11,7 +11,7 @@ from .datasets.folds import fold_rows
 from .datasets.prepared import FaceDataset, PreparedFolder
 from .device import pick_device
 from .metrics import always_positive_f1, landmark_errors, summarise
-from .run_folder import load_model, open_data, read_run_config, save_tensors, write_json
+from .run_folder import RunConfig, load_model, open_data, read_run_config, save_tensors, write_json
 
 
 @torch.no_grad()
@@ -50,21 +50,11 @@ def evaluate(run, relation: str | None = None, device=None, progress: bool = Tru
     out = run if relation is None else run / relation
     log = out / ("step1_log.jsonl" if relation is None else "log.jsonl")
     seconds = sum(json.loads(x)["seconds"] for x in log.read_text().splitlines()) if log.exists() else None
-    floor = np.asarray(always_positive_f1(found["labels"])).tolist()
-    source = folder.meta["source"]
-    if folder.meta.get("stand_in"):
-        source += " stand-in (procedural faces)"  # its scores must not look like those of the real data
     metrics = {
-        "relation": relation, "fold": config.fold, "folds": config.folds, "seed": config.seed,
-        "aus": list(folder.aus),
-        "data": {"source": source, "licensed": folder.meta["licensed"], "frames": len(folder),
-                 "path": Path(config.data).name},
+        "relation": relation, **what_was_tested(config, folder, rows, test),
         "outputs": {"au": summarise(found["au_logits"], found["labels"], subjects),
                     "local": summarise(found["local_au_logits"], found["labels"], subjects)},
-        "always_positive": {"f1": floor, "mean_f1": float(np.mean(floor))},
         "landmarks": landmark_errors(found["landmarks"], found["true_landmarks"]),
-        "frames": len(test), "train_frames": len(rows),
-        "subjects": len(set(subjects)), "train_subjects": len(set(folder.subjects[rows])),
         "seconds": seconds, "device": str(device),
         "parameters": sum(p.numel() for p in model.parameters()),
     }
@@ -72,3 +62,19 @@ def evaluate(run, relation: str | None = None, device=None, progress: bool = Tru
     save_tensors(out / f"{name}.safetensors", found)
     write_json(out / ("step1_metrics.json" if relation is None else "metrics.json"), metrics)
     return metrics
+
+
+def what_was_tested(config: RunConfig, folder: PreparedFolder, rows: np.ndarray, test: np.ndarray) -> dict:
+    """What the metrics of a model and of a baseline say alike: fold, data, people, frames and the floor to clear."""
+    source = folder.meta["source"]
+    if folder.meta.get("stand_in"):
+        source += " stand-in (procedural faces)"  # its scores must not look like those of the real data
+    floor = always_positive_f1(folder.labels[test])
+    return {
+        "fold": config.fold, "folds": config.folds, "seed": config.seed, "aus": list(folder.aus),
+        "data": {"source": source, "licensed": folder.meta["licensed"], "frames": len(folder),
+                 "path": Path(config.data).name},
+        "always_positive": {"f1": floor, "mean_f1": float(np.mean(floor))},
+        "frames": len(test), "train_frames": len(rows),
+        "subjects": len(set(folder.subjects[test])), "train_subjects": len(set(folder.subjects[rows])),
+    }
