@@ -13,6 +13,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from lorral_lite import reporting
+from lorral_lite.comparison import COLUMNS, comparison, faults
 from lorral_lite.datasets import DataError
 from lorral_lite.faces import AUS, render_faces
 from lorral_lite.facs import AU_SETS
@@ -21,11 +22,13 @@ from lorral_lite.reporting import (
     audit_published,
     find_examples,
     gains,
+    load_grid,
     load_runs,
     published,
     tables,
     write_report,
 )
+from lorral_lite.run_results import as_grid, estimate
 from lorral_lite.statistics import holm, paired_gain
 
 BP4D = AU_SETS["bp4d"]
@@ -205,7 +208,7 @@ def test_different_people_on_the_two_sides_give_no_gain(tmp_path):
 
 def test_tables_hold_what_the_metrics_say(tmp_path):
     run = load_runs(make_run(tmp_path / "run"))
-    made = {t.id: t for t in tables(run)}
+    made = {t.id: t for t in tables(as_grid(run))}
     local = made["f1-local"]
     assert local.columns[2:] == ["no relation", "MLP control", "BiLSTM", "self-attention", "Hopfield", "in series"]
     assert [row[0].split()[0] for row in local.rows[:12]] == [f"AU{a}" for a in BP4D]
@@ -225,7 +228,8 @@ def test_tables_hold_what_the_metrics_say(tmp_path):
 
 
 def test_a_procedural_figure_never_stands_in_a_published_table(tmp_path):
-    for table in tables(load_runs(make_run(tmp_path / "run"))):
+    grid = load_grid(make_run(tmp_path / "run"))
+    for table in tables(grid, None, comparison(grid, gains(grid))):
         if table.id.startswith("published"):
             name = table.id.removeprefix("published-").upper()
             assert table.data == f"another data set: {name}, not comparable"
@@ -233,6 +237,9 @@ def test_a_procedural_figure_never_stands_in_a_published_table(tmp_path):
             assert "not attempted" in table.note
             methods = {r["method"] for r in published() if r["dataset"] == name.lower()}
             assert {row[0] for row in table.rows} == methods
+        elif table.id.startswith("paper"):
+            assert table.data == f"{'BP4D' if table.id in ('paper-1', 'paper-3') else 'DISFA'}: nothing measured here"
+            assert {row[table.columns.index("ours")] for row in table.rows} == {"–"}
         elif table.id != "audit":
             assert table.data == "procedural faces"
             assert not any("LoRRaL(" in row[0] for row in table.rows)
@@ -302,7 +309,7 @@ def test_markdown_and_json_carry_the_same_figures(report):
     lines = [line for line in text.splitlines() if line.startswith("|")]
     assert lines
     starts = [i for i, line in enumerate(lines) if set(line) <= set("|:- ")]
-    assert len(starts) == 7
+    assert len(starts) == 12  # summary, two outputs, gains, ours, four of the paper, two of every AU, audit
     assert "[another data set: DISFA, not comparable]" in text
 
 
@@ -336,9 +343,9 @@ def test_licensed_faces_stay_out_of_the_report(tmp_path, faces, monkeypatch):
     assert shown[1] is not None
     assert "must not be shared" in page
     assert "63.5 and 61.4" not in page
-    table = next(t for t in tables(load_runs(folder)) if t.id == "published-bp4d")
-    assert table.comparable
-    assert not next(t for t in tables(load_runs(folder)) if t.id == "published-disfa").comparable
+    made = {t.id: t for t in tables(load_grid(folder))}
+    assert made["published-bp4d"].comparable
+    assert not made["published-disfa"].comparable
 
 
 def test_licence_unknown_counts_as_licensed(tmp_path):
@@ -366,7 +373,8 @@ def test_an_empty_folder_gives_plain_sentences(tmp_path):
                      "No training log was found", "No test faces can be shown", "No photograph was looked at",
                      "No notebook was executed"):
         assert sentence in page.text
-    assert list(page.tables) == ["published-bp4d", "published-disfa", "audit"]
+    assert list(page.tables) == ["paper-1", "published-bp4d", "paper-3", "paper-2", "published-disfa", "paper-4",
+                                 "audit"]
 
 
 @pytest.mark.usefixtures("quick")
@@ -455,4 +463,4 @@ def test_says_where_the_time_went(tmp_path):
 
 
 def _fact(folder, name: str) -> str:
-    return reporting._what_was_run(load_runs(folder), None)[name]
+    return reporting._what_was_run(load_grid(folder))[name]
