@@ -14,7 +14,8 @@ from queue import SimpleQueue
 from .device import pick_device
 from .grid import Cell, Plan, attempt, read_plan
 
-CLUSTERS = ("slurm", "local")
+CLUSTERS = {"slurm": 10.0, "local": 0.2}
+"""Where submitit can run cells, and every how many seconds to ask whether they have ended."""
 
 
 def devices(names: str | None) -> list[str]:
@@ -88,7 +89,7 @@ def on_cluster(plan: Plan, cells, cluster: str, names: list[str | None], partiti
         say(f"{len(jobs)} job{'s' if len(jobs) > 1 else ''} on {cluster} ({', '.join(c.name for c in chosen)}); logs "
             f"in {plan.out / 'jobs'}")
         try:
-            for job in submitit.helpers.as_completed(jobs, poll_frequency=10 if cluster == "slurm" else 0.2):
+            for job in submitit.helpers.as_completed(jobs, poll_frequency=CLUSTERS[cluster]):
                 cell = cell_of[job.job_id]
                 try:
                     yield cell, job.result()

@@ -219,17 +219,16 @@ def say_cost(plan: Plan, source, subjects, frames, device, side: int, say) -> No
 
 
 def report(plan: Plan, failures: list[str], say) -> None:
-    """Report what is there so far: also of cells that failed. One that cannot be written is one failure more."""
-    for cell in plan.cells:
-        run = plan.run(cell)
-        try:
-            if (run / "failed.ipynb").exists() and (run / "step1_metrics.json").exists():
-                write_report(run, run / "report.html", command=plan.command)
-        except (ValueError, OSError) as error:
-            failures.append(f"report of {cell.name}: {error}")
-            say(f"FAILED {failures[-1]}")
-        if (run / "report.html").exists():
-            say(f"report: {run / 'report.html'}")
+    """Report the grid so far, a single cell's own report; one that cannot be written is one failure more."""
+    page = (plan.out if len(plan.cells) > 1 else plan.run(plan.cells[0])) / "report.html"
+    try:
+        if len(plan.cells) > 1:
+            write_report(plan.out, page, command=plan.command)
+    except (ValueError, OSError) as error:
+        failures.append(f"report: {error}")
+        say(f"FAILED {failures[-1]}")
+    if page.exists():
+        say(f"report: {page}")
 
 
 def publish(run, to) -> None:
