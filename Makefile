@@ -6,7 +6,7 @@ SLOW_NOTEBOOKS := $(wildcard notebooks/*.ipynb notebooks/solutions/*.ipynb)
 TRAINED := $(wildcard notebooks/08_*.ipynb)
 NBVAL := OMP_NUM_THREADS=1 $(BIN)/pytest -p no:cacheprovider --nbval-current-env --nbval-sanitize-with tests/notebooks/sanitize.cfg -W ignore
 
-.PHONY: help reproduce test test-all unit mutants notebooks lint lab setup clean weights pictures benchmarks outputs slides times handout site browser
+.PHONY: help reproduce test test-all unit mutants notebooks lint lab setup clean weights pictures benchmarks outputs slides handout site browser
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -71,13 +71,11 @@ benchmarks: $(READY)  ## measure speed, memory and difficulty anew, into benchma
 	$(BIN)/python -c "from lorral_lite.bench import write_page; write_page('benchmarks')"
 
 outputs: $(READY)  ## execute every notebook in place, to refresh the stored outputs
-	$(BIN)/python tests/notebooks/execute.py --in-place notebooks/*.ipynb notebooks/solutions/*.ipynb
+	$(BIN)/python tests/notebooks/execute.py --in-place --times data/results/notebook_seconds.json notebooks/*.ipynb
+	$(BIN)/python tests/notebooks/execute.py --in-place notebooks/solutions/*.ipynb
 
 slides: $(READY)  ## set what of each notebook is a slide, without running it
 	$(BIN)/python tests/notebooks/execute.py --slides notebooks/*.ipynb notebooks/solutions/*.ipynb
-
-times: $(READY)  ## how many seconds each notebook runs here, into data/results/notebook_seconds.json
-	$(BIN)/python tests/notebooks/execute.py --times data/results/notebook_seconds.json notebooks/*.ipynb
 
 lab: $(READY)  ## open JupyterLab on the notebooks
 	$(BIN)/jupyter lab notebooks/01_action_units_and_faces.ipynb

@@ -48,6 +48,13 @@ def exercises(notebook) -> list[str]:
     return re.findall(r'(?<!\w)check\("(\d+\.\d+)"', "\n".join(cell.source for cell in code_cells(notebook)))
 
 
+def unmarked(notebook) -> list[str]:
+    """Exercises whose task does not begin as **Exercise 5.1 ★★.**"""
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    return [f"exercise {number} does not say how hard it is" for number in exercises(notebook)
+            if not re.search(rf"\*\*Exercise {re.escape(number)} ★{{1,3}}\.\*\*", text)]
+
+
 def executed(notebook) -> list[str]:
     counts = [cell.execution_count for cell in code_cells(notebook)]
     wrong = [] if counts == list(range(1, len(counts) + 1)) else [f"not run once from top to bottom: {counts}"]

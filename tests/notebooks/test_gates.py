@@ -1,5 +1,6 @@
 """Each gate proves itself on a tiny notebook that must fail: nbval on stale text and on raising callbacks, papermill
-on a failing assert. Beside them stands one that must pass, or red would prove nothing."""
+on a failing assert, the rules on a missing parameters tag. Beside them stands one that must pass, or red would prove
+nothing. The trained notebook is checked by `nbval --nbval-lax`: its text may differ, its asserts must hold."""
 
 import subprocess
 import sys
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import rules
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 HERE = Path(__file__).parent
@@ -43,8 +45,25 @@ def verdicts(tmp_path_factory):
           ("slider = w.IntSlider(1, 0, 5); slider.observe(lambda change: draw(change['new']), 'value')", None),
           ("slider.value = 3", None))
     write(folder / "interact.ipynb", (DRAW.format(error="TypeError"), None), ("interact(draw, x=(3, 9));", None))
+    return cells_of(folder, "--nbval")
+
+
+@pytest.fixture(scope="module")
+def lax_verdicts(tmp_path_factory):
+    """The same of an nbval run as the trained notebook has it."""
+    folder = tmp_path_factory.mktemp("lax")
+    (folder / "pytest.ini").write_text("[pytest]\n")
+    write(folder / "trained.ipynb", ("print(2 + 2)", "5\n"), ("assert 2 + 2 == 5", None))
+    marked = write(folder / "marked.ipynb", ("print(2 + 2)", "5\n"))
+    notebook = nbformat.read(marked, as_version=4)
+    notebook.cells[0].metadata["tags"] = ["nbval-check-output"]
+    nbformat.write(notebook, marked)
+    return cells_of(folder, "--nbval-lax")
+
+
+def cells_of(folder, how):
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist", str(folder), "--nbval",
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist", str(folder), how,
          "--nbval-current-env", "--nbval-sanitize-with", str(HERE / "sanitize.cfg"), "-W", "ignore", "-v"],
         capture_output=True, text=True, cwd=folder)
     found: dict[str, list[str]] = {}
@@ -71,6 +90,19 @@ def test_nbval_fails_on_a_callback_that_raises_when_a_slider_moves(verdicts):
 
 def test_nbval_fails_on_a_callback_that_raises_inside_interact(verdicts):
     assert verdicts["interact"] == ["PASSED", "FAILED"]
+
+
+def test_lax_passes_other_text_but_no_failing_assert(lax_verdicts):
+    assert lax_verdicts["trained"] == ["PASSED", "FAILED"]
+
+
+def test_lax_fails_on_stale_text_of_a_cell_tagged_to_be_compared(lax_verdicts):
+    assert lax_verdicts["marked"] == ["FAILED"]
+
+
+def test_the_rules_fail_on_a_missing_parameters_tag(tmp_path):
+    path = write(tmp_path / "untagged.ipynb", ("seed: int = 0  # of everything", None))
+    assert "0 cells tagged parameters, papermill needs one" in rules.broken(path)
 
 
 def test_papermill_fails_on_a_failing_assert_and_goes_on(tmp_path):

@@ -1,10 +1,15 @@
 """Every notebook keeps to the rules of rules.py, and every rule can be broken."""
 
 import base64
+import json
+import re
 
 import nbformat
 import pytest
 import rules
+from bs4 import BeautifulSoup
+from execute import set_slides
+from nbconvert import SlidesExporter
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 FEWEST_COMPARED = 150
@@ -23,10 +28,40 @@ def test_every_exercise_is_solved(path):
     assert rules.solved(nbformat.read(path, as_version=4), nbformat.read(solution, as_version=4)) == []
 
 
+@pytest.mark.parametrize("path", rules.NOTEBOOKS, ids=lambda p: p.stem)
+def test_every_exercise_says_how_hard_it_is(path):
+    notebook = nbformat.read(path, as_version=4)
+    assert rules.unmarked(notebook) == []
+    assert len(rules.exercises(notebook)) >= 3
+
+
+@pytest.mark.parametrize("path", [*rules.NOTEBOOKS, *rules.SOLUTIONS], ids=lambda p: "/".join(p.parts[-2:]))
+def test_a_notebook_is_set_as_slides(path):
+    notebook = nbformat.read(path, as_version=4)
+    stored = [cell.metadata.get("slideshow") for cell in notebook.cells]
+    set_slides(notebook)
+    assert stored == [cell.metadata["slideshow"] for cell in notebook.cells], "run `make slides`"
+
+
+def test_nbconvert_makes_a_slide_of_every_heading():
+    path = rules.FOLDER / "03_patchconv.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    page = SlidesExporter().from_notebook_node(notebook)[0]
+    kinds = [cell.metadata.slideshow.slide_type for cell in notebook.cells]
+    headings = [re.match("##? (.*)", cell.source)[1] for cell in notebook.cells
+                if cell.cell_type == "markdown" and re.match("##? ", cell.source)]
+    soup = BeautifulSoup(page, "html.parser")
+    slides = soup.select(".reveal > .slides > section")
+    assert [slide.find(["h1", "h2"]).get_text().rstrip("¶") for slide in slides] == headings
+    assert kinds.count("slide") == len(slides) >= 5
+    assert len(soup.select(".slides > section > section")) == kinds.count("slide") + kinds.count("subslide")
+    assert "check_parameters" not in page
+
+
 def test_the_notebooks_are_numbered_without_gaps():
     numbers = [int(path.name[:2]) for path in rules.NOTEBOOKS]
     assert numbers == list(range(1, len(numbers) + 1))
-    assert len(numbers) >= 10
+    assert len(numbers) == 12
     assert {p.name for p in rules.SOLUTIONS} == {p.name for p in rules.NOTEBOOKS}
 
 
@@ -42,6 +77,19 @@ def test_enough_text_is_compared():
     counts = {path.stem: rules.compared(nbformat.read(path, as_version=4)) for path in rules.NOTEBOOKS}
     assert sum(counts.values()) >= FEWEST_COMPARED, counts
     assert min(counts.values()) >= 5, counts
+
+
+@pytest.mark.parametrize("path", rules.NOTEBOOKS, ids=lambda p: p.stem)
+def test_both_tables_give_the_minutes_of_the_header_and_the_measured_seconds(path):
+    header = nbformat.read(path, as_version=4).cells[0].source
+    minutes = re.search(r"\*\*Minutes\*\* \| (\d+) to read", header)[1]
+    front = (rules.FOLDER.parent / "README.md").read_text(encoding="utf8")
+    teachers = (rules.FOLDER / "README.md").read_text(encoding="utf8")
+    assert re.search(rf"^\| {path.name[:2]} \| \[.+\]\(notebooks/{path.name}\) \| {minutes} \|", front, re.M)
+    measured = json.loads((rules.FOLDER.parent / "data" / "results" / "notebook_seconds.json").read_text())
+    row = rf"^\| {path.name[:2]} \| .+ \| {minutes} \| .+ \| {measured['cpu_seconds'][path.stem]:.0f} s \|$"
+    assert re.search(row, teachers, re.M), f"{row}: run `make outputs`"
+    assert measured["cpu_seconds"][path.stem] <= 60
 
 
 def good():
@@ -117,6 +165,13 @@ def test_a_solution_must_assert_and_be_correct():
     assert rules.solved(good(), solution) == ["exercise 3.1 is not asserted in the solution"]
     solution.cells[0].outputs = []
     assert "exercise 3.1 is not solved in the solution" in rules.solved(good(), solution)
+
+
+def test_an_exercise_without_difficulty_is_found():
+    notebook = good()
+    assert rules.unmarked(notebook) == ["exercise 3.1 does not say how hard it is"]
+    notebook.cells.append(new_markdown_cell("**Exercise 3.1 ★★.** How many?"))
+    assert rules.unmarked(notebook) == []
 
 
 def test_what_counts_as_compared():
