@@ -149,15 +149,15 @@ def video_numbers(folder: PreparedFolder) -> np.ndarray:
 
 def draw_frames(rows: np.ndarray, labels: np.ndarray, videos: np.ndarray, turn: np.ndarray) -> np.ndarray:
     """The ascending rows that an AU is fitted on: of each video and label the first ones in the random order ``turn``,
-    as many as :data:`DRAW` says, then at most :data:`MOST_FRAMES` of them (D95). Unknown labels are left out."""
+    as many as :data:`DRAW` says, then of each label its share of :data:`MOST_FRAMES` (D95); none of unknown label."""
     rows, kept = rows[np.argsort(turn[rows])], []
     for label, most in DRAW.items():
         mine = rows[labels[rows] == label]
         mine = mine[np.argsort(videos[mine], kind="stable")]
         first = np.searchsorted(videos[mine], videos[mine])  # where the video of each begins
-        kept.append(mine[np.arange(len(mine)) - first < most])
-    kept = np.concatenate(kept)
-    return np.sort(kept[np.argsort(turn[kept])][:MOST_FRAMES])
+        mine = mine[np.arange(len(mine)) - first < most]
+        kept.append(mine[np.argsort(turn[mine])][: MOST_FRAMES * most // sum(DRAW.values())])
+    return np.sort(np.concatenate(kept))
 
 
 def spread(rows: np.ndarray, most: int) -> np.ndarray:
