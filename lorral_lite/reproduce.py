@@ -205,6 +205,7 @@ def say_cost(plan: Plan, source, subjects, frames, device, side: int, say) -> No
                  sum(sequence.rows for sequence in source.sequences))
         rows = [(count - count // 3, count // 3)] * len(left)
         data = count * (3 * plan.config.model.frame_size**2 + 8 * 49 + len(plan.config.model.aus) + 20)
+    say("measuring a few batches, at most a minute")
     speed = measure(plan.config, plan.relations, device)
     costs = [cost_of_cell(plan, cell, speed, *counts) for cell, counts in zip(left, rows, strict=True)]
     total = Cost(data + sum(cost.bytes for cost in costs), sum(cost.seconds for cost in costs))

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from lorral_lite import grid
 from lorral_lite import reproduce as job
 from lorral_lite.cli import main, parser
 from lorral_lite.training import RunConfig, Schedule
@@ -46,8 +47,9 @@ def test_run_again_only_what_is_missing(finished, monkeypatch):
     run = finished / "fold1_seed0"
     shutil.rmtree(run / "photo")
     said = []
-    for name in ("prepare_faces", "train_step1", "train_step2", "evaluate"):
-        monkeypatch.setattr(job, name, lambda *a, name=name, **k: pytest.fail(f"{name} ran again"))
+    for where, name in ((job, "prepare_faces"), (job, "measure"), (grid, "train_step1"), (grid, "train_step2"),
+                        (grid, "evaluate"), (grid, "run_baseline")):
+        monkeypatch.setattr(where, name, lambda *a, name=name, **k: pytest.fail(f"{name} ran again"))
     job.reproduce(finished, subjects=6, frames=6, relations=("none", "self_attention"), notebooks=False, device="cpu",
                   progress=False, say=said.append)
     assert [line for line in said if line.startswith("·")] == ["· photograph", "· report"]
