@@ -82,7 +82,7 @@ class Plan:
         names = ["step1_metrics.json", *(f"{name}/metrics.json" for name in self.relations),
                  *(f"baselines/{name}/metrics.json" for name in self.baselines),
                  *(["photo/prediction.json"] if self.photograph else []),
-                 *(f"notebooks/{name}.ipynb" for name in self.notebooks)]
+                 *(f"notebooks/{name}.ipynb" for name in self.notebooks), "report.html"]
         return [name for name in names if not (self.run(cell) / name).exists()]
 
     def times_file(self, cell: Cell) -> Path:

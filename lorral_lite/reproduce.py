@@ -88,7 +88,7 @@ def reproduce(out=None, data: str = "faces", root=None, profile: str = "smoke", 
         left = list(plan.cells)  # its report is written anew
     if cluster:
         ends = on_cluster(plan, left, cluster, names, partition, hours or 24, say)
-    elif len(names) > 1:
+    elif min(len(names), len(left)) > 1:
         ends = side_by_side(plan, left, names, say)
     else:
         ends = one_after_the_other(plan, left, names[0], progress, say)
@@ -192,7 +192,7 @@ def prepare(plan: Plan, source: Source | None, subjects, frames, device, progres
     prepare_sequences(where, source.root, source.sequences, size, source.aus, source.meta, progress=progress, say=say)
 
 
-def say_cost(plan: Plan, source, subjects, frames, device, side: int, say) -> None:
+def say_cost(plan: Plan, source, subjects, frames, device, devices: int, say) -> None:
     """Print disk and hours of what is missing, measured here; DataError when the disk is too full."""
     left = [cell for cell in plan.cells if any(name.endswith("metrics.json") for name in plan.missing(cell))]
     if not left:
@@ -208,6 +208,7 @@ def say_cost(plan: Plan, source, subjects, frames, device, side: int, say) -> No
     say("measuring a few batches, at most a minute")
     speed = measure(plan.config, plan.relations, device)
     costs = [cost_of_cell(plan, cell, speed, *counts) for cell, counts in zip(left, rows, strict=True)]
+    side = min(devices, len(left))
     total = Cost(data + sum(cost.bytes for cost in costs), sum(cost.seconds for cost in costs))
     folder = next(p for p in (plan.out.absolute(), *plan.out.absolute().parents) if p.exists())
     free = shutil.disk_usage(folder).free

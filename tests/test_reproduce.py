@@ -231,7 +231,7 @@ def test_a_notebook_that_fails_is_kept_and_named(faces, tmp_path, small, no_page
     assert line.startswith("fold1_seed0: ")
     assert "09_test.failed.ipynb: cell 3 failed with AssertionError" in line
     assert (plan.run(Cell(1, 0)) / "notebooks" / "09_test.failed.ipynb").exists()
-    assert plan.missing(Cell(1, 0)) == ["notebooks/09_test.ipynb"]
+    assert plan.missing(Cell(1, 0)) == ["notebooks/09_test.ipynb", "report.html"]
 
 
 # --------------------------------------------------------------------------------------------------- in other processes
