@@ -144,9 +144,9 @@ def minutes(grid: Grid) -> float:
     return sum(m.get("seconds") or 0 for name in grid.names for m in grid.of(name).values()) / 60
 
 
-def _figure(value: float, low: float, high: float, sign: str = "") -> str:
+def _figure(value: float, low: float, high: float, form: str) -> str:
     def show(x: float) -> str:
-        return f"{x:{sign}.1f}".replace("-", "−")
+        return f"{x:{form}}".replace("-", "−")
 
     return show(value) + ("" if math.isnan(low) else f" ({show(low)} to {show(high)})")
 
@@ -155,8 +155,8 @@ def _ours(measured: dict | None, kind: str) -> str:
     """The AU output, which is what the paper reports, and the local one."""
     if measured is None:
         return "–"
-    key, sign = ("value", "") if kind == "level" else ("gain", "+")
-    au, local = (_figure(measured[o][key], measured[o]["low"], measured[o]["high"], sign) for o in ("au", "local"))
+    key, form = ("value", ".1f") if kind == "level" else ("gain", "+.2f")
+    au, local = (_figure(measured[o][key], measured[o]["low"], measured[o]["high"], form) for o in ("au", "local"))
     return f"{au}; local output {local}"
 
 
@@ -181,8 +181,11 @@ def _verdict(grid: Grid, kind: str, paper: float, measured: dict) -> str:
 # ----------------------------------------------------------------------------------------------------- the report's law
 
 
-def faults(rows: list[dict]) -> list[str]:
-    """Where rows of :func:`comparison` lack a column or a published number, or mix data: one line each, [] if none."""
+def faults(rows: list[dict], reported: str) -> list[str]:
+    """Where rows of :func:`comparison` lack a column or a published number, or mix data: one line each, [] if none.
+
+    ``reported``: the source of the data that the report is about.
+    """
     found = []
     for row in rows:
         what = f"Table {row.get('table')}, {row.get('row', 'a row')}" if row.get("dataset") else row.get("row", "a row")
@@ -192,6 +195,8 @@ def faults(rows: list[dict]) -> list[str]:
             found.append(f"{what}: verdict {row.get('verdict')!r} is none of {', '.join(VERDICTS)}")
         measured, dataset = row.get("measured"), row.get("dataset")
         source = str((measured or {}).get("source", "")).lower()
+        if measured is not None and source != reported.lower():
+            found.append(f"{what}: measured on {source or 'unknown data'!r}, the report is about {reported!r}")
         if dataset:
             if not str(row.get("data", "")).startswith(f"{dataset.upper()} (licensed)"):
                 found.append(f"{what}: its data must be {dataset.upper()}, not {row.get('data')!r}")

@@ -34,7 +34,9 @@ def with_interval(found: Estimate, plus: bool = False) -> Cell:
 
 
 def _p(value: float) -> str:
-    return "–" if math.isnan(value) else "< .001" if value < 0.001 else f"{value:.3f}".lstrip("0") if value < 1 else "1"
+    if math.isnan(value):
+        return "–"
+    return "<\N{NO-BREAK SPACE}.001" if value < 0.001 else f"{value:.3f}".lstrip("0") if value < 1 else "1"
 
 
 def tables(grid: Grid, gain_rows: list[dict] | None = None, rows: list[dict] | None = None) -> list[Table]:
@@ -163,7 +165,7 @@ def _gain_table(grid: Grid, rows: list[dict]) -> Table:
 
 def _comparison_tables(rows: list[dict]) -> list[Table]:
     """The rows of :func:`lorral_lite.comparison.comparison` that are means; per-AU values are in the paper's matrix."""
-    merged = ("seeds × folds", "protocol", "data", "command", "hardware, minutes", "verdict", "deviations")
+    merged = ("paper", "seeds × folds", "protocol", "data", "command", "hardware, minutes", "verdict", "deviations")
     made = []
     for key in dict.fromkeys(row["table"] for row in rows):
         mine = [row for row in rows if row["table"] == key and not isinstance(row["au"], int)]
@@ -172,8 +174,7 @@ def _comparison_tables(rows: list[dict]) -> list[Table]:
         what = ("Ours, with the columns of the tables below" if key is None else
                 f"Table {key} of the paper: {'ablation' if key in ABLATIONS else 'F1'} on {name}, ours beside it")
         measured = any(row["measured"] for row in mine)
-        body = [[row["row"], *(f"`{row[c]}`" if c == "command" and row[c] != "none" else row[c] for c in COLUMNS[1:])]
-                for row in mine]
+        body = [[row["row"], *(_comparison_cell(column, row[column]) for column in COLUMNS[1:])] for row in mine]
         if key is None:
             note = "No paper has a value for this data, so there is nothing to reproduce in these rows."
         elif key in ABLATIONS:
@@ -185,8 +186,20 @@ def _comparison_tables(rows: list[dict]) -> list[Table]:
                     f"{FLOORS[dataset]:.2f} on {name}.")
         made.append(Table("ours" if key is None else f"paper-{key}", what, name if key is None or measured else
                           f"{name}: nothing measured here", ["", *COLUMNS[1:]], body, note,
-                          key is None or measured, words=COLUMNS[1:], merged=merged))
+                          key is None or measured, words=COLUMNS[1:],
+                          merged=merged if key is None else merged[1:]))
     return made
+
+
+def _comparison_cell(column: str, said: str) -> Cell | str:
+    if column == "command" and said != "none":
+        return f"`{said}`"
+    if column == "ours" and "; " in said:
+        return Cell(*said.replace(" ", "\N{NO-BREAK SPACE}").replace(";\N{NO-BREAK SPACE}", "; ").split("; "))
+    if column == "paper" and said.endswith(")"):
+        value, where = said[:-1].split(" (", 1)
+        return Cell(value, where.replace(" ", "\N{NO-BREAK SPACE}"))
+    return said
 
 
 def _published_table(grid: Grid, dataset: str, audit: list[dict]) -> Table:

@@ -115,7 +115,7 @@ def write_report(folder, out_html=None, *, examples: Examples | None = None, sho
         grid.record = {**grid.record, "command": command}
     gain_rows = gains(grid)
     rows = comparison(grid, gain_rows)
-    if wrong := faults(rows):
+    if wrong := faults(rows, grid.source):
         raise RuntimeError(f"the report would break its own rules, so none was written: {wrong[0]}")
     made = tables(grid, gain_rows, rows)
     sections = _sections(grid, made, gain_rows, examples, show_licensed_faces, out.parent)
