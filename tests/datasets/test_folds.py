@@ -1,5 +1,8 @@
 """Folds: every subject tests once, none is ever in train and test, the published parts are used for BP4D and DISFA."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,7 +15,7 @@ from lorral_lite.datasets.folds import fold_rows, fold_table, hold_out, protocol
 class Folder:
     """As much of a prepared folder as folds look at."""
 
-    path = __import__("pathlib").Path("somewhere")
+    path = Path("somewhere")
 
     def __init__(self, subjects, source="faces"):
         self.subjects, self.meta = np.array(subjects), {"source": source}
@@ -71,6 +74,12 @@ def test_the_table_of_fold_numbers():
     for fold, part in ((1, 3), (2, 2), (3, 1)):  # what the table says of this project is what fold_rows does
         title = next(k for k, line in enumerate(lines) if line.startswith(f"BP4D part {part}:"))
         assert lines[title + 1].split() == sorted(folder.subjects[fold_rows(folder, fold)[1]])
+
+
+def test_the_page_about_the_data_has_the_same_table():
+    page = (Path(__file__).parents[2] / "data" / "README.md").read_text(encoding="utf8")
+    for line in fold_table().splitlines()[:4]:
+        assert f"| {' | '.join(re.split('  +', line))} |" in page
 
 
 def test_parts_are_even_and_depend_on_the_seed():
