@@ -34,8 +34,8 @@ def check_parameters(namespace: dict, **allowed) -> None:
     """Refuse unknown names and values out of range: ParameterError, one line with name, value and what to choose.
 
     ``namespace`` is the notebook's ``globals()``. Each parameter is named in ``allowed``: a number with its (lowest,
-    highest), where a highest of None means no end; a text with its choices, with "folder" (empty, or a folder that
-    exists) or with None (any text); a bool with None. Its type is the one that the parameters cell declares.
+    highest), where a highest of None means no end; a text with its choices, with "folder" or "file" (empty, or
+    one that exists) or with None (any text); a bool with None. Its type is the one that the parameters cell declares.
     """
     for name in injected(namespace.get("In", ())):
         if name not in allowed:
@@ -51,8 +51,8 @@ def _wanted(kind: type, limits) -> str:
     """What to choose, in words."""
     if limits is None:
         return KINDS[kind]
-    if limits == "folder":
-        return "a folder that exists, or nothing"
+    if limits in ("folder", "file"):
+        return f"a {limits} that exists, or nothing"
     if kind is str:
         return f"one of {', '.join(limits)}"
     low, high = limits
@@ -65,8 +65,8 @@ def _fits(value, kind: type, limits) -> bool:
         return False
     if limits is None:
         return True
-    if limits == "folder":
-        return not value or Path(value).is_dir()
+    if limits in ("folder", "file"):
+        return not value or (Path(value).is_dir() if limits == "folder" else Path(value).is_file())
     if kind is str:
         return value in limits
     low, high = limits

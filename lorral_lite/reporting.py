@@ -44,6 +44,9 @@ from .run_results import (
 )
 from .training import load_tensors, write_whole
 
+SITE = Path(__file__).parents[1] / "site" / "index.html"
+"""What `make site` builds; a report links to it where it is."""
+
 __all__ = ["FLOORS", "INFERRED_BASE", "OUTPUTS", "Examples", "Run", "audit_published", "find_examples", "gains",
            "load_grid", "load_runs", "mean_estimates", "published", "tables", "write_report"]
 
@@ -292,8 +295,9 @@ def _sections(grid: Grid, made: list[Table], gain_rows, examples, show_licensed,
     sections.append(Section("photograph", "One real photograph", _photograph(grid.first)))
     links = [f"[{run.folder.name + ': ' if len(grid.runs) > 1 else ''}{p.stem.replace('_', ' ')}]"
              f"({Path(os.path.relpath(p, base)).as_posix()})" for run in grid.runs for p in run.notebooks]
+    course = [[f"[the course as web pages]({Path(os.path.relpath(SITE, base)).as_posix()})"]] if SITE.is_file() else []
     sections.append(Section("notebooks", "Notebooks executed on this run",
-                            [links] if links else ["No notebook was executed on this run."]))
+                            [links or "No notebook was executed on this run.", *course]))
     sections.append(Section("limits", "Limits", [[*_interval_limits(grid), *_other_limits(grid)]]))
     return sections
 

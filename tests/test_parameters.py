@@ -37,6 +37,7 @@ def space(source, cells=()):
     ("x: str = 3", None, "x = 3: give text"),
     ("x: str = 'gpu'", ("auto", "cpu"), "x = 'gpu': give one of auto, cpu"),
     ("x: str = 'no/such'", "folder", "x = 'no/such': give a folder that exists, or nothing"),
+    ("x: str = '.'", "file", "x = '.': give a file that exists, or nothing"),
 ])  # fmt: skip
 def test_a_value_out_of_range_is_refused_in_one_line(source, limits, said):
     with pytest.raises(ParameterError) as caught:
@@ -48,6 +49,7 @@ def test_a_value_out_of_range_is_refused_in_one_line(source, limits, said):
 @pytest.mark.parametrize(("source", "limits"), [
     ("x: int = 4", (4, None)), ("x: int = 8", (4, 8)), ("x: float = 1", (0, 1)), ("x: bool = False", None),
     ("x: str = ''", None), ("x: str = 'cpu'", ("auto", "cpu")), ("x: str = ''", "folder"), ("x: str = '.'", "folder"),
+    ("x: str = ''", "file"), (f"x: str = {__file__!r}", "file"),
 ])  # fmt: skip
 def test_a_value_in_range_passes(source, limits):
     check_parameters(space(source), x=limits)

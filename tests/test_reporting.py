@@ -378,6 +378,17 @@ def test_an_empty_folder_gives_plain_sentences(tmp_path):
 
 
 @pytest.mark.usefixtures("quick")
+def test_a_report_links_to_the_site_where_there_is_one(tmp_path, monkeypatch):
+    (tmp_path / "runs" / "run").mkdir(parents=True)
+    monkeypatch.setattr(reporting, "SITE", tmp_path / "site" / "index.html")
+    assert "site/index.html" not in write_report(tmp_path / "runs" / "run").read_text(encoding="utf8")
+    (tmp_path / "site").mkdir()
+    reporting.SITE.touch()
+    page = write_report(tmp_path / "runs" / "run").read_text(encoding="utf8")
+    assert '<a href="../../site/index.html">the course as web pages</a>' in page
+
+
+@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize(("piece", "sentence"), [
     ("none", "no pair to compare"),
     ("photo", "No photograph was looked at"),

@@ -7,6 +7,8 @@ by a sentence: they need a kernel. The words of the cards are the chapter table 
 import argparse
 import base64
 import html
+import io
+import math
 import os
 import re
 import shutil
@@ -19,6 +21,7 @@ from bs4 import BeautifulSoup
 from jinja2 import pass_context
 from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+from PIL import Image
 from pygments.formatters import HtmlFormatter
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -30,6 +33,9 @@ DOCUMENTS = {
 
 CARD = re.compile(r"^\| (\d\d) \| \[(.+?)\]\((notebooks/\S+?\.ipynb)\) \| (.+?) \| (.+?) \| (.+?) \|$", re.M)
 """A row of the README's chapter table: number, title, file, minutes, paper, what one sees."""
+
+CARD_SHAPE = 1.75
+"""Width of a card's picture over its height."""
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 NO_WIDGET = "<p class='note'>Sliders or buttons, which need Python behind them: run the notebook to use them.</p>"
@@ -51,8 +57,9 @@ main { padding-top: 1rem; } main img { max-width: 100%; height: auto; background
 pre { overflow-x: auto; padding: .6rem .9rem; border-radius: .4rem; background: var(--band); line-height: 1.4; }
 pre, code { font-family: "Source Code Pro", "DejaVu Sans Mono", monospace; font-size: .9rem; }
 pre code { background: none; padding: 0; } .output_area pre { background: none; border-left: 3px solid var(--line); }
-math { font-size: 1.08em; } math[display=block] { margin: 1rem 0; overflow-x: auto; }
-th, td { text-align: left; } table { width: auto; display: block; overflow-x: auto; } .anchor-link { display: none; }
+math { font-size: 1.08em; } math[display=block] { margin: 1rem 0; }
+p:has(> math[display=block]) { max-width: none; overflow-x: auto; }
+th, td { text-align: left; } table { width: auto; display: block; overflow-x: auto; }
 .cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(19rem, 1fr)); gap: 1.3rem; list-style: none;
   padding: 0; max-width: none; }
 .cards li { border: 1px solid var(--line); border-radius: .6rem; overflow: hidden; }
@@ -73,7 +80,7 @@ class Renderer(IPythonRenderer):
 
 
 def markdown(text: str) -> str:
-    return MarkdownWithMath(renderer=Renderer(escape=False)).render(text)
+    return MarkdownWithMath(renderer=Renderer(escape=False, exclude_anchor_links=True)).render(text)
 
 
 class Exporter(HTMLExporter):
@@ -98,13 +105,18 @@ def readable(notebook):
     return notebook
 
 
-def first_picture(notebook) -> tuple[bytes, str]:
-    """PNG and alt text of the first picture that a notebook stores."""
-    for cell in notebook.cells:
-        for output in cell.get("outputs", []):
-            if png := output.get("data", {}).get("image/png"):
-                return base64.b64decode(png), output.metadata["image/png"]["alt"]
-    raise SystemExit("a notebook without a picture: run `make outputs` first")
+def card_picture(notebook) -> tuple[bytes, str]:
+    """PNG and alt text of the stored picture whose shape fits a card best."""
+    found = [(base64.b64decode(output.data["image/png"]), output.metadata["image/png"]["alt"])
+             for cell in notebook.cells for output in cell.get("outputs", []) if "image/png" in output.get("data", {})]
+    if not found:
+        raise SystemExit("a notebook without a picture: run `make outputs` first")
+
+    def misfit(picture) -> float:
+        width, height = Image.open(io.BytesIO(picture[0])).size
+        return abs(math.log(width / height / CARD_SHAPE))
+
+    return min(found, key=misfit)
 
 
 def linked(body: str, source: str, pages: dict[str, str]) -> str:
@@ -150,7 +162,7 @@ def build(out: Path) -> Path:
         notebook = readable(nbformat.read(ROOT / file, as_version=4))
         body = linked(exporter.from_notebook_node(notebook)[0], file, everything)
         write(out / pages[file], f"{number} · {title}", body, way(list(names), names, pages[file]))
-        png, alt = first_picture(notebook)
+        png, alt = card_picture(notebook)
         (out / "pictures" / f"{number}.png").write_bytes(png)
         listed.append(f'<li><img src="pictures/{number}.png" alt="{html.escape(alt)}"><div><h2><a href="{pages[file]}">'
                       f"{number} {html.escape(title)}</a></h2><p>{html.escape(sees)}</p>"

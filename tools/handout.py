@@ -23,7 +23,7 @@ def without_answers(notebook):
         if number is None:
             continue
         said = "".join(output.get("text", "") for output in cell.outputs)
-        if "not attempted yet" not in said:
+        if re.search(r"^Exercise .*: (correct|not yet)", said, re.M):
             raise SystemExit(f"exercise {number[1]} is answered in this copy: put `...` back, run it, and try again")
         cell.outputs, cell.execution_count = [], None
     return notebook

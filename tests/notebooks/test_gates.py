@@ -125,5 +125,5 @@ def test_in_place_stores_outputs_and_nothing_of_the_machine(tmp_path):
     notebook = nbformat.read(path, as_version=4)
     assert notebook.cells[0].outputs[0].text == "new\n"
     assert notebook.metadata.language_info == {"name": "python"}
-    assert notebook.cells[0].metadata == {}
+    assert notebook.cells[0].metadata == {"slideshow": {"slide_type": "-"}}
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.ipynb"]
