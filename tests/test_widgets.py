@@ -1,13 +1,16 @@
 """Widgets of notebooks 01 to 04: traits in, pictures and scores out, no browser needed."""
 
 import ast
+import base64
+import io
 import itertools
+import re
 
 import ipywidgets as w
 import numpy as np
 import pytest
 import torch
-from PIL import ImageColor
+from PIL import Image, ImageColor
 from sklearn.metrics import cohen_kappa_score, f1_score
 
 from lorral_lite import figures, widgets
@@ -265,6 +268,30 @@ def test_the_playground_says_in_text_what_it_shows(fresh):
     for words in ('alt="neutral"', 'alt="1C+2C"', ">1C+<wbr>2C</figcaption>"):
         assert words in fresh.picture.value
     assert 'role="status"' in fresh.readout.value
+
+
+def test_running_all_cells_again_leaves_each_widget_its_own_state():
+    first, second = Playground(2), Playground(2)
+    before = first.picture.value
+    second.presets["happiness"].click()
+    assert first.aus == {}
+    assert first.picture.value == before != second.picture.value
+    asked, again = CoderQuiz(0), CoderQuiz(0)
+    asked.check()
+    assert again.history == []
+    assert not again.answer.disabled
+
+
+def test_widgets_leave_the_colour_of_their_text_to_the_reader_s_theme(fresh):
+    quiz = CoderQuiz(0)
+    quiz.check()
+    for text in (fresh.readout.value, fresh.picture.value, quiz.feedback.value, quiz.picture.value):
+        words = re.sub(r'src="[^"]*"', "", text)
+        assert "color" not in words
+        assert "background" not in words
+    for drawn in (fresh.picture.value, widgets.picture_html(widgets.crop_figure())):
+        data = base64.b64decode(re.search(r"base64,([^\"]+)", drawn)[1])
+        assert Image.open(io.BytesIO(data)).mode == "RGB"  # opaque: lines and text never stand on a dark page
 
 
 def test_side_shows_an_au_on_one_side(fresh):
