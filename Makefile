@@ -69,6 +69,7 @@ benchmarks: $(READY)  ## measure speed, memory and difficulty anew, into benchma
 	$(BIN)/lorral bench step2 --compare runs/faces/fold1_seed0 --out benchmarks/step2_compared.json
 	$(BIN)/lorral bench deviations --keep runs/deviations --out benchmarks/deviations.json
 	$(BIN)/python -c "from lorral_lite.bench import write_page; write_page('benchmarks')"
+	$(BIN)/python -c "from lorral_lite.bench.deviations import write_effects; write_effects('DEVIATIONS.md', 'benchmarks')"
 
 outputs: $(READY)  ## execute every notebook in place, to refresh the stored outputs
 	$(BIN)/python tests/notebooks/execute.py --in-place --times data/results/notebook_seconds.json notebooks/*.ipynb

@@ -1,19 +1,22 @@
 """``lorral bench deviations`` in its smallest setting: every row is another training, compared as it says, and kept."""
 
+import json
 import re
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
-from lorral_lite.bench import bench, deviations
-from lorral_lite.bench.deviations import DEFAULT, Variant, in_words, trained, variants
+from lorral_lite.bench import bench, deviations, tables_page
+from lorral_lite.bench.deviations import DEFAULT, MARK, Variant, in_words, trained, variants, write_effects
 from lorral_lite.cli import main
 from lorral_lite.datasets import DataError
 from lorral_lite.run_folder import read_json, read_run_config
 from lorral_lite.statistics import Estimate, paired_gain
 
+ROOT = Path(__file__).parents[1]
 ALL = [row for rows in variants(tiny=True).values() for row in rows]
 
 
@@ -25,7 +28,8 @@ def kept(tmp_path_factory):
 
 
 def metrics(place: Path, row: Variant) -> dict:
-    return read_json(place / row.name / row.relation / "metrics.json")
+    run = place / row.name
+    return read_json(run / row.relation / "metrics.json" if row.step2 else run / "step1_metrics.json")
 
 
 def test_every_row_says_what_its_run_reached(kept):
@@ -100,8 +104,34 @@ def test_a_kept_folder_with_other_settings_or_faces_is_refused(kept):
         deviations.faces(place / "data", False, torch.device("cpu"))
 
 
+def test_end_to_end_is_one_training_with_the_relation_inside(kept):
+    place, _ = kept
+    run = place / "end_to_end"
+    assert not (run / "self_attention").exists()
+    assert any(name.startswith("relation.layers") for name in load_file(run / "step1.safetensors"))
+    assert [row.name for row in ALL if not row.step2] == ["end_to_end"]
+
+
+def test_the_table_in_deviations_md_is_what_the_json_says(kept, tmp_path):
+    _, written = kept
+    (tmp_path / "deviations.json").write_text(json.dumps(written), encoding="utf8")
+    (tmp_path / "page.md").write_text("Kept.\n" + MARK + "of yesterday", encoding="utf8")
+    write_effects(tmp_path / "page.md", tmp_path)
+    page = (tmp_path / "page.md").read_text(encoding="utf8")
+    assert page.startswith("Kept.\n" + MARK)
+    assert "of yesterday" not in page
+    assert "`lorral bench deviations --tiny --keep" in page
+    for table in written["tables"]:
+        for row in table["rows"]:
+            assert any(row[1] in line and row[3] in line and row[5] in line for line in page.splitlines())
+    shipped = (ROOT / "DEVIATIONS.md").read_text(encoding="utf8").split(MARK)
+    there = (ROOT / "benchmarks" / "deviations.json").exists()
+    assert len(shipped) == 1 + there
+    assert not there or shipped[1] == tables_page(ROOT / "benchmarks", "deviations")
+
+
 def test_the_numbers_are_those_of_deviations_md():
-    page = (Path(__file__).parents[1] / "DEVIATIONS.md").read_text(encoding="utf8")
+    page = (ROOT / "DEVIATIONS.md").read_text(encoding="utf8")
     for row in ALL:
         assert row.number == "–" or f"| {row.number} |" in page, row.number
     assert {"D7", "D12", "D13", "D14", "D15", "D16", "D17", "D18", "D19", "D23"} <= {row.number for row in ALL}

@@ -113,10 +113,14 @@ def bench(name: str, out=None, device=None, tiny: bool = False, say=print, **opt
 MARK = "<!-- everything below is written by `make benchmarks` from the JSON files beside this one -->\n"
 
 
-def tables_page(folder) -> str:
-    """Every benchmark kept in ``folder`` as Markdown: its command, where it ran, its tables as they were printed."""
+def tables_page(folder, only: str | None = None) -> str:
+    """Every benchmark kept in ``folder`` as Markdown: its command, where it ran, its tables as they were printed.
+
+    ``only`` names one of them.
+    """
     page = []
-    files = [(file, what) for name, what in BENCHMARKS.items() for file in sorted(Path(folder).glob(f"{name}*.json"))]
+    wanted = {name: what for name, what in BENCHMARKS.items() if only in (None, name)}
+    files = [(file, what) for name, what in wanted.items() for file in sorted(Path(folder).glob(f"{name}*.json"))]
     for file, summary in files:
         kept = json.loads(file.read_text(encoding="utf8"))
         where = "; ".join(f"{key} {value}" for key, value in kept["environment"].items())

@@ -19,7 +19,7 @@ from ..datasets.synthetic import prepare_faces
 from ..run_folder import RunConfig, Schedule, claim, read_json
 from ..statistics import Estimate, mean_f1_interval, paired_gain
 from ..training import evaluate, train_step1, train_step2
-from . import Table
+from . import Table, tables_page
 
 PEOPLE, FRAMES = 60, 30
 DEFAULT, LITE = "default", "lite() as it is"
@@ -30,7 +30,7 @@ class Variant:
     """One training: its folder, its number in DEVIATIONS.md, what is otherwise, and against which it is compared.
 
     ``changes`` are of :class:`RunConfig`, ``model`` of its model, ``options`` of the relation. Without ``step1`` the
-    step 1 of the default is taken over: only step 2 is trained.
+    step 1 of the default is taken over: only step 2 is trained. Without ``step2`` training ends after step 1.
     """
 
     name: str
@@ -41,6 +41,7 @@ class Variant:
     relation: str = "self_attention"
     options: dict = field(default_factory=dict)
     step1: bool = False
+    step2: bool = True
     against: str = DEFAULT
 
 
@@ -78,6 +79,8 @@ def variants(tiny: bool) -> dict[str, list[Variant]]:
             Variant("detached", "D23", "AU head sends no gradient into local features", {"readings": ("detached",)},
                     step1=True),
             Variant("mean", "D13", "AU head reads the mean over AUs", {"readings": ("mean",)}, step1=True),
+            Variant("end_to_end", "D92", "one step: the relation trained with all the rest, no step 2",
+                    model={"relation": "self_attention"}, step1=True, step2=False),
         ],
         "the paper's schedule": [
             Variant("epochs_30", "D19", "the paper's 0.01 × 0.3 every 2, 30 + 30 epochs", paper(30), step1=True),
@@ -119,7 +122,7 @@ def faces(out: Path, tiny: bool, device: torch.device):
 
 
 def trained(variant: Variant, default: RunConfig, place: Path, device: torch.device, progress: bool) -> dict:
-    """The metrics of step 2, trained when they are not there yet."""
+    """The metrics after the last step, trained when they are not there yet."""
     config = replace(default, **{"model": replace(default.model, **variant.model), **variant.changes})
     run, first = place / variant.name, place / DEFAULT
     claim(run / "config.json", config.to_dict())
@@ -128,9 +131,11 @@ def trained(variant: Variant, default: RunConfig, place: Path, device: torch.dev
     elif not (run / "step1.safetensors").exists():
         shutil.copyfile(first / "step1.safetensors", run / "step1.safetensors")
         shutil.copytree(first / "features", run / "features", dirs_exist_ok=True)  # they depend on step 1 alone
-    train_step2(run, variant.relation, device, progress, **variant.options)
-    kept = run / variant.relation / "metrics.json"
-    metrics = read_json(kept) if kept.exists() else evaluate(run, variant.relation, device, False)
+    relation = variant.relation if variant.step2 else None
+    if relation:
+        train_step2(run, relation, device, progress, **variant.options)
+    kept = run / relation / "metrics.json" if relation else run / "step1_metrics.json"
+    metrics = read_json(kept) if kept.exists() else evaluate(run, relation, device, False)
     if variant.name != DEFAULT:
         shutil.rmtree(run / "features", ignore_errors=True)
     return metrics
@@ -160,6 +165,16 @@ def table(group: str, rows: list[Variant], found: dict, config: RunConfig) -> Ta
         ["number", "what is otherwise", "F1 AU, %", "difference", "F1 local, %", "difference", "landmark error, %"],
         cells, note if rows[0].name == DEFAULT else "As above.",
     )
+
+
+MARK = "<!-- everything below is written by `make benchmarks` from benchmarks/deviations.json -->\n"
+
+
+def write_effects(page, benches) -> None:
+    """Put the tables of ``deviations.json`` in the folder ``benches`` below the mark in ``page`` (DEVIATIONS.md)."""
+    page = Path(page)
+    head = page.read_text(encoding="utf8").split(MARK)[0]
+    page.write_text(head + MARK + tables_page(benches, "deviations"), encoding="utf8")
 
 
 def in_words(e: Estimate, alone: bool = False) -> str:
