@@ -116,9 +116,23 @@ def _reproduce(args) -> int:
     return 1 if failures else 0
 
 
-def _report(args) -> None:
+def _report(args) -> int | None:
+    if args.check or args.write:
+        from .result_blocks import check, write
+
+        if args.run:
+            raise ValueError("--check and --write are about this repository's own figures: leave RUN out")
+        if args.write:
+            print("written anew:", ", ".join(write()) or "nothing, all is as it was")
+        if args.check:
+            wrong = check()
+            print("\n".join(wrong) or "every figure is what its JSON says")
+            return 1 if wrong else 0
+        return 0
     from .reporting import write_report
 
+    if not args.run:
+        raise ValueError("name a run folder or a grid of them: lorral report RUN; or --check, --write")
     print(write_report(args.run, Path(args.run) / "report.html", show_licensed_faces=args.show_licensed_faces))
 
 
@@ -274,8 +288,11 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--hours", type=float, default=None, help="most that a job of the cluster may take (default: 24); "
                      "the same command goes on from there")
 
-    sub = command(commands, "report", _report, "the HTML report of a run folder")
-    sub.add_argument("run", metavar="RUN")
+    sub = command(commands, "report", _report, "the HTML report of a run folder or a grid; or --check this repository")
+    sub.add_argument("run", metavar="RUN", nargs="?", help="a run folder, or a folder of several, fold<f>_seed<s>")
+    sub.add_argument("--check", action="store_true",
+                     help="is every figure in README and notebooks what its JSON says? (exit code 1: no)")
+    sub.add_argument("--write", action="store_true", help="write README's and notebooks' blocks of results anew")
     sub.add_argument("--show-licensed-faces", action="store_true",
                      help="draw pixels of licensed faces; never share such a report")
 
