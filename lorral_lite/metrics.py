@@ -1,7 +1,7 @@
 """How well AUs and landmarks are found: F1, AUC and accuracy without unknown labels, and landmark error.
 
 Counts come first and everything else from them: counts of frames can be added over videos, subjects and folds, which
-F1 cannot. Arrays are NumPy; tensors are welcome too.
+F1 cannot (D90). Arrays are NumPy; tensors are welcome too.
 """
 
 import numpy as np

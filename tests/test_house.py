@@ -2,6 +2,7 @@
 
 import ast
 import doctest
+import re
 from importlib import import_module
 from pathlib import Path
 
@@ -14,8 +15,8 @@ ORDER = [
     "device", "data_files", "facs", "landmarks", "faces", "datasets", "layers", "relations", "model", "readings",
     "losses", "metrics", "statistics", "ceiling", "run_folder", "evaluation", "baselines", "feature_cache", "training",
     "figures", "predict", "skin_tones", "published", "run_results", "comparison",
-    "report_page", "report_tables", "reporting", "result_blocks", "widgets", "parameters", "exercises", "model_card", "grid",
-    "cost", "jobs", "reproduce", "experiment", "experiment_figures", "bench",
+    "report_page", "report_tables", "reporting", "result_blocks", "widgets", "parameters", "exercises", "model_card",
+    "grid", "cost", "jobs", "reproduce", "experiment", "experiment_figures", "bench",
     "cli",
 ]  # fmt: skip
 ORDER_INSIDE = {
@@ -92,6 +93,15 @@ def test_a_wrong_import_is_found(tmp_path, place, line, found):
     file.write_text(f"import torch\n\n\ndef late():\n    {line}\n")
     assert len(wrong := violations(file, tmp_path)) == 1
     assert found in wrong[0]
+
+
+def test_every_choice_that_the_code_cites_has_one_line_in_deviations():
+    """D1, D2, …: each number has one row, and a code line cites no number without a row."""
+    rows = re.findall(r"^\| (D\d+) \|", (HOUSE.parent / "DEVIATIONS.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(rows) == len(set(rows)) > 80
+    cited = {number: file.name for file in FILES for number in re.findall(r"\bD[1-9]\d{0,2}\b",
+                                                                         file.read_text(encoding="utf-8"))}
+    assert {number: file for number, file in cited.items() if number not in rows} == {}
 
 
 @pytest.mark.parametrize("place", MOST_LINES)

@@ -212,7 +212,7 @@ def _plan(aus, people, places, given, worn, size) -> dict[str, np.ndarray]:
     plan |= {f"c_{k}": v**2 for k, v in anatomy.colours(person, people).items()}  # linear light: gamma 2
     plan["rest"], plan["face"], plan["drop"], plan["worn"] = rest, face, drop, worn
 
-    spin = anatomy.rotation(scene["yaw"], scene["pitch"], scene["roll"])
+    spin = anatomy.rotation(scene["yaw"], scene["pitch"], scene["roll"])  # D44
     scale = IMAGE_RULER * size * scene["zoom"]
     shift = np.stack([scene["shift_x"], scene["shift_y"]], -1) * scale[:, None]
     centre = np.array([0.5, EYE_LINE]) * (size - 1) + shift

@@ -1,6 +1,7 @@
 """AU relation learning (paper sections 3.1 to 3.3): modules that let the action units of one face inform each other.
 
 All of them map (B, A, D) → (B, A, D), one token per action unit, and stand in :data:`RELATIONS` under their name.
+What attention weights say about co-occurrence and exclusion is a question, not an assumption (D91).
 """
 
 from .bilstm import BiLSTMRelation
