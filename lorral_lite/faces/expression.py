@@ -1,7 +1,7 @@
 """Expression: action units → displacement of the 49 landmarks and amplitudes of furrows and bulges.
 
 Directions and signs on the skin follow the descriptions of FACS (Ekman, Friesen and Hager 2002). Amounts are ours
-(D40; AU 26: D41, AU 43: D42): at intensity 1 (E) a brow rises by a quarter of a ruler and a lip corner by a fifth (D26).
+(D40; AU 26: D41, AU 43: D42): at intensity 1 (E) a brow rises by a quarter of a ruler and a lip corner by a fifth.
 """
 
 import numpy as np
