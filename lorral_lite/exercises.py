@@ -11,6 +11,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 
+from .ceiling import joint_posterior
 from .data_files import data_file
 from .faces.population import Population, lowest_phi
 from .facs import ACTION_UNITS, AU_SETS, EXPRESSIONS
@@ -175,16 +176,16 @@ def _sides_behind_the_feat_convs():
     return tuple(44 >> k for k in (1, 2, 3))
 
 
-@exercise("4.2", "a cell is 88 / 22 pixels wide and the window has 6 cells")
-def _window_in_pixels():
-    return 6 * 88 / 22
-
-
-@exercise("4.3", "sum(p.numel() for p in one FeatConv stack from 2 · 64 channels to 96, 128 and 160, without groups)")
+@exercise("4.2", "sum(p.numel() for p in one FeatConv stack from 2 · 64 channels to 96, 128 and 160, without groups)")
 def _parameters_of_a_shared_local_stack():
     model = LoRRaLConfig.paper()
     return sum(p.numel() for block in feat_stack(2 * model.patch_channels[-1], model.local_channels)
                for p in block.parameters())
+
+
+@exercise("4.3", "a cell is 88 / 22 pixels wide and the window has 6 cells")
+def _window_in_pixels():
+    return 6 * 88 / 22
 
 
 @exercise("4.4", "column 0 is read at cell 12.125 − 2.5; what lies between two cells is shared by nearness",
@@ -349,6 +350,17 @@ def _best_of_three_that_do_nothing():
     return 3 / (2 * np.sqrt(np.pi))
 
 
+@exercise("10.4", "weights of (0, 1) and (1, 1) over the sum of all four; p₁ / (1 − p₁) is 1/19 now", tolerance=0.005)
+def _hidden_au_beside_an_absent_one():
+    prior, rates = np.array([0.45, 0.05, 0.10, 0.40]), np.array([0.50, 0.45])
+    return joint_posterior(np.array([[0.05, 0.45]]), rates, prior)[0, 1]
+
+
+@exercise("10.5", "there is no true positive, so the numerator of 2 tp / (2 tp + fp + fn) is …")
+def _f1_of_never():
+    return 0.0
+
+
 # 11
 
 
@@ -365,19 +377,25 @@ def _label_lines_of_two_namings():
     return tuple(122 - first + 1 for first in (0, 1))
 
 
-@exercise("11.3", "rates = np.array(golden['positives']) / np.array(golden['frames']['all'])[:, None]; then np.ptp")
+@exercise("11.3", "sum(last - first + 1) over the stretches of each person; SN021 has eight of them")
+def _frames_left_of_the_worst():
+    golden = json.loads(data_file("protocol", "golden_counts.json").read_text(encoding="utf8"))["disfa"]
+    return 4845 - max(sum(high - low + 1 for low, high in ranges) for ranges in golden["landmark_problem"].values())
+
+
+@exercise("11.4", "rates = np.array(golden['positives']) / np.array(golden['frames']['all'])[:, None]; then np.ptp")
 def _most_uneven_au():
     golden = json.loads(data_file("protocol", "golden_counts.json").read_text(encoding="utf8"))["bp4d"]
     rates = np.array(golden["positives"]) / np.array(golden["frames"]["all"])[:, None]
     return golden["aus"][int(np.ptp(rates, axis=0).argmax())]
 
 
-@exercise("11.4", "every frame is trained on in two of the three folds: 2 × 146,847 frames × 30 epochs × 6 trainings",
+@exercise("11.5", "every frame is trained on in two of the three folds: 2 × 146,847 frames × 30 epochs × 7 trainings",
           tolerance=0.1)
 def _hours_of_one_seed():
     golden = json.loads(data_file("protocol", "golden_counts.json").read_text(encoding="utf8"))["bp4d"]
     total = sum(golden["frames"]["all"])
-    return sum(total - tested for tested in golden["frames"]["all"]) * 30 * (1 + 5) / 100 / 3600
+    return sum(total - tested for tested in golden["frames"]["all"]) * 30 * (1 + 6) / 100 / 3600
 
 
 # 12

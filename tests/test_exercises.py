@@ -75,8 +75,10 @@ def test_every_exercise_has_a_hint_that_helps_and_an_answer_that_stays(number):
 
 
 @pytest.mark.parametrize(("number", "by_hand"), [
-    ("1.1", {4, 7, 20}), ("2.1", 0.117), ("2.2", {4, 12}), ("2.3", 12 - 2 - 1), ("3.1", 12 * 12),
-    ("3.2", 64 * (64 * 64 * 9 + 64)), ("4.1", (22, 11, 5)), ("4.2", 24),
+    ("1.1", 23), ("1.2", {4, 7, 20}), ("2.1", 0.117), ("2.2", {4, 12}), ("2.3", [0.464, 0.773]), ("2.4", 12 - 2 - 1),
+    ("3.1", 12 * 12), ("3.2", ((11 + 1) * 2 + 1 + 1) ** 2), ("3.3", 64 * (64 * 64 * 9 + 64)), ("4.1", (22, 11, 5)),
+    ("4.2", sum(9 * c * (b + c) + 8 * c for b, c in ((128, 96), (96, 128), (128, 160)))), ("4.3", 24), ("4.4", 0.625),
+    ("10.4", 0.071 / 0.526), ("10.5", 0), ("11.2", (123, 122)), ("11.3", 4845 - 43 - 180 - 16 - 34 - 46 - 616 - 2104 - 13), ("11.5", 171.3),
 ])  # fmt: skip
 def test_answers_worked_out_by_hand_pass(number, by_hand):
     assert is_correct(number, by_hand)
@@ -84,7 +86,7 @@ def test_answers_worked_out_by_hand_pass(number, by_hand):
 
 def test_the_smilers_kappa_is_scikit_learns():
     truth = [au in quiz_item(n).aus for n in range(20) for au in QUIZ_AUS]
-    assert EXERCISES["1.2"].answer() == pytest.approx(cohen_kappa_score(truth, [au in (6, 12) for au in QUIZ_AUS] * 20))
+    assert EXERCISES["1.3"].answer() == pytest.approx(cohen_kappa_score(truth, [au in (6, 12) for au in QUIZ_AUS] * 20))
 
 
 def test_an_unknown_or_doubled_number_is_named():
