@@ -81,11 +81,11 @@ def _summary_table(grid: Grid) -> Table:
         ])
     return Table(
         "summary", "Mean F1 and the rest, on people the model has never seen", grid.data_name,
-        ["", "F1, local output", "F1, AU output", *(["between seeds, AU output"] if several else []), "AUC, local",
+        ["", "F1, local output", "F1, AU output", *(["between seeds"] if several else []), "AUC, local",
          "AUC, AU", "accuracy, local", "accuracy, AU", "landmark error", "failures", "parameters", "minutes"], rows,
         "F1, AUC and accuracy in %, mean over AUs; small: 95 % jackknife interval over subjects. "
         + ("Counts are pooled in a fold, figures averaged over seeds, then over folds; between seeds: standard "
-           "deviation of the mean over folds, which the intervals do not contain. " if len(grid.cells) > 1 else "")
+           "deviation of the AU output's mean over folds, which the intervals do not contain. " if len(grid.cells) > 1 else "")
         + "Landmark error in % of the inter-ocular distance; a failure is a face above 10 %, in % of faces. The local "
         "output sees only what the relation module passes on; the AU output sees everything"
         + (". A baseline has one output." if any(n.startswith(BASELINES) for n in grid.names) else "."),
