@@ -132,7 +132,7 @@ def _how(grid: Grid | None, dataset: str | None) -> dict[str, str]:
     select = grid.first.config.get("select", "last") if grid else "last"
     rule = "last epoch" if select == "last" else "epoch chosen on held-out training subjects"
     return {
-        "seeds × folds": f"{len(grid.seeds)} × {len(grid.folds)}" if grid else f"0 × 0 of 1 × {NEEDED_FOLDS}",
+        "seeds × folds": f"{len(grid.seeds)} × {len(grid.folds)}" if grid else f"none of 1 × {NEEDED_FOLDS}",
         "protocol": f"{aus} AUs{shown}, threshold 0.5, unknown labels left out, {rule}",
         "data": f"{dataset.upper()} (licensed)" if dataset else grid.data_name,
         "hardware, minutes": f"{grid.metrics.get('device', 'unknown')}, {minutes(grid):.0f}" if grid else "none",
@@ -152,12 +152,12 @@ def _figure(value: float, low: float, high: float, form: str) -> str:
 
 
 def _ours(measured: dict | None, kind: str) -> str:
-    """The AU output, which is what the paper reports, and the local one."""
+    """The AU output, which is what the paper reports, and the local one where it differs."""
     if measured is None:
         return "–"
     key, form = ("value", ".1f") if kind == "level" else ("gain", "+.2f")
     au, local = (_figure(measured[o][key], measured[o]["low"], measured[o]["high"], form) for o in ("au", "local"))
-    return f"{au}; local output {local}"
+    return au if au == local else f"{au}; local output {local}"  # a baseline has one output
 
 
 def _verdict(grid: Grid, kind: str, paper: float, measured: dict) -> str:

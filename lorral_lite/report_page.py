@@ -20,7 +20,7 @@ class Table:
     """A table with the data it is about. ``rows`` start with the row's heading; other entries are Cells or strings.
 
     Columns named in ``words`` hold text and are set to the left; in those named in ``merged`` equal cells of successive
-    rows become one; ``comparable`` False marks another data set.
+    rows become one; ``comparable`` False marks another data set, ``wide`` True a table wider than the text.
     """
 
     id: str
@@ -32,6 +32,7 @@ class Table:
     comparable: bool = True
     words: tuple[str, ...] = ("verdict", "note", "output")
     merged: tuple[str, ...] = ()
+    wide: bool = False
 
 
 @dataclass
@@ -118,7 +119,7 @@ def _html_table(table: Table) -> str:
         lines.append(f'<tr{kind}><th scope="row">{html.escape(row[0])}</th>{cells}</tr>')
     badge = f'<span class="badge{"" if table.comparable else " other"}">{html.escape(table.data)}</span>'
     note = f'<p class="note">{_inline(table.note)}</p>' if table.note else ""
-    wide = " wide" if table.merged else ""
+    wide = " wide" if table.wide else ""
     return (f'<div class="scroll{wide}" role="region" tabindex="0" aria-label="{html.escape(table.title, quote=True)}">'
             f'<table id="{table.id}"><caption><strong>{html.escape(table.title)}</strong>{badge}</caption>'
             f"<thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>{note}")

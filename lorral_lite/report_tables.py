@@ -85,7 +85,8 @@ def _summary_table(grid: Grid) -> Table:
          "AUC, AU", "accuracy, local", "accuracy, AU", "landmark error", "failures", "parameters", "minutes"], rows,
         "F1, AUC and accuracy in %, mean over AUs; small: 95 % jackknife interval over subjects. "
         + ("Counts are pooled in a fold, figures averaged over seeds, then over folds; between seeds: standard "
-           "deviation of the AU output's mean over folds, which the intervals do not contain. " if len(grid.cells) > 1 else "")
+           "deviation of the AU output's mean over folds, which the intervals do not contain. "
+           if len(grid.cells) > 1 else "")
         + "Landmark error in % of the inter-ocular distance; a failure is a face above 10 %, in % of faces. The local "
         "output sees only what the relation module passes on; the AU output sees everything"
         + (". A baseline has one output." if any(n.startswith(BASELINES) for n in grid.names) else "."),
@@ -187,7 +188,7 @@ def _comparison_tables(rows: list[dict]) -> list[Table]:
         made.append(Table("ours" if key is None else f"paper-{key}", what, name if key is None or measured else
                           f"{name}: nothing measured here", ["", *COLUMNS[1:]], body, note,
                           key is None or measured, words=COLUMNS[1:],
-                          merged=merged if key is None else merged[1:]))
+                          merged=merged if key is None else merged[1:], wide=True))
     return made
 
 
@@ -227,7 +228,7 @@ def _published_table(grid: Grid, dataset: str, audit: list[dict]) -> Table:
         f"In %. Always saying yes scores {FLOORS[dataset]:.2f} on {name}. The paper's pipeline without relation: "
         f"{INFERRED_BASE[dataset]} (inferred from section 4.3; its rows are not recoverable). Our figure for this "
         f"table: {'in the rows named ours (AU output)' if same else f'not attempted, needs {name} (data/README.md)'}.",
-        comparable=same,
+        comparable=same, wide=same,
     )
 
 
