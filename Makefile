@@ -67,6 +67,7 @@ pictures: $(READY)  ## draw the picture of the README anew
 benchmarks: $(READY)  ## measure speed, memory and difficulty anew, into benchmarks/ (an hour; leave the machine alone)
 	set -e; for name in layers model faces scale step2 widgets prepare difficulty; do $(BIN)/lorral bench $$name --out benchmarks/$$name.json; done
 	$(BIN)/lorral bench step2 --compare runs/faces/fold1_seed0 --out benchmarks/step2_compared.json
+	$(BIN)/lorral bench coverage --out data/results/coverage.json
 	$(BIN)/lorral bench deviations --keep runs/deviations --out benchmarks/deviations.json
 	$(BIN)/python -c "from lorral_lite.bench import write_page; write_page('benchmarks')"
 	$(BIN)/python -c "from lorral_lite.bench.deviations import write_effects; write_effects('DEVIATIONS.md', 'benchmarks')"
