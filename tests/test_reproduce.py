@@ -218,7 +218,7 @@ def test_only_what_a_cell_lacks_is_done_again(faces, tmp_path, small, no_pages):
 
 
 def test_a_notebook_that_fails_is_kept_and_named(faces, tmp_path, small, no_pages, monkeypatch):
-    named = nbformat.v4.new_code_cell('run: str = ""', metadata={"tags": ["parameters"]})
+    named = nbformat.v4.new_code_cell('run: str = ""\nseed: int = 0', metadata={"tags": ["parameters"]})
     book = nbformat.v4.new_notebook(cells=[named, nbformat.v4.new_code_cell("assert run == 'gone'")])
     book.metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     (tmp_path / "notebooks").mkdir()
