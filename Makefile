@@ -60,6 +60,7 @@ handout: $(READY)  ## the notebooks for a class, without solutions: handout/ and
 weights: $(READY)  ## keep the weights, metrics and report of runs/faces as the ones that ship (then: make outputs)
 	$(BIN)/python -c "from lorral_lite.reproduce import publish; publish('runs/faces/fold1_seed0', 'data/weights/faces_lite')"
 	mkdir -p data/results && cp runs/faces/fold1_seed0/report.json data/results/faces_lite.json
+	$(BIN)/lorral report --write
 
 pictures: $(READY)  ## draw the picture of the README anew
 	$(BIN)/python -c "from lorral_lite.figures import people_sheet; people_sheet().savefig('data/pictures/faces.jpg', pil_kwargs={'quality': 85})"
@@ -71,6 +72,7 @@ benchmarks: $(READY)  ## measure speed, memory and difficulty anew, into benchma
 	$(BIN)/lorral bench deviations --keep runs/deviations --out benchmarks/deviations.json
 	$(BIN)/python -c "from lorral_lite.bench import write_page; write_page('benchmarks')"
 	$(BIN)/python -c "from lorral_lite.bench.deviations import write_effects; write_effects('DEVIATIONS.md', 'benchmarks')"
+	$(BIN)/lorral report --write
 
 outputs: $(READY)  ## execute every notebook in place, to refresh the stored outputs
 	$(BIN)/python tests/notebooks/execute.py --in-place --times data/results/notebook_seconds.json notebooks/*.ipynb
