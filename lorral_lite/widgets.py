@@ -450,6 +450,7 @@ def attention_on_face(sample: Sample, attention: torch.Tensor, aus, face: int = 
     fig = _picture(9.4, 4.3, f"Face {face}: attention of AU{au}, most to AU{aus[int(weights.argmax())]}")
     left, right = fig.subplots(1, 2, width_ratios=(1, 1.5))
     left.imshow(sample.images[face], interpolation="bicubic")
+    left.set_anchor("S")  # all the room is above, for a title of two lines
     left.axis("off")
     left.set_title(textwrap.fill("shows AU " + (" ".join(map(str, shown)) or "none"), 30), fontsize=12)
     centers = au_centers(sample.landmarks[face].astype(np.float64), aus)  # (A, 2, 2)
@@ -757,11 +758,6 @@ def quiz_faces(item: QuizItem, reveal: bool = False, size: int = 200):
     """The neutral face and the face to code, two images, and their titles; ``reveal`` makes the answer a title."""
     faces = [portrait({}, item.person, 0, size)[0], portrait(item.aus, item.person, 0, size)[0]]
     return faces, ["neutral", facs_notation(item.aus) if reveal else "which AUs?"]
-
-
-def quiz_figure(item: QuizItem, reveal: bool = False, size: int = 200) -> Picture:
-    """The faces of :func:`quiz_faces` as a figure, which a notebook can store."""
-    return show_faces(*quiz_faces(item, reveal, size), size=2.6)
 
 
 def quiz_feedback(item: QuizItem, ticked) -> dict[str, list[int]]:
