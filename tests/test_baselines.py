@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 from sklearn.metrics import f1_score
+from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 from tiny_run import AUS, tiny_config
 
@@ -167,6 +168,24 @@ def test_the_svm_finds_what_its_descriptors_show(folder, run):
     assert metrics["c"][2] is None  # AU 12 is never shown
     assert metrics["outputs"]["au"]["counts"]["tn"][2] == len(fold_rows(folder, 1)[1])
     assert (metrics["baseline"], metrics["relation"], metrics["landmarks"]) == ("linear_svm", None, None)
+
+
+def test_the_decision_is_that_of_scikit_learns_own_pipeline(folder, run):
+    metrics = run_baseline(run, "linear_svm", progress=False)
+    faces = zip(folder.images, folder.landmarks, strict=True)
+    described = np.stack([descriptor(face, points) for face, points in faces])
+    rows, test = fold_rows(folder, 1)
+    scaler = StandardScaler().fit(described[rows])  # so few frames are all drawn
+    tensors, _ = load_tensors(run / "baselines" / "linear_svm" / "predictions.safetensors")
+    assert tensors["rows"].tolist() == test.tolist()
+    for a in (0, 1):
+        known = rows[folder.labels[rows, a] >= 0]
+        machine = LinearSVC(C=metrics["c"][a], dual=True, tol=0.1, max_iter=10_000, random_state=0)
+        machine.fit(scaler.transform(described[known]), folder.labels[known, a])
+        decision = machine.decision_function(scaler.transform(described[test]))
+        np.testing.assert_allclose(tensors["au_logits"][:, a], decision,
+                                   rtol=1e-3, atol=1e-3)
+        assert metrics["fitted_frames"][a] == len(known)
 
 
 def test_it_learns_from_training_people_only_and_gives_equal_bytes(folder, run, monkeypatch):
