@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 from nbformat.v4 import new_code_cell, new_notebook
 
+from lorral_lite.figures import RELATION_NAMES
 from lorral_lite.parameters import ParameterError, check_parameters, injected
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
@@ -89,17 +90,17 @@ def test_papermill_stops_at_one_clear_line(tmp_path):
 
 
 def parameters_and_check(path):
-    """The parameters cell and the cell right behind it, before which papermill puts its own."""
+    """Source of the parameters cell, and the call that the cell right behind it begins with."""
     cells = nbformat.read(path, as_version=4).cells
     place = next(k for k, cell in enumerate(cells) if "parameters" in cell.metadata.get("tags", []))
-    return cells[place].source, cells[place + 1]
+    assert cells[place + 1].cell_type == "code"
+    lines = [line for line in ast.parse(cells[place + 1].source).body if not isinstance(line, ast.ImportFrom)]
+    assert ast.unparse(lines[0]).startswith("check_parameters(globals(), "), "the first thing behind the parameters"
+    return cells[place].source, lines[0].value
 
 
-def limits_of(check) -> dict:
-    calls = [n for n in ast.walk(ast.parse(check.source)) if isinstance(n, ast.Call) and ast.unparse(n.func) ==
-             "check_parameters"]
-    assert len(calls) == 1, "one call of check_parameters behind the parameters cell"
-    return {word.arg: ast.literal_eval(word.value) for word in calls[0].keywords}
+def limits_of(call) -> dict:
+    return {word.arg: eval(ast.unparse(word.value), {"RELATION_NAMES": RELATION_NAMES}) for word in call.keywords}
 
 
 def wrong_values(kind, limits):
@@ -114,18 +115,15 @@ def wrong_values(kind, limits):
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: "/".join(p.parts[-2:]))
 def test_a_notebook_checks_its_parameters_first(path):
-    source, check = parameters_and_check(path)
-    assert check.cell_type == "code"
-    limits = limits_of(check)
-    exec(check.source, space(source))  # its own values pass
+    source, call = parameters_and_check(path)
+    limits = limits_of(call)
+    check_parameters(space(source), **limits)  # its own values pass
     kinds = space(source)["__annotations__"]
     assert list(limits) == list(kinds)
     for name, kind in kinds.items():
         for value in wrong_values(kind, limits[name]):
             with pytest.raises(ParameterError, match=f"^{name} = "):
-                exec(check.source, {**space(source), name: value})
-    with pytest.raises(ParameterError, match=r"^sead: no such parameter; this notebook has"):
-        exec(check.source, space(source, ["# Parameters\nsead = 1\n"]))
+                check_parameters({**space(source), name: value}, **limits)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -136,6 +134,7 @@ def test_papermill_explains_every_parameter(path):
     shown = CliRunner().invoke(papermill, [str(path), "--help-notebook"])
     assert shown.exit_code == 0, shown.output
     lines = dict(re.findall(r"^  (\w+: \w+) \(default .*?\)\s+(.*)$", shown.output, re.M))
-    kinds = space(parameters_and_check(path)[0])["__annotations__"]
+    cells = nbformat.read(path, as_version=4).cells
+    kinds = space(next(c.source for c in cells if "parameters" in c.metadata.get("tags", [])))["__annotations__"]
     assert list(lines) == [f"{name}: {kind.__name__}" for name, kind in kinds.items()]
     assert all(len(words) > 10 for words in lines.values()), lines

@@ -30,7 +30,7 @@ SETTINGS = {
 OFFLINE = "net::ERR_"  # what JupyterLab itself would like to fetch is not there offline
 
 try:
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 except ImportError:
     sync_playwright = None
 
@@ -43,8 +43,8 @@ pytestmark = [
 # Every text of widgets and outputs: its colour against the nearest ground that is painted behind it (WCAG 2.2).
 CONTRAST = """(root) => {
   const channels = (c) => c.match(/[\\d.]+/g).map(Number);
-  const light = (c) => { const [r, g, b] = c.map(v => (v /= 255) <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4);
-                         return .2126 * r + .7152 * g + .0722 * b; };
+  const linear = (v) => (v /= 255) <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4;
+  const light = (c) => .2126 * linear(c[0]) + .7152 * linear(c[1]) + .0722 * linear(c[2]);
   const found = [];
   for (const element of root.querySelectorAll('.jp-OutputArea-output *')) {
     const words = [...element.childNodes].filter(n => n.nodeType === 3).map(n => n.textContent.trim()).join(' ').trim();
@@ -52,7 +52,9 @@ CONTRAST = """(root) => {
     let ground = element;
     while (ground && (channels(getComputedStyle(ground).backgroundColor)[3] ?? 1) < 1) ground = ground.parentElement;
     const back = ground ? channels(getComputedStyle(ground).backgroundColor) : [255, 255, 255];
-    const [a, b] = [light(channels(getComputedStyle(element).color)), light(back)].sort((x, y) => y - x);
+    const ink = channels(getComputedStyle(element).color), seen = ink[3] ?? 1;
+    const front = [0, 1, 2].map(k => seen * ink[k] + (1 - seen) * back[k]);
+    const [a, b] = [light(front), light(back)].sort((x, y) => y - x);
     found.push([(a + .05) / (b + .05), words.slice(0, 60)]);
   }
   return found;
@@ -125,8 +127,7 @@ def move_first_slider(page) -> None:
     low, high, now = (float(slider.get_attribute(f"aria-value{end}")) for end in ("min", "max", "now"))
     page.keyboard.press("ArrowRight" if now < high else "ArrowLeft")
     assert low < high
-    page.wait_for_function("([image, old]) => image.getAttribute('src') !== old", arg=[shown.element_handle(), before],
-                           timeout=20_000)
+    expect(shown).not_to_have_attribute("src", before, timeout=20_000)
     assert readout.locator(".widget-readout").inner_text() != value
 
 
@@ -145,7 +146,7 @@ def test_a_notebook_runs_and_reacts_in_both_themes(lab, browser, name):
     page.wait_for_function(
         "() => { const prompts = [...document.querySelectorAll('.jp-Notebook .jp-CodeCell .jp-InputPrompt')]"
         "          .map(prompt => prompt.textContent);"
-        "        return prompts[0] !== '[ ]:' && !prompts.includes('[*]:'); }", timeout=120_000)
+        "        return prompts[0] !== '[ ]:' && !prompts.includes('[*]:'); }", timeout=300_000)
     failed = page.locator(".jp-Notebook [data-mime-type*='vnd.jupyter.error'], .jp-Notebook [data-mime-type*='stderr']")
     assert failed.all_inner_texts() == []
     assert page.locator(".jp-Notebook .jp-CodeCell .jp-InputPrompt").last.inner_text() == f"[{count}]:"
@@ -158,7 +159,7 @@ def test_a_notebook_runs_and_reacts_in_both_themes(lab, browser, name):
         pale = [(round(ratio, 2), words) for ratio, words in contrasts if ratio < 4.5]
         if folder := os.environ.get("LORRAL_SCREENSHOTS"):
             screenshots(page, Path(folder), f"{name[:2]}_{theme.lower()}")
-        assert len(contrasts) > 20
+        assert len(contrasts) > 10
         assert pale == [], f"not legible in the {theme.lower()} theme"
     assert [error for error in errors if OFFLINE not in error] == []
     page.close()
