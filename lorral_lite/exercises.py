@@ -24,7 +24,7 @@ from .predict import mean_landmarks, portrait
 from .relations import BiLSTMRelation, hopfield_retrieve, position_encoding
 from .reporting import published
 from .run_folder import load_model
-from .statistics import holm
+from .statistics import holm, minimum_detectable
 from .training import Schedule
 from .widgets import QUIZ_AUS, agreement, patch_model, quiz_item, retrieval_rate, seen_pixels
 
@@ -326,6 +326,11 @@ def _rate_that_scores_the_papers_mean():
 def _true_au9_of_eac_net():
     rows = [row for row in published() if (row["dataset"], row["method"]) == ("disfa", "EAC-Net")]
     return len(rows) * rows[0]["printed_average"] - sum(row["f1_percent"] for row in rows if row["au"] != 9)
+
+
+@exercise("9.4", "try minimum_detectable(n) of lorral_lite.statistics for growing n until it is at most 0.3")
+def _people_for_a_small_gain():
+    return next(n for n in range(3, 1000) if minimum_detectable(n) <= 0.3)
 
 
 # 10
