@@ -773,9 +773,11 @@ def bars(series: dict[str, Sequence[float]], labels: Sequence[str], title: str =
         ax.bar_label(shown, [form.format(v) for v in values], fontsize=11, padding=2)
     ax.set_xticks(range(len(labels)), labels)
     ax.set(ylabel=ylabel, title=title, yscale="log" if log else "linear")
-    ax.margins(x=0.02, y=0.12)
+    full = min(min(values) for values in series.values()) > 0.6 * max(max(values) for values in series.values())
+    crowded = full and len(series) > 1  # no room beside the bars: make some above them
+    ax.margins(x=0.02, y=0.35 if crowded and not log else 0.12)
     if len(series) > 1:
-        ax.legend()
+        ax.legend(loc="upper right" if crowded else "best", ncols=len(series) if crowded else 1)
     return fig
 
 
