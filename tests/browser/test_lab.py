@@ -150,10 +150,9 @@ def test_a_notebook_runs_and_reacts_in_both_themes(lab, browser, name):
     failed = page.locator(".jp-Notebook [data-mime-type*='vnd.jupyter.error'], .jp-Notebook [data-mime-type*='stderr']")
     assert failed.all_inner_texts() == []
     assert page.locator(".jp-Notebook .jp-CodeCell .jp-InputPrompt").last.inner_text() == f"[{count}]:"
-    for theme in ("Light", "Dark"):
-        if theme == "Dark":
-            choose(page, "Settings", "Theme", "JupyterLab Dark")
-            page.locator("body[data-jp-theme-light=false]").wait_for(state="attached", timeout=30_000)
+    for theme in ("Light", "Dark"):  # JupyterLab remembers the theme from one test to the next
+        choose(page, "Settings", "Theme", f"JupyterLab {theme}")
+        page.locator(f"body[data-jp-theme-name='JupyterLab {theme}']").wait_for(state="attached", timeout=30_000)
         move_first_slider(page)
         contrasts = page.evaluate(CONTRAST, page.locator(".jp-Notebook").element_handle())
         pale = [(round(ratio, 2), words) for ratio, words in contrasts if ratio < 4.5]
