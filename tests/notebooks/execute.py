@@ -71,9 +71,13 @@ def set_slides(content) -> None:
 
 
 def keep_times(file: Path, times: dict[str, float]) -> None:
-    """CPU seconds of the kernels (start and imports too): on an idle core that is how long a reader waits."""
+    """CPU seconds of the kernels (start and imports too): on an idle core that is how long a reader waits.
+
+    The seconds of notebooks that did not run now stay as they were.
+    """
+    kept = json.loads(file.read_text(encoding="utf8"))["cpu_seconds"] if file.exists() else {}
     record = {"command": "make outputs", "device": "cpu", "threads": int(os.environ["OMP_NUM_THREADS"]),
-              "cpu_seconds": times}
+              "cpu_seconds": dict(sorted((kept | times).items()))}
     file.write_text(json.dumps(record, indent=1) + "\n", encoding="utf8")
     text = TEACHERS.read_text(encoding="utf8")
     for name, seconds in times.items():
