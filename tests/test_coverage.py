@@ -37,11 +37,21 @@ def test_labels_have_the_real_rates_and_people_differ_as_the_real_ones(populatio
                                                      / 100), atol=0.012)
 
 
-def test_skill_differs_between_people_and_the_second_model_is_better(population):
-    counts = simulate(population, 400, frames=100)
-    person = [mean_f1(c[None, 0]) for c in counts]
-    same = [mean_f1(c[None]) for c in np.random.default_rng(0).permutation(counts[:, 0].sum(0)[None], axis=0)]
-    assert np.std(person) > 5 > np.std(same)
+def test_people_differ_in_how_well_and_how_wrongly_they_are_read(population):
+    tp, fp, fn, tn = simulate(population, 400, frames=100)[:, 0].transpose(1, 0, 2)
+    common = [population.aus.index(au) for au in (6, 7, 10, 12)]
+    alarms = (fp / np.maximum(fp + tn, 1))[:, common]  # from nothing but the person's own bias for the AU
+    enough = (fp + tn)[:, common] >= 20
+    for a in range(4):
+        rate, absent = alarms[enough[:, a], a], (fp + tn)[enough[:, a], common[a]]
+        by_chance = (rate.mean() * (1 - rate.mean()) / absent).mean()
+        assert rate.var() > 3 * by_chance
+    hits = (tp / np.maximum(tp + fn, 1))[:, common]
+    enough = ((tp + fn)[:, common] >= 20).all(1)
+    assert np.corrcoef(hits[enough, :2].mean(1), hits[enough, 2:].mean(1))[0, 1] > 0.3  # sharp for one AU, for all
+
+
+def test_the_second_model_is_a_little_better(population):
     true_f1, gain = truth(population, 2000)
     assert 55 < true_f1 < 68
     assert 0.3 < gain < 3
