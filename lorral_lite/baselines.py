@@ -7,6 +7,7 @@ rows come from DRML (CVPR 2016): a descriptor of 128 numbers at each of the 49 l
 """
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -79,14 +80,10 @@ def linear_svm(folder: PreparedFolder, rows, test, seed: int = 0, progress: bool
     described = np.empty((len(every), NUM_LANDMARKS * 128), np.float32)
     for k, row in enumerate(tqdm(every, desc="descriptors", unit="face", disable=not progress, leave=False)):
         described[k] = descriptor(folder.images[row], folder.landmarks[row])
-    drawn = np.isin(every, np.concatenate(chosen))
-    scaler = StandardScaler(copy=False).fit(described[drawn])
-    scaler.transform(described)
     fits = [fit_au(described, every, labels[:, a], chosen[a], np.isin(chosen[a], rest), held, seed)
             for a in tqdm(range(labels.shape[1]), desc="SVMs", unit="AU", disable=not progress, leave=False)]
     del described
-    weights = np.stack([w for w, _, _ in fits]) / scaler.scale_
-    bias = np.array([b for _, b, _ in fits]) - weights @ scaler.mean_
+    weights, bias = np.stack([w for w, _, _ in fits]), np.array([b for _, b, _ in fits])
     logits = np.empty((len(test), len(fits)), np.float32)
     for first in tqdm(range(0, len(test), BLOCK), desc="testing", unit="block", disable=not progress, leave=False):
         block = test[first : first + BLOCK]
@@ -120,25 +117,31 @@ def descriptor(face: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
 
 def fit_au(described, every, labels, chosen, inside, held, seed: int) -> tuple[np.ndarray, float, float | None]:
     """(weights, bias, C) for one AU: C on the held-out rows, then all ``chosen`` ones. Where the frames show one thing
-    only the answer is always that, and C None; where the held-out frames do, C is the middle of the grid."""
-    def fit(rows: np.ndarray, c: float) -> LinearSVC:
-        machine = LinearSVC(C=c, dual=True, tol=TOLERANCE, max_iter=10_000, random_state=seed)
-        return machine.fit(described[np.searchsorted(every, rows)], labels[rows])
+    only the answer is always that, and C None; where the held-out frames do, C is the middle of the grid.
 
-    values = np.unique(labels[chosen])
-    if len(values) < 2:
-        return np.zeros(described.shape[1]), 1.0 if list(values) == [1] else -1.0, None
+    Each fit standardises by its own frames. Standardised by others too, their mean is not 0, the machine takes that
+    direction for its bias, and fails on people who lie the other way."""
+    def fits(rows: np.ndarray, values) -> Iterator[tuple[np.ndarray, float]]:
+        faces = described[np.searchsorted(every, rows)]
+        scaler = StandardScaler(copy=False).fit(faces)
+        faces = scaler.transform(faces)
+        for c in values:
+            machine = LinearSVC(C=c, dual=True, tol=TOLERANCE, max_iter=10_000, random_state=seed)
+            machine.fit(faces, labels[rows])
+            weights = machine.coef_[0] / scaler.scale_
+            yield weights, float(machine.intercept_[0] - weights @ scaler.mean_)
+
+    shown = np.unique(labels[chosen])
+    if len(shown) < 2:
+        return np.zeros(described.shape[1]), 1.0 if list(shown) == [1] else -1.0, None
     c = C_GRID[len(C_GRID) // 2]
     held = held[labels[held] >= 0]
     if len(np.unique(labels[held])) == len(np.unique(labels[chosen[inside]])) == 2:
-        scores = []
-        faces = described[np.searchsorted(every, held)]
-        for value in C_GRID:
-            logits = fit(chosen[inside], value).decision_function(faces)[:, None]
-            scores.append(float(f1_from_counts(counts(logits, labels[held][:, None]))[0]))
+        faces, truth = described[np.searchsorted(every, held)], labels[held][:, None]
+        scores = [f1_from_counts(counts((faces @ weights + bias)[:, None], truth))[0]
+                  for weights, bias in fits(chosen[inside], C_GRID)]
         c = C_GRID[int(np.argmax(scores))]
-    machine = fit(chosen, c)
-    return machine.coef_[0], float(machine.intercept_[0]), c
+    return (*next(fits(chosen, [c])), c)
 
 
 def video_numbers(folder: PreparedFolder) -> np.ndarray:

@@ -82,7 +82,8 @@ def reproduce(out=None, data: str = "faces", root=None, profile: str = "smoke", 
             prepare(plan, source, subjects, frames, names[0], progress, say)
     left = [cell for cell in plan.cells if plan.missing(cell)]
     for cell in plan.cells:
-        if len(plan.cells) > 1 and cell not in left:
+        if cell not in left:
+            (plan.run(cell) / "failed.ipynb").unlink(missing_ok=True)  # what it said was repeated elsewhere
             say(f"{cell.name} is there already")
     if not left and len(plan.cells) == 1:
         left = list(plan.cells)  # its report is written anew

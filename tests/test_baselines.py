@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 from sklearn.metrics import f1_score
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 from tiny_run import AUS, tiny_config
@@ -131,24 +132,26 @@ def test_spread_is_even():
 # ----------------------------------------------------------------------------------------------------------------- SVM
 
 
+def pipeline(c: float):
+    return make_pipeline(StandardScaler(), LinearSVC(C=c, dual=True, tol=0.1, max_iter=10_000, random_state=0))
+
+
 def test_c_is_the_best_on_held_out_people_and_the_smallest_of_equals(rng):
-    described = rng.normal(size=(300, 40)).astype(np.float32)
-    labels = (described[:, :3].sum(1) + rng.normal(0, 2, 300) > 0.5).astype(np.int8)
+    described = rng.normal(rng.normal(size=40), 1, size=(300, 40)).astype(np.float32)
+    labels = ((described - described.mean(0))[:, :3].sum(1) + rng.normal(0, 2, 300) > 0.5).astype(np.int8)
     labels[::11] = -1
     every, held = np.arange(300), np.arange(200, 300)
     chosen = np.flatnonzero(labels >= 0)
     known, inside = held[labels[held] >= 0], chosen < 200
     scores = []
     for c in baselines.C_GRID:
-        machine = LinearSVC(C=c, dual=True, tol=0.1, random_state=0, max_iter=10_000)
-        machine.fit(described[chosen[inside]], labels[chosen[inside]])
+        machine = pipeline(c).fit(described[chosen[inside]], labels[chosen[inside]])
         scores.append(f1_score(labels[known], machine.predict(described[known])))
     assert len(set(scores)) > 1
     best = baselines.C_GRID[scores.index(max(scores))]
     weights, bias, c = fit_au(described, every, labels, chosen, inside, held, 0)
     assert c == best
-    whole = LinearSVC(C=c, dual=True, tol=0.1, random_state=0, max_iter=10_000)
-    whole.fit(described[chosen], labels[chosen])
+    whole = pipeline(c).fit(described[chosen], labels[chosen])
     np.testing.assert_array_equal(described @ weights + bias >= 0, whole.predict(described) == 1)
 
 
@@ -175,16 +178,13 @@ def test_the_decision_is_that_of_scikit_learns_own_pipeline(folder, run):
     faces = zip(folder.images, folder.landmarks, strict=True)
     described = np.stack([descriptor(face, points) for face, points in faces])
     rows, test = fold_rows(folder, 1)
-    scaler = StandardScaler().fit(described[rows])  # so few frames are all drawn
     tensors, _ = load_tensors(run / "baselines" / "linear_svm" / "predictions.safetensors")
     assert tensors["rows"].tolist() == test.tolist()
     for a in (0, 1):
-        known = rows[folder.labels[rows, a] >= 0]
-        machine = LinearSVC(C=metrics["c"][a], dual=True, tol=0.1, max_iter=10_000, random_state=0)
-        machine.fit(scaler.transform(described[known]), folder.labels[known, a])
-        decision = machine.decision_function(scaler.transform(described[test]))
-        np.testing.assert_allclose(tensors["au_logits"][:, a], decision,
-                                   rtol=1e-3, atol=1e-3)
+        known = rows[folder.labels[rows, a] >= 0]  # so few frames are all drawn
+        machine = pipeline(metrics["c"][a]).fit(described[known], folder.labels[known, a])
+        np.testing.assert_allclose(tensors["au_logits"][:, a], machine.decision_function(described[test]), rtol=1e-3,
+                                   atol=1e-3)
         assert metrics["fitted_frames"][a] == len(known)
 
 

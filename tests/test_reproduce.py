@@ -187,7 +187,7 @@ def test_a_cell_fails_and_the_others_go_on(faces, tmp_path, small, no_pages, cap
     code = notebook.cells[1]
     assert code.outputs[0].ename == "DataError"
     assert "this folder holds a run with other settings" in code.outputs[0].evalue
-    shutil.rmtree(out / "fold2_seed0")
+    (out / "fold2_seed0" / "config.json").unlink()
     exec(code.source, {})  # what it holds repeats the cell
     assert (out / "fold2_seed0" / "none" / "metrics.json").exists()
 
@@ -198,6 +198,7 @@ def test_a_cell_fails_and_the_others_go_on(faces, tmp_path, small, no_pages, cap
     assert reproduce(faces, out) == 0
     assert [line for line in capsys.readouterr().out.splitlines() if line.endswith("is there already")] == [
         f"fold{fold}_seed0 is there already" for fold in (1, 2, 3)]
+    assert not (out / "fold2_seed0" / "failed.ipynb").exists()
     assert spoiled == {path: path.stat().st_mtime_ns for path in out.rglob("metrics.json")}
 
 
@@ -215,6 +216,18 @@ def test_only_what_a_cell_lacks_is_done_again(faces, tmp_path, small, no_pages):
     assert (run / "none" / "metrics.json").read_bytes() == spoiled
     metrics = json.loads((run / "mlp" / "metrics.json").read_text())
     assert (metrics["fold"], metrics["seed"], metrics["relation"]) == (3, 0, "mlp")
+
+
+def test_a_fold_is_reported_when_all_its_seeds_are_done(faces, tmp_path, small, no_pages):
+    out = tmp_path / "out"
+    spoil(out, "fold1_seed1")
+    assert reproduce(faces, out, "--fold", "1", "--seed", "0", "1") == 1
+    assert no_pages == ["fold1_seed0", "out"]
+    (out / "fold1_seed1" / "config.json").unlink()
+    assert reproduce(faces, out, "--fold", "1", "--seed", "0", "1") == 0
+    assert not (out / "fold1_seed1" / "failed.ipynb").exists()  # the cell is done now
+    configs = [json.loads((out / f"fold1_seed{seed}" / "config.json").read_text()) for seed in (0, 1)]
+    assert [config["seed"] for config in configs] == [0, 1]
 
 
 def test_a_notebook_that_fails_is_kept_and_named(faces, tmp_path, small, no_pages, monkeypatch):
