@@ -13,7 +13,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from lorral_lite import reporting
-from lorral_lite.comparison import COLUMNS, comparison, faults
+from lorral_lite.comparison import comparison
 from lorral_lite.datasets import DataError
 from lorral_lite.faces import AUS, render_faces
 from lorral_lite.facs import AU_SETS
@@ -28,7 +28,7 @@ from lorral_lite.reporting import (
     tables,
     write_report,
 )
-from lorral_lite.run_results import as_grid, estimate
+from lorral_lite.run_results import as_grid
 from lorral_lite.statistics import holm, paired_gain
 
 BP4D = AU_SETS["bp4d"]
