@@ -99,8 +99,9 @@ def parameters_and_check(path):
     return cells[place].source, lines[0].value
 
 
-def limits_of(call) -> dict:
-    return {word.arg: eval(ast.unparse(word.value), {"RELATION_NAMES": RELATION_NAMES}) for word in call.keywords}
+def limits_of(call, source) -> dict:
+    names = {**space(source), "RELATION_NAMES": RELATION_NAMES}
+    return {word.arg: eval(ast.unparse(word.value), names) for word in call.keywords}
 
 
 def wrong_values(kind, limits):
@@ -116,7 +117,7 @@ def wrong_values(kind, limits):
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: "/".join(p.parts[-2:]))
 def test_a_notebook_checks_its_parameters_first(path):
     source, call = parameters_and_check(path)
-    limits = limits_of(call)
+    limits = limits_of(call, source)
     check_parameters(space(source), **limits)  # its own values pass
     kinds = space(source)["__annotations__"]
     assert list(limits) == list(kinds)

@@ -86,10 +86,12 @@ def test_both_tables_give_the_minutes_of_the_header_and_the_measured_seconds(pat
     front = (rules.FOLDER.parent / "README.md").read_text(encoding="utf8")
     teachers = (rules.FOLDER / "README.md").read_text(encoding="utf8")
     assert re.search(rf"^\| {path.name[:2]} \| \[.+\]\(notebooks/{path.name}\) \| {minutes} \|", front, re.M)
-    measured = json.loads((rules.FOLDER.parent / "data" / "results" / "notebook_seconds.json").read_text())
-    row = rf"^\| {path.name[:2]} \| .+ \| {minutes} \| .+ \| {measured['cpu_seconds'][path.stem]:.0f} s \|$"
+    kept = rules.FOLDER.parent / "data" / "results" / "notebook_seconds.json"
+    seconds = (json.loads(kept.read_text())["cpu_seconds"] if kept.exists() else {}).get(path.stem)
+    shown = "–" if seconds is None else f"{seconds:.0f} s"
+    row = rf"^\| {path.name[:2]} \| .+ \| {minutes} \| .+ \| {shown} \|$"
     assert re.search(row, teachers, re.M), f"{row}: run `make outputs`"
-    assert measured["cpu_seconds"][path.stem] <= 60
+    assert seconds is None or seconds <= 60
 
 
 def good():
