@@ -765,7 +765,8 @@ def bars(series: dict[str, Sequence[float]], labels: Sequence[str], title: str =
     if not series or any(len(values) != len(labels) for values in series.values()):
         raise ValueError(f"bars need one value per label ({len(labels)}) in every series")
     width = 0.84 / len(series)
-    fig = _picture(max(6.5, 0.62 * len(labels) * len(series) + 1.6), 3.9, _words(title, f"bars of {', '.join(series)}"))
+    wide = min(11.5, max(6.5, 0.62 * len(labels) * len(series) + 1.6))
+    fig = _picture(wide, 3.9, _words(title, f"bars of {', '.join(series)}"))
     ax = fig.subplots()
     for k, (name, values) in enumerate(series.items()):
         x = np.arange(len(labels)) + (k - (len(series) - 1) / 2) * width
@@ -773,7 +774,8 @@ def bars(series: dict[str, Sequence[float]], labels: Sequence[str], title: str =
         ax.bar_label(shown, [form.format(v) for v in values], fontsize=11, padding=2)
     ax.set_xticks(range(len(labels)), labels)
     ax.set(ylabel=ylabel, title=title, yscale="log" if log else "linear")
-    full = min(min(values) for values in series.values()) > 0.6 * max(max(values) for values in series.values())
+    tallest = [max(group) for group in zip(*series.values(), strict=True)]  # of each label
+    full = min(tallest) > 0.3 * max(tallest)
     crowded = full and len(series) > 1  # no room beside the bars: make some above them
     ax.margins(x=0.02, y=0.35 if crowded and not log else 0.12)
     if len(series) > 1:
