@@ -6,7 +6,7 @@ SLOW_NOTEBOOKS := $(wildcard notebooks/*.ipynb notebooks/solutions/*.ipynb)
 TRAINED := $(wildcard notebooks/08_*.ipynb)
 NBVAL := OMP_NUM_THREADS=1 $(BIN)/pytest -p no:cacheprovider --nbval-current-env --nbval-sanitize-with tests/notebooks/sanitize.cfg -W ignore
 
-.PHONY: help reproduce test test-all unit mutants notebooks lint lab setup clean weights pictures benchmarks outputs slides handout site browser
+.PHONY: help reproduce test test-all unit mutants notebooks lint lab setup clean weights experiment pictures benchmarks outputs slides handout site browser
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -60,6 +60,10 @@ handout: $(READY)  ## the notebooks for a class, without solutions: handout/ and
 weights: $(READY)  ## keep the weights, metrics and report of runs/faces as the ones that ship (then: make outputs)
 	$(BIN)/python -c "from lorral_lite.reproduce import publish; publish('runs/faces/fold1_seed0', 'data/weights/faces_lite')"
 	mkdir -p data/results && cp runs/faces/fold1_seed0/report.json data/results/faces_lite.json
+	$(BIN)/lorral report --write
+
+experiment: $(READY)  ## do relation modules help, and when? (an hour on 2 cores; goes on when stopped)
+	$(BIN)/lorral experiment --out runs/relations --results data/results/relations.json
 	$(BIN)/lorral report --write
 
 pictures: $(READY)  ## draw the picture of the README anew

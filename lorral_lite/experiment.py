@@ -221,7 +221,8 @@ def over_seeds(values, level: float = 0.95) -> Estimate:
     return Estimate(mean, se, mean - half, mean + half, p, n, level)
 
 
-def gain(cells: list[dict], relation: str, output: str, control: str = "none", au: int | None = None) -> Estimate:
+def relation_gain(cells: list[dict], relation: str, output: str, control: str = "none",
+                  au: int | None = None) -> Estimate:
     """Gain in mean F1 (or in that of one AU) of a relation over a control, in points, over the seeds."""
     def score(cell, name):
         part = cell["relations"][name][output]
@@ -255,7 +256,7 @@ def all_gains(result: dict, control: str = "none") -> list[dict]:
             for strength, structure in WORLDS.values():
                 cells = select(result, hiding, strength, structure)
                 for relation in MODULES:
-                    e = gain(cells, relation, output, control)
+                    e = relation_gain(cells, relation, output, control)
                     mine.append({"output": output, "hiding": hiding, "relation_strength": strength,
                                  "structure": structure, "relation": relation, "control": control, "estimate": e})
         adjusted, _ = holm([row["estimate"].p for row in mine])
@@ -275,7 +276,7 @@ def summary(result: dict) -> str:
         for strength, structure in WORLDS.values():
             cells = select(result, hiding, strength, structure)
             for output in OUTPUTS:
-                values = [*[gain(cells, m, output) for m in ("mlp", *MODULES)], ceiling_gain(cells, output)]
+                values = [*[relation_gain(cells, m, output) for m in ("mlp", *MODULES)], ceiling_gain(cells, output)]
                 lines.append(f"{hiding:7}{strength:<9g}{structure:11}{output:7}" + "".join(
                     f"{f'{e.value:+.1f} ({e.low:+.1f} to {e.high:+.1f})':>20}" for e in values))
     return "\n".join(lines)

@@ -2,7 +2,15 @@
 
 import numpy as np
 
-from .experiment import HIDINGS, MODULES, attention_correlation, ceiling_gain, gain, over_seeds, select
+from .experiment import (
+    HIDINGS,
+    MODULES,
+    attention_correlation,
+    ceiling_gain,
+    over_seeds,
+    relation_gain,
+    select,
+)
 from .figures import (
     BLUE,
     GREY,
@@ -39,7 +47,7 @@ def plot_gains(result: dict, output: str = "local", relations=("mlp", *MODULES))
             for k, relation in enumerate(relations):
                 colour, marker = RELATION_LOOKS[relation]
                 x = np.array(STRENGTHS) + (k - (len(relations) - 1) / 2) * 0.028
-                estimates = [gain(cells, relation, output) for cells in worlds]
+                estimates = [relation_gain(cells, relation, output) for cells in worlds]
                 ax.vlines(x, [e.low for e in estimates], [e.high for e in estimates], color=colour, lw=2.2)
                 ax.plot(x, [e.value for e in estimates], marker, ls="-", lw=1, color=colour, ms=7.5, mec="white",
                         mew=0.8, label=RELATION_NAMES[relation])
@@ -75,7 +83,7 @@ def plot_au_gains(result: dict, hiding: str = "eyes", strength: float = 1.0, str
     for k, relation in enumerate(relations):
         colour, marker = RELATION_LOOKS[relation]
         x = np.arange(len(aus)) + (k - (len(relations) - 1) / 2) * 0.18
-        estimates = [gain(cells, relation, output, au=au) for au in aus]
+        estimates = [relation_gain(cells, relation, output, au=au) for au in aus]
         ax.vlines(x, [e.low for e in estimates], [e.high for e in estimates], color=colour, lw=2)
         ax.plot(x, [e.value for e in estimates], marker, ls="", color=colour, ms=7, mec="white", mew=0.7,
                 label=RELATION_NAMES[relation])

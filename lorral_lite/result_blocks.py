@@ -23,6 +23,7 @@ from pathlib import Path
 from .comparison import faults
 from .data_files import data_file
 from .datasets import DataError
+from .experiment import MODULES, all_gains, ceiling_gain, relation_gain, select
 from .published import (
     FLOORS,
     INFERRED_BASE,
@@ -151,8 +152,38 @@ def _coverage(root: Path | None) -> str:
                   [[row[0], *(number(row[i]) for i in keep[1:])] for row in table["rows"]])
 
 
+def _relations(root: Path | None) -> str:
+    """What relation modules added where the truth is known, from `lorral experiment`: the local output."""
+    found = _read(root, "data", "results", "relations.json")
+    if found is None:
+        return "Not run yet: `make experiment`.\n"
+    modules = ("mlp", *MODULES)
+    rows = []
+    for hiding, words in {"none": "nothing hidden", "eyes": "eyes hidden"}.items():
+        for strength in (0.0, 0.5, 1.0):
+            cells = select(found, hiding, strength, "real")
+            estimates = [*(relation_gain(cells, name, "local") for name in modules), ceiling_gain(cells, "local")]
+            rows.append([f"{words}, strength {strength:g}", *(_span(vars(e), signed_short) for e in estimates)])
+    verdicts = [v for v in all_gains(found, "mlp") if v["output"] == "local"]
+    kept = [v for v in verdicts if v["verdict"] == "gain"]
+    best = max(kept, key=lambda v: v["estimate"].value, default=None)
+    closing = (f"Of {len(verdicts)} comparisons of a module with the MLP of equal size, local output, {len(kept)} are "
+               "gains after Holm's correction")
+    if best:
+        world = f"strength {best['relation_strength']:g}, {'eyes' if best['hiding'] == 'eyes' else 'nothing'} hidden"
+        closing += f"; the largest: {name_of(best['relation'])}, {world}, {signed_short(best['estimate'].value)} points"
+    return (_table(["Procedural faces, local output", *(name_of(name) for name in modules), "ceiling"], rows)
+            + "\n" + textwrap.fill(closing + ".", 120) + "\n")
+
+
+def signed_short(value: float) -> str:
+    """A difference in points with one digit."""
+    return f"{value:+.1f}".replace("-", "−")
+
+
 BLOCKS: dict[str, Callable[[Path | None], str]] = {
     "faces_lite": _faces_lite, "difficulty": _difficulty, "coverage": _coverage,
+    "relations": _relations,
 }
 """Name → what renders it from JSON."""
 

@@ -16,8 +16,8 @@ from lorral_lite.experiment import (
     attention_correlation,
     ceiling_gain,
     collect,
-    gain,
     over_seeds,
+    relation_gain,
     run_experiment,
     run_seed,
     select,
@@ -72,9 +72,9 @@ def test_gains_are_differences_within_a_seed():
     result = made_up()
     cells = select(result, "none", 0.5, "real")
     one, other = ([c["relations"][r]["local"]["f1"][1] for c in cells] for r in ("hopfield", "mlp"))
-    assert_allclose(gain(cells, "hopfield", "local", "mlp", au=6).value, np.mean(one) - np.mean(other))
+    assert_allclose(relation_gain(cells, "hopfield", "local", "mlp", au=6).value, np.mean(one) - np.mean(other))
     means = [c["relations"]["hopfield"]["au"]["mean_f1"] - c["relations"]["none"]["au"]["mean_f1"] for c in cells]
-    assert_allclose(gain(cells, "hopfield", "au").value, np.mean(means))
+    assert_allclose(relation_gain(cells, "hopfield", "au").value, np.mean(means))
     assert [c["seed"] for c in cells] == [0, 1, 2, 3, 4]
 
 

@@ -5,7 +5,7 @@ import pytest
 from numpy.testing import assert_allclose
 from test_experiment import made_up
 
-from lorral_lite.experiment import MODULES, ceiling_gain, gain, select
+from lorral_lite.experiment import MODULES, ceiling_gain, relation_gain, select
 from lorral_lite.experiment_figures import effective_aus, plot_attention, plot_au_gains, plot_gains
 from lorral_lite.figures import png_bytes
 
@@ -20,7 +20,8 @@ def test_gains_are_drawn_at_their_values(result):
     panels = [(hiding, structure) for hiding in ("none", "eyes") for structure in ("real", "exclusion")]
     for ax, (hiding, structure) in zip(fig.axes, panels, strict=True):
         drawn = ax.get_lines()[0].get_ydata()
-        wanted = [gain(select(result, hiding, s, structure), "self_attention", "local").value for s in (0, 0.5, 1)]
+        worlds = [select(result, hiding, strength, structure) for strength in (0, 0.5, 1)]
+        wanted = [relation_gain(cells, "self_attention", "local").value for cells in worlds]
         assert_allclose(drawn, wanted)
     assert "procedural faces" in fig.alt
     assert f"self-attention {wanted[-1]:+.1f}" in fig.alt
@@ -37,7 +38,8 @@ def test_every_au_has_a_dot_of_every_module(result):
     lines = {line.get_label(): line for line in fig.axes[0].get_lines()}
     assert {"ceiling", "BiLSTM", "self-attention", "Hopfield", "in series"} <= set(lines)
     cells = select(result, "eyes", 1.0, "real")
-    assert_allclose(lines["Hopfield"].get_ydata(), [gain(cells, "hopfield", "local", au=au).value for au in (4, 6, 12)])
+    wanted = [relation_gain(cells, "hopfield", "local", au=au).value for au in (4, 6, 12)]
+    assert_allclose(lines["Hopfield"].get_ydata(), wanted)
     assert "procedural faces" in fig.alt
     assert len(MODULES) == 4
 
