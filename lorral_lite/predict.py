@@ -276,13 +276,14 @@ def predict_image(model, image: np.ndarray, name: str = "the photo", box=None, p
         raise ValueError(f"image must be (H, W, 3) uint8, got {image.shape} {image.dtype}")
     box = find_face(image, name) if box is None else tuple(float(v) for v in box)
     size = model.config.frame_size
-    points = place_mean_shape(model, box)
-    broken = ""
+    points, seen, broken = place_mean_shape(model, box), None, ""
     for _ in range(passes):
         try:
             aligned, matrix = aligned_crop(image, points, size)
-        except ValueError as error:  # landmarks that span no face cannot be aligned again
-            broken = str(error)
+        except ValueError as error:
+            if seen is None:
+                raise DataError(f"{name}: the model's mean face is no face ({error}); train it first") from None
+            broken = str(error)  # landmarks that span no face cannot be aligned again
             break
         before = points
         views, logits, crop = look(model, aligned)

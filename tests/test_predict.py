@@ -14,7 +14,7 @@ from lorral_lite import predict
 from lorral_lite.data_files import data_file
 from lorral_lite.datasets import DataError
 from lorral_lite.landmarks import MIRROR, interocular, mirror_landmarks
-from lorral_lite.model import LoRRaLConfig
+from lorral_lite.model import LoRRaL, LoRRaLConfig
 from lorral_lite.predict import (
     NOTE,
     find_face,
@@ -111,6 +111,12 @@ def stage(degrees=0.0, gap=45, side=256, **options):
 
 
 # ------------------------------------------------------------------------------------------------------------ geometry
+
+
+def test_an_untrained_model_is_told_to_be_trained():
+    model = LoRRaL(LoRRaLConfig.lite(aus=AUS)).eval()  # its mean shape is still zero
+    with pytest.raises(DataError, match=r"the photo: the model's mean face is no face .*; train it first"):
+        predict_image(model, np.full((120, 120, 3), 128, np.uint8), box=(10, 10, 100))
 
 
 @pytest.mark.parametrize(("degrees", "gap", "side"), [(0, 45, 256), (17, 31, 256), (-25, 52, 256), (8, 300, 1530)])

@@ -15,7 +15,8 @@ TRAINED = "08_losses_and_two_step_training"
 """Run by nbval --nbval-lax: another processor trains to other figures."""
 
 PNG_LIMIT, FILE_LIMIT = 150_000, 1_500_000
-FEWEST_PICTURES = 4
+FEWEST_PICTURES = 8
+CELLS, WORDS = (40, 90), (1000, 2500)
 LONGEST_MEDIAN = 6
 HEADER = {
     "its goals": r"after this notebook you can",
@@ -122,6 +123,10 @@ def teaching(notebook) -> list[str]:
     count = sum("image/png" in o.get("data", {}) for cell in code_cells(notebook) for o in cell.outputs)
     if count < FEWEST_PICTURES:
         wrong.append(f"{count} pictures, at least {FEWEST_PICTURES} are wanted")
+    words = sum(len(cell.source.split()) for cell in notebook.cells if cell.cell_type == "markdown")
+    for what, number, (fewest, most) in (("cells", len(notebook.cells), CELLS), ("words of text", words, WORDS)):
+        if not fewest <= number <= most:
+            wrong.append(f"{number} {what}, {fewest} to {most} are wanted")
     lines = median(sum(bool(line.strip()) for line in cell.source.splitlines()) for cell in code_cells(notebook))
     if lines > LONGEST_MEDIAN:
         wrong.append(f"half of its code cells have more than {lines} lines")

@@ -102,13 +102,14 @@ def good():
             "section 3")
     cells = [
         new_code_cell("seed: int = 0  # of everything", metadata={"tags": ["parameters"]}),
-        new_code_cell("picture", outputs=[new_output("execute_result", picture, execution_count=2)] * 4),
+        new_code_cell("picture", outputs=[new_output("execute_result", picture, execution_count=2)] * 8),
         new_code_cell('x = ...\ncheck("3.1", x)',
                       outputs=[new_output("stream", text="Exercise 3.1: not attempted yet\n")]),
     ]
     for count, cell in enumerate(cells, start=1):
         cell.execution_count = count
-    return new_notebook(cells=[new_markdown_cell(head), *cells], metadata={"language_info": {"name": "python"}})
+    text = [new_markdown_cell("word " * 30) for _ in range(40)]
+    return new_notebook(cells=[new_markdown_cell(head), *cells, *text], metadata={"language_info": {"name": "python"}})
 
 
 def breakage(change):
@@ -143,7 +144,10 @@ BREAKAGES = {
                    "the minutes"),
     "no device": (rules.header, lambda n: n.cells[0].update(source=n.cells[0].source.replace("CPU", "box")),
                   "the device"),
-    "few pictures": (rules.teaching, lambda n: n.cells[2].outputs.pop(), "3 pictures"),
+    "few pictures": (rules.teaching, lambda n: n.cells[2].outputs.pop(), "7 pictures"),
+    "few cells": (rules.teaching, lambda n: n.cells.__delitem__(slice(10, None)), "10 cells"),
+    "few words": (rules.teaching, lambda n: [c.update(source="word") for c in n.cells[4:]], "words of text"),
+    "many words": (rules.teaching, lambda n: n.cells[4].update(source="word " * 2000), "words of text"),
     "long cells": (rules.teaching, lambda n: [c.update(source=c.source + "\nx" * 9) for c in n.cells[1:]],
                    "more than"),
     "no exercise": (rules.teaching, lambda n: n.cells[3].update(source="x"), "no exercise"),
