@@ -137,14 +137,13 @@ def _report(args) -> int | None:
 
 
 def _experiment(args) -> None:
-    from .experiment import Size, run_experiment, summary
-    from .run_folder import write_json
+    from .experiment import Size, run_experiment, summary, write_result
 
     result = run_experiment(args.out, args.seeds, Size(args.subjects, args.frames, args.step1_frames, args.epochs),
                             args.jobs,
                             not args.quiet)
     results = Path(args.results or Path(args.out) / "results.json")
-    write_json(results, result)
+    write_result(results, result)
     print(f"{summary(result)}\n{results}")
 
 

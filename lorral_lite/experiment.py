@@ -31,7 +31,7 @@ from .datasets.prepared import FaceDataset, open_prepared
 from .datasets.synthetic import prepare_faces
 from .faces.population import Population
 from .relations import RELATIONS
-from .run_folder import RunConfig, Schedule, claim, load_model, load_tensors, read_json, write_json
+from .run_folder import RunConfig, Schedule, claim, load_model, load_tensors, read_json, write_json, write_whole
 from .statistics import Estimate, holm
 from .training import evaluate, train_step1, train_step2
 
@@ -280,6 +280,14 @@ def summary(result: dict) -> str:
                 lines.append(f"{hiding:7}{strength:<9g}{structure:11}{output:7}" + "".join(
                     f"{f'{e.value:+.1f} ({e.low:+.1f} to {e.high:+.1f})':>20}" for e in values))
     return "\n".join(lines)
+
+
+def write_result(path, result: dict) -> None:
+    """Write :func:`collect`'s result as JSON, a line for each cell: the file is the old one or the new one, whole."""
+    lines = ",\n".join(json.dumps(cell) for cell in result["cells"])
+    rest = {key: value for key, value in result.items() if key != "cells"}
+    text = json.dumps(rest)[:-1] + f', "cells": [\n{lines}\n]}}\n'
+    write_whole(Path(path), lambda temporary: temporary.write_text(text, encoding="utf8"))
 
 
 def read_result(path) -> dict:

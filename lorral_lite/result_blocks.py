@@ -167,10 +167,11 @@ def _relations(root: Path | None) -> str:
     verdicts = [v for v in all_gains(found, "mlp") if v["output"] == "local"]
     kept = [v for v in verdicts if v["verdict"] == "gain"]
     best = max(kept, key=lambda v: v["estimate"].value, default=None)
-    closing = (f"Of {len(verdicts)} comparisons of a module with the MLP of equal size, local output, {len(kept)} are "
-               "gains after Holm's correction")
+    closing = (f"Of {len(verdicts)} comparisons of a module with the MLP of equal size, local output, {len(kept)} "
+               f"{'is a gain' if len(kept) == 1 else 'are gains'} after Holm's correction")
     if best:
-        world = f"strength {best['relation_strength']:g}, {'eyes' if best['hiding'] == 'eyes' else 'nothing'} hidden"
+        world = (f"strength {best['relation_strength']:g}, {'eyes' if best['hiding'] == 'eyes' else 'nothing'} hidden"
+                 + (", pairs that exclude each other" if best["structure"] == "exclusion" else ""))
         closing += f"; the largest: {name_of(best['relation'])}, {world}, {signed_short(best['estimate'].value)} points"
     return (_table(["Procedural faces, local output", *(name_of(name) for name in modules), "ceiling"], rows)
             + "\n" + textwrap.fill(closing + ".", 120) + "\n")

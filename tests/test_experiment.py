@@ -17,11 +17,13 @@ from lorral_lite.experiment import (
     ceiling_gain,
     collect,
     over_seeds,
+    read_result,
     relation_gain,
     run_experiment,
     run_seed,
     select,
     summary,
+    write_result,
 )
 from lorral_lite.relations import RELATIONS
 from lorral_lite.run_folder import read_json
@@ -107,6 +109,13 @@ def test_the_summary_has_a_line_for_every_world_and_output():
     lines = summary(made_up()).splitlines()
     assert len(lines) == 1 + 2 * len(HIDINGS) * len(WORLDS)
     assert "ceiling" in lines[0]
+
+
+def test_a_written_result_is_read_back(tmp_path):
+    result = {"command": "lorral experiment", "seeds": 5, **made_up()}
+    write_result(tmp_path / "r.json", result)
+    assert read_result(tmp_path / "r.json") == result
+    assert len((tmp_path / "r.json").read_text().splitlines()) == len(result["cells"]) + 2
 
 
 def test_an_experiment_of_another_size_is_not_mixed_in(tmp_path):
