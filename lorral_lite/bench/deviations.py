@@ -161,10 +161,10 @@ def table(group: str, rows: list[Variant], found: dict, config: RunConfig) -> Ta
     base = found[DEFAULT]
     note = (f"{base['train_subjects']} people to train on ({base['train_frames']} frames), {base['subjects']} unseen "
             f"ones to test ({base['frames']}), fold 1, {DIFFICULTY} faces, {config.step1.epochs} + "
-            f"{config.step2.epochs} epochs at lite()'s rates, seed {config.seed}, self-attention, unless the row says otherwise. Difference in points "
-            "to the first row of the first table, or to the one named, with its 95 % jackknife interval over test "
-            "people, not corrected for the number of rows (first row: the interval of F1 itself). Training again is "
-            "not in the intervals: the row with another seed shows how much that moves.")
+            f"{config.step2.epochs} epochs at lite()'s rates, seed {config.seed}, self-attention, unless the row says "
+            "otherwise. Difference in points to the first row of the first table, or to the one named, with its 95 % "
+            "jackknife interval over test people, not corrected for the number of rows (first row: the interval of F1 "
+            "itself). Training again is not in the intervals: the row with another seed shows how much that moves.")
     return Table(
         f"One choice made otherwise, procedural faces: {group}",
         ["number", "what is otherwise", "F1 AU, %", "difference", "F1 local, %", "difference", "landmark error, %"],
