@@ -62,7 +62,7 @@ weights: $(READY)  ## keep the weights, metrics and report of runs/faces as the 
 	mkdir -p data/results && cp runs/faces/fold1_seed0/report.json data/results/faces_lite.json
 	$(BIN)/lorral report --write
 
-experiment: $(READY)  ## do relation modules help, and when? (an hour on 2 cores; goes on when stopped)
+experiment: $(READY)  ## do relation modules help, and when? (1 to 2 hours on 2 cores; goes on when stopped)
 	$(BIN)/lorral experiment --out runs/relations --results data/results/relations.json
 	$(BIN)/lorral report --write
 

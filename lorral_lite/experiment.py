@@ -21,7 +21,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy import stats
 from tqdm.auto import tqdm
 
 from .ceiling import ceiling, pattern_probabilities
@@ -32,7 +31,7 @@ from .datasets.synthetic import prepare_faces
 from .faces.population import Population
 from .relations import RELATIONS
 from .run_folder import RunConfig, Schedule, claim, load_model, load_tensors, read_json, write_json, write_whole
-from .statistics import Estimate, holm
+from .statistics import Estimate, holm, jackknife
 from .training import evaluate, train_step1, train_step2
 
 WORLDS: dict[str, tuple[float, str]] = {
@@ -211,14 +210,7 @@ def select(result: dict, hiding: str, strength: float, structure: str) -> list[d
 def over_seeds(values, level: float = 0.95) -> Estimate:
     """Mean of one value per seed with its t interval. Every seed has its own people, faces and training, so this
     interval contains what a jackknife over the people of one run leaves out: retraining (D104)."""
-    values = np.asarray(values, np.float64)
-    n, mean = len(values), float(np.mean(values))
-    if n < 2:
-        return Estimate(mean, *[float("nan")] * 4, n, level)
-    se = float(values.std(ddof=1) / np.sqrt(n))
-    half = float(stats.t.ppf(0.5 + level / 2, n - 1)) * se
-    p = float(2 * stats.t.sf(abs(mean) / se, n - 1)) if se > 0 else float(mean == 0)
-    return Estimate(mean, se, mean - half, mean + half, p, n, level)
+    return jackknife(values, level=level)  # of a mean: Student's interval exactly
 
 
 def relation_gain(cells: list[dict], relation: str, output: str, control: str = "none",
@@ -292,4 +284,4 @@ def write_result(path, result: dict) -> None:
 
 def read_result(path) -> dict:
     """The JSON that ``lorral experiment --results`` wrote."""
-    return json.loads(Path(path).read_text(encoding="utf8"))
+    return read_json(Path(path))

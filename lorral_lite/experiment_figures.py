@@ -1,6 +1,7 @@
 """Pictures of what ``lorral experiment`` found: gains against relation strength, by AU, and attention beside phi."""
 
 import numpy as np
+import torch
 
 from .experiment import (
     HIDINGS,
@@ -23,6 +24,7 @@ from .figures import (
     _picture,
     _styled,
 )
+from .widgets import effective_number
 
 STRENGTHS = (0.0, 0.5, 1.0)
 STRUCTURES = {"real": "relations of BP4D", "exclusion": "BP4D with pairs that exclude each other"}
@@ -75,7 +77,7 @@ def plot_au_gains(result: dict, hiding: str = "eyes", strength: float = 1.0, str
     aus = cells[0]["aus"]
     fig = _picture(11.4, 4.6, "")
     ax = fig.subplots()
-    for au in cells[0].get("covered", cells[0].get("hidden", [])):
+    for au in cells[0]["covered"]:
         ax.axvspan(aus.index(au) - 0.5, aus.index(au) + 0.5, color=PALE, alpha=0.6, lw=0, zorder=0)
     top = [ceiling_gain(cells, output, au).value for au in aus]
     ax.plot(range(len(aus)), top, "_", color=INK, ms=30, mew=2.4, label="ceiling")
@@ -130,7 +132,6 @@ def plot_attention(result: dict, structure: str = "real") -> Picture:
 def effective_aus(result: dict, hiding: str, strength: float, structure: str = "real"):
     """To how many of the AUs the mean attention of an AU spreads: e to its entropy, mean over AUs, over seeds."""
     def spread(cell):
-        weights = np.clip(np.array(cell["attention"]), 1e-12, None)
-        return float(np.exp(-(weights * np.log(weights)).sum(1)).mean())
+        return effective_number(torch.tensor(cell["attention"], dtype=torch.float64)).mean().item()
 
     return over_seeds([spread(cell) for cell in select(result, hiding, strength, structure)])

@@ -46,7 +46,8 @@ def made_up(seeds: int = 5, effect: float = 0.0) -> dict:
                 part = {"alone": [50.0, 0.0, 60.0], "joint": [50.0 + seed, 30.0 * strength, 60.0]}
                 phi = np.eye(3) + strength * np.array([[0, 0.5, 0.1], [0.5, 0, 0.2], [0.1, 0.2, 0]])
                 cells.append({"hiding": hiding, "relation_strength": strength, "structure": structure, "seed": seed,
-                              "aus": [4, 6, 12], "relations": scores, "ceiling": {"local": part, "au": part},
+                              "aus": [4, 6, 12], "covered": list(hidden)[:1], "relations": scores,
+                              "ceiling": {"local": part, "au": part},
                               "attention": (phi + rng.normal(0, 1e-3, (3, 3))).tolist(), "expected_phi": phi.tolist()})
     return {"cells": cells}
 
