@@ -15,13 +15,13 @@ import torch
 from skimage.feature import hog
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
-from tqdm.auto import tqdm
 
 from .datasets.folds import fold_rows, hold_out
 from .datasets.prepared import PreparedFolder
 from .evaluation import what_was_tested
 from .landmarks import NUM_LANDMARKS
 from .metrics import counts, f1_from_counts, summarise
+from .output import progress_bar
 from .run_folder import open_data, read_run_config, save_tensors, write_json
 
 DRAW = {1: 100, 0: 200}
@@ -78,14 +78,15 @@ def linear_svm(folder: PreparedFolder, rows, test, seed: int = 0, progress: bool
     chosen = [draw_frames(rows, labels[:, a], videos, turn) for a in range(labels.shape[1])]
     every = np.unique(np.concatenate([held, *chosen]))
     described = np.empty((len(every), NUM_LANDMARKS * 128), np.float32)
-    for k, row in enumerate(tqdm(every, desc="descriptors", unit="face", disable=not progress, leave=False)):
+    for k, row in enumerate(progress_bar(every, desc="descriptors", unit="face", disable=not progress, leave=False)):
         described[k] = descriptor(folder.images[row], folder.landmarks[row])
     fits = [fit_au(described, every, labels[:, a], chosen[a], np.isin(chosen[a], rest), held, seed)
-            for a in tqdm(range(labels.shape[1]), desc="SVMs", unit="AU", disable=not progress, leave=False)]
+            for a in progress_bar(range(labels.shape[1]), desc="SVMs", unit="AU", disable=not progress, leave=False)]
     del described
     weights, bias = np.stack([w for w, _, _ in fits]), np.array([b for _, b, _ in fits])
     logits = np.empty((len(test), len(fits)), np.float32)
-    for first in tqdm(range(0, len(test), BLOCK), desc="testing", unit="block", disable=not progress, leave=False):
+    for first in progress_bar(range(0, len(test), BLOCK), desc="testing", unit="block", disable=not progress,
+                              leave=False):
         block = test[first : first + BLOCK]
         faces = np.stack([descriptor(folder.images[row], folder.landmarks[row]) for row in block])
         logits[first : first + BLOCK] = faces @ weights.T + bias

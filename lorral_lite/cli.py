@@ -1,10 +1,14 @@
 """The command ``lorral``: exit code 0 done, 1 a check failed, 2 bad input (one line that says what and where)."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
 from . import __version__
+from .output import forgive_characters, nobody_reads
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # D105, before torch is imported: idle threads leave their core
 
 
 def _prepare_faces(args) -> None:
@@ -58,7 +62,7 @@ def _train(args) -> None:
     folder = open_prepared(args.data)
     recipe = {"lite": RunConfig.lite, "paper": RunConfig.paper}[args.profile]
     config = recipe(Path(args.data), folder.aus, fold=args.fold, folds=args.folds, seed=args.seed, loss=args.loss,
-                    select=args.select, precision=args.precision)
+                    select=args.select, precision=args.precision, threads=args.threads)
     train_step1(args.run, config, args.device, not args.quiet, workers=args.workers)
     if not (Path(args.run) / "step1_metrics.json").exists():
         evaluate(args.run, None, args.device, not args.quiet)
@@ -111,6 +115,7 @@ def _reproduce(args) -> int:
 
     failures = reproduce(args.out, args.data, args.root, args.profile, folds=args.fold, seeds=args.seed,
                          relations=args.relation or None, subjects=args.subjects, frames=args.frames,
+                         threads=args.threads,
                          notebooks=not args.no_notebooks, cluster=args.cluster, partition=args.partition,
                          hours=args.hours, device=args.device, progress=not args.quiet)
     return 1 if failures else 0
@@ -158,6 +163,12 @@ def _bench(args) -> None:
         raise ValueError("--share goes with prepare, and lies above 0 and up to 1")
     options = {key: value for key in ("compare", "keep", "share") if (value := getattr(args, key)) is not None}
     bench(args.name, args.out, args.device, args.tiny, **options)
+
+
+THREADS_HELP = "of the CPU; a run keeps its number (default: 1 or all, whichever is faster when the run begins)"
+
+READER_GONE = 141
+"""The exit code that shells give to a command whose output nobody reads any more."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -252,6 +263,7 @@ def parser() -> argparse.ArgumentParser:
                      help="bf16: faster where the processor computes it itself")
     sub.add_argument("--select", choices=["last", "held_out"], default="last",
                      help="keep the last epoch, or the best one on held-out training subjects")
+    sub.add_argument("--threads", type=_positive, default=None, help=THREADS_HELP)
     sub.add_argument("--workers", type=int, default=0, help="processes that read faces; the result is the same")
 
     sub = command(commands, "evaluate", _evaluate, "F1, AUC, accuracy and landmark error on the unseen subjects")
@@ -280,6 +292,7 @@ def parser() -> argparse.ArgumentParser:
                      help="default: all")
     sub.add_argument("--subjects", type=_positive, default=None, help="people to draw; default: 90")
     sub.add_argument("--frames", type=_positive, default=None, help="faces of each person; default: 50")
+    sub.add_argument("--threads", type=_positive, default=None, help=THREADS_HELP)
     sub.add_argument("--no-notebooks", action="store_true", help="leave out the notebooks of each cell")
     sub.add_argument("--cluster", choices=["slurm", "local"], default=None,
                      help="give the cells to Slurm as a job array, or to processes here, through submitit")
@@ -330,15 +343,21 @@ def _positive(text: str) -> int:
 
 def main(argv=None) -> int:
     """Run the command line; returns the exit code."""
-    args = parser().parse_args(argv)
+    forgive_characters()
     try:
+        args = parser().parse_args(argv)
         return args.function(args) or 0
     except (ValueError, OSError) as error:  # DataError is a ValueError; file errors name their file
+        if isinstance(error, BrokenPipeError) and nobody_reads(failed=True):
+            return READER_GONE
         print(f"lorral: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("lorral: stopped; the same command goes on from here", file=sys.stderr)
         return 130
+    finally:
+        if nobody_reads():
+            sys.exit(READER_GONE)
 
 
 if __name__ == "__main__":

@@ -15,9 +15,9 @@ from .datasets.prepared import FaceDataset
 from .device import pick_device, threads
 from .grid import Cell, Plan
 from .landmarks import NUM_LANDMARKS
-from .losses import lorral_loss
 from .model import Features, LoRRaL
 from .run_folder import RunConfig, new_model
+from .training import faster_threads, learn
 
 SECONDS = 60.0
 """The measurement takes at most about so long: its share is given to each of its parts, which run at least once."""
@@ -45,9 +45,14 @@ class Speed(NamedTuple):
 
 def measure(config: RunConfig, relations, device=None, seconds: float = SECONDS) -> Speed:
     """Train a few batches of noise as a cell of ``config`` would."""
-    device, model = pick_device(device), new_model(config).to(pick_device(device))
-    dataset = noise(config)
-    share = seconds / (4 + len(relations))
+    device, dataset = pick_device(device), noise(config)
+    count = config.threads or (faster_threads(config, dataset.folder, dataset.rows) if device.type == "cpu" else None)
+    with threads(count):
+        return _measure(config, relations, device, dataset, seconds / (4 + len(relations)))
+
+
+def _measure(config: RunConfig, relations, device, dataset: FaceDataset, share: float) -> Speed:
+    model = new_model(config).to(device)
     rows = np.arange(config.batch_size)
     spent = {}
 
@@ -57,14 +62,7 @@ def measure(config: RunConfig, relations, device=None, seconds: float = SECONDS)
         model.train()
 
         def one() -> None:
-            batch = {key: value.to(device) for key, value in dataset[rows].items()}
-            with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
-                output = answer(batch)
-            output = type(output)(*(part.float() for part in output))
-            loss = lorral_loss(output, batch["labels"], batch["landmarks"]).total
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            optimiser.step()
+            learn({key: value.to(device) for key, value in dataset[rows].items()}, answer, optimiser, config)
 
         return one
 

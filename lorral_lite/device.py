@@ -1,5 +1,6 @@
 """Where tensors live: a GPU when there is one, else the CPU, unless the reader says otherwise; how many threads."""
 
+import os
 from contextlib import contextmanager
 
 import torch
@@ -21,11 +22,16 @@ def pick_device(name: str | torch.device | None = None) -> torch.device:
     return device
 
 
+def cores() -> int:
+    """CPU cores that this process may use, which its affinity says, not the machine's number."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 @contextmanager
-def threads(count: int):
-    """Let PyTorch use ``count`` CPU threads inside a with block."""
+def threads(count: int | None):
+    """Let PyTorch use ``count`` CPU threads inside a with block; None: as many as before."""
     before = torch.get_num_threads()
-    torch.set_num_threads(count)
+    torch.set_num_threads(count or before)
     try:
         yield
     finally:

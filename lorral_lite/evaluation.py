@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm.auto import tqdm
 
 from .datasets.folds import fold_rows
 from .datasets.prepared import FaceDataset, PreparedFolder
-from .device import pick_device
+from .device import pick_device, threads
 from .metrics import always_positive_f1, landmark_errors, summarise
+from .output import progress_bar
 from .run_folder import RunConfig, load_model, open_data, read_run_config, save_tensors, write_json
 
 
@@ -22,7 +22,7 @@ def predict_rows(model, folder: PreparedFolder, rows, device=None, batch_size: i
     device = next(model.parameters()).device if device is None else device
     dataset = FaceDataset(folder, rows, model.config.image_size, train=False)
     found: dict[str, list] = {}
-    for first in tqdm(range(0, len(dataset), batch_size), desc="evaluating", unit="batch", disable=not progress,
+    for first in progress_bar(range(0, len(dataset), batch_size), desc="evaluating", unit="batch", disable=not progress,
                       leave=False):
         batch = dataset[np.arange(first, min(first + batch_size, len(dataset)))]
         answer = model(batch["image"].to(device))
@@ -45,7 +45,8 @@ def evaluate(run, relation: str | None = None, device=None, progress: bool = Tru
     folder = open_data(config)
     rows, test = fold_rows(folder, config.fold, config.folds)
     model = load_model(run, relation, device)
-    found = predict_rows(model, folder, test, device, progress=progress)
+    with threads(config.threads):
+        found = predict_rows(model, folder, test, device, progress=progress)
     subjects = folder.subjects[test]
     out = run if relation is None else run / relation
     log = out / ("step1_log.jsonl" if relation is None else "log.jsonl")

@@ -21,7 +21,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm.auto import tqdm
 
 from .ceiling import ceiling, pattern_probabilities
 from .datasets import DataError
@@ -29,6 +28,7 @@ from .datasets.folds import fold_rows
 from .datasets.prepared import FaceDataset, open_prepared
 from .datasets.synthetic import prepare_faces
 from .faces.population import Population
+from .output import progress_bar
 from .relations import RELATIONS
 from .run_folder import RunConfig, Schedule, claim, load_model, load_tensors, read_json, write_json, write_whole
 from .statistics import Estimate, holm, jackknife
@@ -157,7 +157,7 @@ def run_experiment(out="runs/relations", seeds: int = 5, size: Size = Size(), jo
     cells = [(hiding, seed) for seed in range(seeds) for hiding in HIDINGS]
     failed = []
     spawn = multiprocessing.get_context("spawn")
-    bar = tqdm(total=len(cells), desc="experiment", unit="seed", disable=not progress)
+    bar = progress_bar(total=len(cells), desc="experiment", unit="seed", disable=not progress)
     with ProcessPoolExecutor(jobs, mp_context=spawn) as pool, bar:
         waiting = {pool.submit(run_seed, out, *cell, size): cell for cell in cells}
         for job in as_completed(waiting):

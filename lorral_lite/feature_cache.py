@@ -15,12 +15,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm.auto import tqdm
 
 from . import __version__
 from .datasets import DataError
 from .datasets.prepared import FaceDataset
 from .model import LoRRaL
+from .output import progress_bar
 
 MEMORY_LIMIT = 1 << 30
 """Features of up to so many bytes are read into memory; more stay on the disk and are memory-mapped."""
@@ -74,7 +74,8 @@ def _fill(folder: Path, partial: Path, key: dict, model, dataset, views: int, de
     model.eval()
     blocks = np.array_split(np.arange(len(dataset)), -(-len(dataset) // BLOCK))
     shutil.rmtree(partial, ignore_errors=True)
-    bar = tqdm(total=views * len(blocks), desc="caching features", unit="batch", disable=not progress, leave=False)
+    bar = progress_bar(total=views * len(blocks), desc="caching features", unit="batch", disable=not progress,
+                       leave=False)
     try:
         partial.mkdir(parents=True)
         (partial / ".gitignore").write_text("*\n", encoding="utf8")

@@ -13,6 +13,7 @@ from queue import SimpleQueue
 
 from .device import pick_device
 from .grid import Cell, Plan, attempt, read_plan
+from .output import forgive_characters
 
 CLUSTERS = {"slurm": 10.0, "local": 0.2}
 """Where submitit can run cells, and every how many seconds to ask whether they have ended."""
@@ -52,7 +53,7 @@ def side_by_side(plan: Plan, cells, names: list[str], say) -> Iterator[tuple[Cel
                 code = process.wait()
             if code == 0:
                 return cell, ""
-            last = log.read_text(encoding="utf8").strip().splitlines()[-1:]
+            last = log.read_text(encoding="utf8", errors="replace").strip().splitlines()[-1:]
             if code == 1 and last and last[0].startswith(f"{cell.name}: "):
                 return cell, last[0]
             return cell, f"{cell.name}: its process ended with {code}; see {log}"
@@ -120,6 +121,7 @@ def one_cell(out: str, cell: tuple[int, int], device: str | None) -> str:
 
 def main(out: str, cell: tuple[int, int], device: str | None) -> None:
     """:func:`one_cell` as a process: the failure is its last line, exit code 1."""
+    forgive_characters()
     if failure := one_cell(out, cell, device):
         print(failure)
         sys.exit(1)

@@ -44,7 +44,8 @@ SHIP_LIMIT = 8_000_000
 
 def reproduce(out=None, data: str = "faces", root=None, profile: str = "smoke", *, folds=None, seeds=None,
               relations=None, subjects: int | None = None, frames: int | None = None, notebooks: bool = True,
-              cluster: str | None = None, partition: str | None = None, hours: float | None = None, device=None,
+              threads: int | None = None, cluster: str | None = None, partition: str | None = None,
+              hours: float | None = None, device=None,
               progress: bool = True, say: Callable[[str], None] = print) -> list[str]:
     """Do the cells of a profile (:data:`lorral_lite.grid.PROFILES`) in the folder ``out``; returns a line per failure.
 
@@ -52,12 +53,13 @@ def reproduce(out=None, data: str = "faces", root=None, profile: str = "smoke", 
         the paper's defaults. ``root`` may be a prepared folder, of drawn faces too, which is then used as it is.
     folds, seeds, relations: only these; by default those of the profile, and every relation.
     device: one name, or several with commas: as many cells then run side by side; default: every GPU, else the CPU.
+    threads: of the CPU for each training; default: each run takes what is faster when it begins, and keeps it (D105).
     cluster: "slurm" or "local" gives the cells to submitit, with ``partition`` and at most ``hours`` for each.
 
     Every part that is there already is left as it is. A cell that fails leaves ``failed.ipynb`` in its run folder while
     the others go on. ValueError (DataError) for what cannot be done at all, before anything is computed.
     """
-    plan = make_plan(out, data, root, profile, folds, seeds, relations, subjects, frames, notebooks)
+    plan = make_plan(out, data, root, profile, folds, seeds, relations, subjects, frames, notebooks, threads)
     if cluster is None and (partition or hours):
         raise ValueError("--partition and --hours go with --cluster")
     if cluster == "local" and partition:
@@ -107,7 +109,7 @@ def reproduce(out=None, data: str = "faces", root=None, profile: str = "smoke", 
 
 
 def make_plan(out, data, root, profile, folds=None, seeds=None, relations=None, subjects=None, frames=None,
-              notebooks=True) -> Plan:
+              notebooks=True, threads=None) -> Plan:
     """The plan that a reader asks for; ValueError when its parts do not go together."""
     if data not in DATA:
         raise ValueError(f"data must be one of {', '.join(DATA)}, got {data!r}")
@@ -122,12 +124,12 @@ def make_plan(out, data, root, profile, folds=None, seeds=None, relations=None, 
     out = Path(out or f"runs/{data}")
     where = Path(root) if root and is_prepared(root) else out / "data"
     aus = open_prepared(where).aus if is_prepared(where) else AU_SETS["bp4d" if data == "faces" else data]
-    config = getattr(RunConfig, recipe)(where, aus)
+    config = getattr(RunConfig, recipe)(where, aus, threads=threads)
     words = ["lorral", "reproduce", *([str(root)] if root else []), "--data", data, "--profile", profile,
              "--out", str(out)]
     for name, values in (("fold", folds if folds != all_folds else ()), ("seed", seeds if seeds != all_seeds else ()),
                          ("relation", relations or ()), ("subjects", [subjects] if subjects else []),
-                         ("frames", [frames] if frames else [])):
+                         ("frames", [frames] if frames else []), ("threads", [threads] if threads else [])):
         words += [f"--{name}", *map(str, values)] if values else []
     tour = data == "faces" and profile == "smoke"  # what says the same in every cell, or is about drawn faces
     books = [name for name in NOTEBOOKS if name not in ONCE or tour] if notebooks else []

@@ -69,6 +69,7 @@ class RunConfig:
     views: int = 0  # D18: cached views in step 2; 0 trains the landmark module on fresh views
     precision: str = "fp32"  # D75: "bf16" trains with bfloat16 convolutions; weights and losses stay float32
     select: str = "last"  # D24: "held_out" keeps the best epoch on held-out training subjects
+    threads: int | None = None  # D105: CPU threads; None: the run tries at its start what is faster here, and keeps it
     readings: tuple[str, ...] = ()  # other readings of the paper, see lorral_lite.readings
 
     def __post_init__(self):
@@ -77,6 +78,8 @@ class RunConfig:
             raise ValueError(f"select must be 'last' or 'held_out', got {self.select!r}")
         if self.precision not in ("fp32", "bf16"):
             raise ValueError(f"precision must be 'fp32' or 'bf16', got {self.precision!r}")
+        if self.threads is not None and self.threads < 1:
+            raise ValueError(f"threads must be at least 1, or None to try, got {self.threads}")
         if self.loss not in ("ce", "jaa"):
             raise ValueError(f"loss must be 'ce' or 'jaa', got {self.loss!r}")
 
@@ -98,7 +101,7 @@ class RunConfig:
     def to_dict(self) -> dict:
         """Plain JSON values; :meth:`from_dict` reads them back."""
         values = {**asdict(self), "model": self.model.to_dict(), "readings": list(self.readings)}
-        return values if self.readings else {k: v for k, v in values.items() if k != "readings"}
+        return {k: v for k, v in values.items() if v or k not in ("threads", "readings")}  # as older runs have it
 
     @classmethod
     def from_dict(cls, values: dict) -> "RunConfig":

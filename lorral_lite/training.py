@@ -1,12 +1,15 @@
 """Two-step training (paper section 3.5): step 1 without relation, step 2 with the relation and frozen features.
 
 Every epoch is seeded from (seed, step, epoch) and every view of a face from (seed, epoch, row), so a run that was
-stopped at any moment goes on after its last whole epoch and ends in the same weights.
+stopped at any moment goes on after its last whole epoch and ends in the same weights, on the same number of CPU
+threads, which the run chooses once and keeps in its config (D105).
 """
 
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,18 +17,18 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
-from tqdm.auto import tqdm
 
 from .datasets import DataError
 from .datasets.folds import fold_rows, hold_out
 from .datasets.prepared import FaceDataset, PreparedFolder, as_batch, counter_uniform
 from .datasets.writing import keep_out_of_git
-from .device import pick_device, threads
+from .device import cores, pick_device, threads
 from .evaluation import evaluate, predict_rows
 from .feature_cache import cached_features
-from .losses import au_weights_from_rates, lorral_loss
+from .losses import Losses, au_weights_from_rates, lorral_loss
 from .metrics import summarise
 from .model import Features, LoRRaL, Output
+from .output import progress_bar
 from .run_folder import (
     RunConfig,
     Schedule,
@@ -64,8 +67,9 @@ def train_step1(run, config: RunConfig, device=None, progress: bool = True, on_e
     ``workers`` processes read the faces; their number changes nothing in the result.
     """
     run, device = Path(run), pick_device(device)
-    model = new_model(config)
     folder, rows, _ = material = training_material(config)
+    config = settle_threads(run, config, material, device)
+    model = new_model(config)
     claim(run / "config.json", config.to_dict())
     if folder.meta["licensed"]:
         keep_out_of_git(run)
@@ -91,7 +95,8 @@ def train_step1(run, config: RunConfig, device=None, progress: bool = True, on_e
         return model(batch["image"], crops_at)
 
     length = len(rows) // config.batch_size or 1
-    fit(1, run, model, batches, answer, config, material, length, progress, on_epoch)
+    with threads(config.threads):
+        fit(1, run, model, batches, answer, config, material, length, progress, on_epoch)
     save_weights(run / "step1.safetensors", model.state_dict(), config.model.aus)
     is_done(run, 1)
     return model
@@ -114,7 +119,8 @@ def train_step2(run, relation: str, device=None, progress: bool = True, on_epoch
     model.to(device)
     dataset = FaceDataset(material.folder, rows, config.model.image_size, True, config.seed + 1, config.jitter)
     if config.views:
-        cache = cached_features(run, model, dataset, config.views, device, progress, out / ".features.partial")
+        with threads(config.threads):
+            cache = cached_features(run, model, dataset, config.views, device, progress, out / ".features.partial")
 
     def batches(epoch: int) -> Iterator[dict]:
         dataset.set_epoch(epoch)
@@ -132,7 +138,7 @@ def train_step2(run, relation: str, device=None, progress: bool = True, on_epoch
         return model.from_features(Features(**{name: batch[f"feature.{name}"] for name in Features._fields}))
 
     length = -(-len(rows) // config.batch_size)
-    with threads(1 if config.views else torch.get_num_threads()):  # D80: too little work to share
+    with threads(1 if config.views else config.threads):  # D80: too little work to share
         fit(2, out, model, batches, answer, config, material, length, progress, on_epoch)
     step1, _ = load_tensors(run / "step1.safetensors")
     state = {k: v.cpu() for k, v in model.state_dict().items()}
@@ -157,7 +163,7 @@ def fit(step: int, out: Path, model: LoRRaL, batches: Callable[[int], Iterable[d
     au_weights = weights_of_aus(config, material, model)
     log, best = resume(step, out, model, optimiser, trained)
     device = model.mean_shape.device
-    bar = tqdm(total=schedule.epochs * length, initial=len(log) * length, disable=not progress,
+    bar = progress_bar(total=schedule.epochs * length, initial=len(log) * length, disable=not progress,
                desc=f"step {step}" + (f" {out.name}" if step == 2 else ""), unit="batch")
     for epoch in range(len(log), schedule.epochs):
         check_still_there(material.folder)
@@ -168,13 +174,7 @@ def fit(step: int, out: Path, model: LoRRaL, batches: Callable[[int], Iterable[d
         model.train()
         sums, count = torch.zeros(4, device=device), 0
         for batch in batches(epoch):
-            with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):  # D75
-                output = answer(batch, epoch)
-            output = Output(*(part.float() for part in output))
-            losses = lorral_loss(output, batch["labels"], batch["landmarks"], config.loss, au_weights)
-            optimiser.zero_grad(set_to_none=True)
-            losses.total.backward()
-            optimiser.step()
+            losses = learn(batch, lambda batch, epoch=epoch: answer(batch, epoch), optimiser, config, au_weights)
             sums += torch.stack(losses).detach()
             count += 1
             bar.update()
@@ -200,7 +200,51 @@ def fit(step: int, out: Path, model: LoRRaL, batches: Callable[[int], Iterable[d
     model.eval()
 
 
+def learn(batch: dict, answer: Callable[[dict], Output], optimiser, config: RunConfig, au_weights=None) -> Losses:
+    """One step of the optimiser on what ``answer(batch)`` says; returns its losses."""
+    with torch.autocast(batch["landmarks"].device.type, torch.bfloat16, enabled=config.precision == "bf16"):  # D75
+        output = answer(batch)
+    output = Output(*(part.float() for part in output))
+    losses = lorral_loss(output, batch["labels"], batch["landmarks"], config.loss, au_weights)
+    optimiser.zero_grad(set_to_none=True)
+    losses.total.backward()
+    optimiser.step()
+    return losses
+
+
 # ------------------------------------------------------------------------------------------------- what the loop needs
+
+
+def settle_threads(run: Path, config: RunConfig, material: Material, device: torch.device) -> RunConfig:
+    """The config with the run's number of CPU threads: the one asked for, else the stored one where the run folder is
+    there already (None in runs older than this choice), else what is faster here; None on a GPU (D105)."""
+    if config.threads is None and (run / "config.json").exists():
+        with suppress(DataError):  # claim says what is wrong with that folder
+            config = replace(config, threads=read_run_config(run).threads)
+    elif config.threads is None and device.type == "cpu":
+        return replace(config, threads=faster_threads(config, material.folder, material.rows))
+    return config
+
+
+def faster_threads(config: RunConfig, folder: PreparedFolder, rows: np.ndarray) -> int:
+    """1, or as many threads as PyTorch would take and this process has cores: with which five training steps are
+    faster now. Cores that other programs use make several threads wait for each other (benchmarks/README.md)."""
+    most = min(torch.get_num_threads(), cores())
+    if most == 1:
+        return 1
+    model = new_model(config).train()
+    dataset = FaceDataset(folder, rows, config.model.image_size, train=True, seed=config.seed, jitter=config.jitter)
+    batch = np.arange(min(config.batch_size, len(rows)))
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.0, momentum=config.momentum, foreach=True)
+    spent = {1: [], most: []}
+    for _ in range(1 + 5):  # the first is to warm up
+        for count, seconds in spent.items():  # in turns, so that what other programs do meets both
+            with threads(count):
+                started = time.perf_counter()
+                learn(dataset[batch], lambda batch: model(batch["image"]), optimiser, config)
+                seconds.append(time.perf_counter() - started)
+    return min(spent, key=lambda count: sum(spent[count][1:]))
+
 
 
 def training_material(config: RunConfig) -> Material:

@@ -204,8 +204,13 @@ MUTANTS = [
      "noise = torch.randn_like(batch[\"landmarks\"]) * config.crop_jitter"),
     ("training.py", "rates = (labels == 1).sum(0) / np.maximum((labels >= 0).sum(0), 1)",
      "rates = (labels == 1).mean(0)"),
-    ("training.py", "with threads(1 if config.views else torch.get_num_threads()):  # D80: too little work to share",
-     "with threads(torch.get_num_threads()):"),
+    ("training.py", "with threads(1 if config.views else config.threads):  # D80: too little work to share",
+     "with threads(config.threads):"),
+    ("training.py", "config = replace(config, threads=read_run_config(run).threads)", "pass"),
+    ("training.py", "return min(spent, key=lambda count: sum(spent[count][1:]))",
+     "return max(spent, key=lambda count: sum(spent[count][1:]))"),
+    ("training.py", "config = settle_threads(run, config, material, device)",
+     "settle_threads(run, config, material, device)"),
     ("training.py",
      "model.set_mean_shape(torch.from_numpy(folder.landmarks[rows].mean(0) - (folder.size - crop) / 2))  # D6",
      "model.set_mean_shape(torch.from_numpy(folder.landmarks[rows].mean(0)))"),
@@ -288,9 +293,10 @@ def main() -> int:
     import torch  # noqa: F401
 
     method = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
+    affinity = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
     files = sorted(set(TESTS.values()))
     with tempfile.TemporaryDirectory() as work:
-        folders = [Path(work).resolve() / str(number) for number in range(min(2, os.cpu_count() or 1))]
+        folders = [Path(work).resolve() / str(number) for number in range(min(2, len(affinity)))]
         for folder in folders:
             copy_of_the_house(folder)
         for tests, code in zip(files, replay([("__init__.py", t, None, None) for t in files], folders, method),

@@ -12,8 +12,9 @@ import lorral_lite
 
 HOUSE = Path(lorral_lite.__file__).parent
 ORDER = [
-    "device", "data_files", "facs", "landmarks", "faces", "datasets", "layers", "relations", "model", "readings",
-    "losses", "metrics", "statistics", "ceiling", "run_folder", "evaluation", "baselines", "feature_cache", "training",
+    "device", "output", "data_files", "facs", "landmarks", "faces", "datasets", "layers", "relations", "model",
+    "readings", "losses", "metrics", "statistics", "ceiling", "run_folder", "evaluation", "baselines",
+    "feature_cache", "training",
     "figures", "predict", "skin_tones", "published", "run_results", "comparison",
     "report_page", "report_tables", "reporting", "widgets", "parameters", "exercises", "model_card",
     "grid", "cost", "jobs", "reproduce", "experiment", "experiment_figures", "result_blocks", "bench",

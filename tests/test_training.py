@@ -1,6 +1,7 @@
 """Training: the schedule, frozen tensors, equal bytes, selection without the test fold."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -10,12 +11,13 @@ from safetensors.torch import load_file
 from tiny_run import AUS, tiny_config
 
 from lorral_lite import training
+from lorral_lite.datasets import DataError
 from lorral_lite.datasets.folds import fold_rows
 from lorral_lite.datasets.prepared import FaceDataset, open_prepared
-from lorral_lite.device import threads
+from lorral_lite.device import cores, threads
 from lorral_lite.losses import lorral_loss
 from lorral_lite.model import LoRRaL
-from lorral_lite.run_folder import new_model, seed_of
+from lorral_lite.run_folder import new_model, read_run_config, seed_of
 from lorral_lite.training import (
     RunConfig,
     Schedule,
@@ -132,18 +134,104 @@ def test_loss_jaa_weighs_the_aus_by_the_rates_of_the_training_rows(tiny_data, tm
     assert weights.tolist() == pytest.approx([3 * x / sum(inverse) for x in inverse], rel=1e-5)
 
 
-def test_step_2_on_cached_features_takes_one_thread(tiny_data, tmp_path, monkeypatch):
-    """D80; the letter takes all that there are."""
-    seen, original = [], training.lorral_loss
-    monkeypatch.setattr(training, "lorral_loss", lambda *a: (seen.append(torch.get_num_threads()), original(*a))[1])
+@pytest.fixture
+def seen(monkeypatch):
+    """The number of threads at every batch, of training and of testing."""
+    counts, loss, answer = [], training.lorral_loss, LoRRaL.forward
+    monkeypatch.setattr(training, "lorral_loss", lambda *a: (counts.append(torch.get_num_threads()), loss(*a))[1])
+    monkeypatch.setattr(LoRRaL, "forward",
+                        lambda *a, **k: (counts.append(torch.get_num_threads()), answer(*a, **k))[1])
+    return counts
+
+
+def test_a_run_keeps_its_number_of_threads(tiny_data, tmp_path, monkeypatch, seen):
+    """D105: tried once, stored, and taken again by whoever goes on; step 2 on cached features takes one (D80)."""
+    monkeypatch.setattr(training, "faster_threads", lambda *a: 2)
+    for views, step2 in ((2, {1}), (0, {2})):
+        run, config = tmp_path / str(views), tiny_config(tiny_data, views=views, step1=Schedule(1))
+        train_step1(run, config, "cpu", progress=False)
+        assert json.loads((run / "config.json").read_text())["threads"] == 2
+        assert set(seen) == {2}
+        monkeypatch.setattr(training, "faster_threads", lambda *a: pytest.fail("tried again"))
+        seen.clear()
+        (run / "step1.safetensors").unlink()
+        train_step1(run, config, "cpu", progress=False)
+        evaluate(run, None, "cpu", progress=False)
+        assert set(seen) == {2}
+        seen.clear()
+        train_step2(run, "none", "cpu", progress=False)
+        assert set(seen) == step2
+        seen.clear()
+        monkeypatch.setattr(training, "faster_threads", lambda *a: 2)
+    assert torch.get_num_threads() == 1
+
+
+def test_a_number_of_threads_that_is_asked_for_is_taken_and_not_changed(tiny_data, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "faster_threads", lambda *a: pytest.fail("tried"))
+    config = tiny_config(tiny_data, threads=2, step1=Schedule(1))
+    train_step1(tmp_path / "run", config, "cpu", progress=False)
+    assert read_run_config(tmp_path / "run").threads == 2
+    with pytest.raises(DataError, match="a run with other settings"):
+        train_step1(tmp_path / "run", tiny_config(tiny_data, threads=1, step1=Schedule(1)), "cpu", progress=False)
+    with pytest.raises(ValueError, match="threads must be at least 1"):
+        tiny_config(tiny_data, threads=0)
+
+
+def test_trying_threads_changes_nothing_in_the_result(tiny_data, tmp_path):
+    """Also where another number is chosen than PyTorch had."""
+    config = tiny_config(tiny_data, step1=Schedule(2))
     with threads(2):
-        for views, expected in ((2, {1}), (0, {2})):
-            run, config = tmp_path / str(views), tiny_config(tiny_data, views=views, step1=Schedule(1))
-            train_step1(run, config, "cpu", progress=False)
-            seen.clear()
-            train_step2(run, "none", "cpu", progress=False)
-            assert set(seen) == expected
+        train_step1(tmp_path / "tried", config, "cpu", progress=False)
+        chosen = read_run_config(tmp_path / "tried").threads
         assert torch.get_num_threads() == 2
+    assert chosen in (1, 2) if cores() > 1 else chosen == 1
+    train_step1(tmp_path / "asked", replace(config, threads=chosen), "cpu", progress=False)
+    for name in ("config.json", "step1.safetensors"):
+        assert (tmp_path / "tried" / name).read_bytes() == (tmp_path / "asked" / name).read_bytes()
+
+
+def test_a_run_older_than_this_choice_goes_on_as_it_began(tiny_data, tiny_finished, tmp_path, monkeypatch, seen):
+    monkeypatch.setattr(training, "faster_threads", lambda *a: pytest.fail("tried"))
+    run = tmp_path / "run"
+    shutil.copytree(tiny_finished, run)
+    values = json.loads((run / "config.json").read_text())
+    del values["threads"]
+    (run / "config.json").write_text(json.dumps(values))
+    (run / "step1.safetensors").unlink()
+    with threads(2):
+        train_step1(run, tiny_config(tiny_data), "cpu", progress=False)
+    assert set(seen) == {2}
+    assert "threads" not in json.loads((run / "config.json").read_text())
+
+
+@pytest.mark.parametrize("fast", [1, 2])
+def test_the_faster_number_of_threads_is_chosen(tiny_data, monkeypatch, fast):
+    """A slow warm-up, and one hiccup of the faster number, decide nothing."""
+    count = dict.fromkeys((1, 2), 0)
+    clock = [0.0]
+
+    def learn(*args):
+        now = torch.get_num_threads()
+        count[now] += 1
+        clock[0] += {1: 100.0, 3: 0.03}.get(count[now], 0.01) if now == fast else 0.02
+
+    monkeypatch.setattr(training, "learn", learn)
+    monkeypatch.setattr(training.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(training, "cores", lambda: 2)
+    folder, config = open_prepared(tiny_data), tiny_config(tiny_data)
+    with threads(2):
+        assert training.faster_threads(config, folder, np.arange(20)) == fast
+        assert count == {1: 6, 2: 6}
+        monkeypatch.setattr(training, "cores", lambda: 1)
+        assert training.faster_threads(config, folder, np.arange(20)) == 1
+    assert training.faster_threads(config, folder, np.arange(20)) == 1
+    assert count == {1: 6, 2: 6}
+
+
+def test_on_a_gpu_no_threads_are_tried(tiny_data, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "faster_threads", lambda *a: pytest.fail("tried"))
+    config = tiny_config(tiny_data)
+    assert training.settle_threads(tmp_path, config, None, torch.device("cuda")) == config
 
 
 def test_the_logged_losses_are_those_of_the_batches(tiny_data, tmp_path, monkeypatch):

@@ -21,6 +21,7 @@ BENCHMARKS = {
     "coverage": "how often 95 % intervals hold the true F1 on 1,000 simulated data sets (about 3 minutes)",
     "deviations": "F1 with one choice of DEVIATIONS.md made otherwise; --keep FOLDER goes on there (about 25 minutes)",
     "prepare": "frames/s, memory and disk of preparing BP4D at full size; loading against decoding in every epoch",
+    "threads": "a training step with one CPU thread and with all, alone and beside busy programs",
     "scale": "time and memory an image from 1,000 to 100,000 prepared frames",
 }
 """Name → what it measures."""

@@ -10,9 +10,9 @@ training would move the figure is not in these intervals.
 
 import numpy as np
 import torch
-from tqdm.auto import tqdm
 
 from ..faces.population import Population
+from ..output import progress_bar
 from ..statistics import bootstrap, mean_f1, minimum_detectable, nested_jackknife
 from . import Goal, Table
 
@@ -74,7 +74,8 @@ def coverage(profile: str, people: int, folds: int = 1, sets: int = 1000, seed: 
     true_f1, true_gain = truth(population) if true is None else true
     held = {"jackknife": 0, "gain": 0, "bootstrap": 0}
     values, halves, spreads = [], [], []
-    for k in tqdm(range(sets), desc=f"{profile}, {people} people", unit="set", disable=not progress, leave=False):
+    for k in progress_bar(range(sets), desc=f"{profile}, {people} people", unit="set", disable=not progress,
+                          leave=False):
         counts = simulate(population, people, first=k * people)
         cells = {(fold, 0): counts[fold::folds] for fold in range(folds)}
         level = nested_jackknife({cell: c[:, 0] for cell, c in cells.items()}, mean_f1)

@@ -5,7 +5,6 @@ and on a GPU (synchronised before and after), it is the time on the wall: run th
 """
 
 import json
-import os
 import platform
 import statistics
 import subprocess
@@ -22,6 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
+from ..device import cores
 from . import Spread
 
 
@@ -40,11 +40,6 @@ def cpu_model() -> str:
         return f"{facts['model name']} (family {facts['cpu family']}, model {facts['model']})"
     except (OSError, KeyError):
         return platform.processor() or platform.machine()
-
-
-def cores() -> int:
-    """CPU cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def seconds(function: Callable[[], object], device: torch.device | None = None, calls: int = 1, wall=False) -> float:

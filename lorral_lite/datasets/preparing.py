@@ -29,9 +29,10 @@ from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
-from tqdm.auto import tqdm
 
+from ..device import cores
 from ..landmarks import NUM_LANDMARKS, align_face, alignment
+from ..output import progress_bar
 from . import DataError
 from .prepared import PreparedFolder, open_prepared
 from .videos import Video
@@ -107,7 +108,7 @@ def prepare_sequences(
     unwritable disk, nothing usable, or another preparation begun at ``out``.
     """
     out, root = Path(out), Path(root)
-    workers = workers or os.cpu_count() or 1
+    workers = workers or cores()
     if workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")
     plan = [(s.subject, s.task, s.rows) for s in sequences]
@@ -122,7 +123,8 @@ def prepare_sequences(
         jobs = _jobs(sequences, here, done, CHUNK)
         last = time.monotonic()
         workers = min(workers, 1 + (total - before) // (8 * CHUNK))  # a few frames are not worth a process
-        bar = tqdm(total=total, initial=before, desc=out.name, unit="frame", disable=not progress, smoothing=0.05)
+        bar = progress_bar(total=total, initial=before, desc=out.name, unit="frame", disable=not progress,
+                           smoothing=0.05)
         with bar:
             for job, faces in _decode(jobs, size, workers, fast_decode):
                 skips, kept = list(job.skips), []

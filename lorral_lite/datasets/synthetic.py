@@ -2,13 +2,13 @@
 
 import numpy as np
 import torch
-from tqdm.auto import tqdm
 
 from ..device import pick_device
 from ..faces import AUS, render_faces
 from ..faces.population import OCCLUDERS, Population
 from ..faces.render import MAX_SIZE, MIN_SIZE
 from ..landmarks import align_face
+from ..output import progress_bar
 from .prepared import PreparedFolder, open_prepared
 from .writing import PreparedWriter
 
@@ -50,7 +50,7 @@ def prepare_faces(
     person = seed * 1_000_003 + np.repeat(np.arange(subjects), frames)
     scene = seed * 1_000_003 + 500_009 + np.arange(subjects * frames)
     render_size = round(size * RENDER_SCALE)
-    bar = tqdm(total=len(index), desc="faces", unit="face", disable=not progress)
+    bar = progress_bar(total=len(index), desc="faces", unit="face", disable=not progress)
     with PreparedWriter(out, size, people.aus, meta) as writer, bar:
         for first in range(0, len(index), BLOCK):
             block = slice(first, first + BLOCK)

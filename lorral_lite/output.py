@@ -1,0 +1,77 @@
+"""What the commands print goes anywhere: to a terminal, a notebook, a file, a pipe, an output of few characters."""
+
+import os
+import select
+import sys
+
+from tqdm.auto import tqdm
+from tqdm.std import tqdm as plain_tqdm
+
+EVERY = 30.0
+"""Seconds between two lines of a progress bar that goes into a file."""
+
+
+class Lines(plain_tqdm):
+    """A progress bar for files and logs: a line now and then and one at its end, none for what is soon done."""
+
+    lines = 0
+    written: float | None = None
+
+    def display(self, msg=None, pos=None):
+        """Write the bar as a line of its own, unless it began or wrote one a moment ago."""
+        if self.written is None:
+            self.written = self._time()
+        if self._time() - self.written >= EVERY:
+            self.write_line()
+
+    def write_line(self):
+        """Write the bar as it stands now."""
+        self.fp.write(f"{self}\n")
+        self.fp.flush()
+        self.lines, self.written = self.lines + 1, self._time()
+
+    def close(self):
+        """Write a last line, if there were others, and no more."""
+        if not self.disable and self.lines:
+            self.write_line()
+        self.delay = float("inf")  # tqdm then ends without lines of its own
+        super().close()
+
+
+def progress_bar(iterable=None, **options):
+    """tqdm's bar in a notebook or a terminal, else :class:`Lines`; ``options`` are tqdm's."""
+    in_notebook = any(base.__module__ == "tqdm.notebook" for base in tqdm.__mro__)
+    terminal = sys.stderr is not None and sys.stderr.isatty()
+    return (tqdm if in_notebook or terminal else Lines)(iterable, **options)
+
+
+def forgive_characters() -> None:
+    """From now on a character that standard output or error cannot hold is replaced, and the work goes on."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # not in a notebook
+            stream.reconfigure(errors="replace")
+
+
+def nobody_reads(failed: bool = False) -> bool:
+    """Whether the reader of our output has gone, as after ``lorral … | head -1``; what is still to be written there is
+    then dropped without a word. ``failed``: a write has failed, so look too where nothing waits to be written."""
+    gone = False
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+            closed = failed and _closed(stream)
+        except BrokenPipeError:
+            closed = True
+        if closed:
+            gone = True
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    return gone
+
+
+def _closed(stream) -> bool:
+    try:
+        poll = select.poll()  # not on Windows
+        poll.register(stream.fileno(), select.POLLERR)
+        return any(event & select.POLLERR for _, event in poll.poll(0))
+    except (AttributeError, OSError, ValueError):  # no file behind it
+        return False
