@@ -1,8 +1,16 @@
-"""What many tests share: small prepared folders, made once a session, and one CPU thread for equal bytes."""
+"""What many tests share: small prepared folders, made once a session, and one CPU thread for equal bytes.
+
+What is stored and compared was computed on a CPU, so a GPU is hidden; CUDA_VISIBLE_DEVICES=0 tests on one.
+"""
+
+import os
+
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
 import numpy as np
 import pytest
 import torch
+from tolerance import pytest_terminal_summary  # noqa: F401 - says what tolerances absorbed
 
 torch.set_num_threads(1)
 

@@ -85,7 +85,7 @@ def test_kept_heads_are_those_of_step_1_beside_the_same_new_relation():
 
 @pytest.mark.parametrize("reading", READINGS)
 def test_a_run_remembers_its_reading(tiny_data, tmp_path, reading):
-    config = tiny_config(tiny_data, readings=(reading,))
+    config = tiny_config(tiny_data, readings=(reading,), threads=1)
     train_step1(tmp_path, config, "cpu", progress=False)
     trained = train_step2(tmp_path, "self_attention", "cpu", progress=False)
     again = load_model(tmp_path, "self_attention", "cpu")

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lorral_lite import output
 from lorral_lite.datasets import DataError, preparing
 from lorral_lite.datasets.prepared import open_prepared
 from lorral_lite.datasets.preparing import Frames, Sequence, Skip, align_files, prepare_sequences
@@ -174,9 +175,10 @@ def test_what_is_ahead_is_said_before_it_starts(tmp_path):
     assert "hours with 1 process" in said[0]
 
 
-def test_progress_shows_frames_a_second_and_the_time_left(tmp_path, capsys):
+def test_progress_shows_frames_a_second_and_the_time_left(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(output, "EVERY", 0)  # seconds between two lines of a bar that is not on a terminal
     prepare(tmp_path, progress=True)
-    last = capsys.readouterr().err.split("\r")[-1]
+    last = capsys.readouterr().err.splitlines()[-1]
     assert re.search(r"out: 100%.* 33/33 \[\d\d:\d\d<\d\d:\d\d, +[\d.]+(k?frame/s|s/frame)\]", last)
 
 

@@ -1,8 +1,7 @@
-"""Execute notebooks from top to bottom, one line each; the exit code is 1 when one fails.
+"""Execute notebooks from top to bottom and store their outputs in them, one line each; exit code 1 when one fails.
 
-    python tests/notebooks/execute.py notebooks/*.ipynb               with papermill, into a folder that is thrown away
-    python tests/notebooks/execute.py --in-place notebooks/*.ipynb    and keep the outputs: they become the stored ones
-    python tests/notebooks/execute.py --slides notebooks/*.ipynb      only say again which cells are slides
+    python tests/notebooks/execute.py notebooks/*.ipynb             what they print becomes the stored outputs
+    python tests/notebooks/execute.py --slides notebooks/*.ipynb    run nothing, only say again which cells are slides
 
 With --times FILE the seconds of each notebook are kept in a JSON file and in the table of notebooks/README.md.
 """
@@ -13,7 +12,6 @@ import logging
 import os
 import re
 import sys
-import tempfile
 import time
 import warnings
 from pathlib import Path
@@ -23,14 +21,6 @@ import nbformat
 TEACHERS = Path(__file__).parents[2] / "notebooks" / "README.md"
 SETTING_UP = r"^(from|import) |^check_parameters\(|^check\("
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
-
-
-def with_papermill(notebook: Path, out: Path) -> None:
-    """Run a notebook as a reader's papermill would, in its own folder, with the values of its parameters cell."""
-    import papermill
-
-    papermill.execute_notebook(str(notebook), str(out / notebook.name), progress_bar=False, log_output=False,
-                               cwd=str(notebook.parent), kernel_name="python3")
 
 
 def in_place(notebook: Path) -> None:
@@ -89,7 +79,6 @@ def main(arguments: list[str] | None = None) -> int:
     """Execute the notebooks named on the command line; how many failed decides the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("notebooks", nargs="+", type=Path)
-    parser.add_argument("--in-place", action="store_true", help="store the outputs in the notebooks")
     parser.add_argument("--slides", action="store_true", help="run nothing, set what of each notebook is a slide")
     parser.add_argument("--times", type=Path, metavar="FILE", help="keep the CPU seconds of each notebook")
     options = parser.parse_args(arguments)
@@ -99,7 +88,8 @@ def main(arguments: list[str] | None = None) -> int:
             set_slides(content)
             write(content, path)
         return 0
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # the stored outputs are those of one thread
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # the stored outputs are those of one CPU thread
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     failed, times = 0, {}
@@ -107,11 +97,7 @@ def main(arguments: list[str] | None = None) -> int:
         started, before = time.perf_counter(), os.times()
         reason = ""
         try:
-            if options.in_place:
-                in_place(notebook.resolve())
-            else:
-                with tempfile.TemporaryDirectory() as out:
-                    with_papermill(notebook.resolve(), Path(out))
+            in_place(notebook.resolve())
         except Exception as error:  # whatever stops a notebook is a failure to report, and the next one still runs
             failed += 1
             reason = COLOURS.sub("", str(error)).strip()

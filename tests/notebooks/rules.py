@@ -38,13 +38,15 @@ def text_of(output) -> str:
 
 
 def compared(notebook, trained: bool = False) -> int:
-    """How many code cells have text that nbval compares with a fresh run; if ``trained``, only those tagged."""
-    def asked(cell) -> bool:
-        tags = cell.metadata.get("tags", [])
-        return "nbval-check-output" in tags if trained else "nbval-ignore-output" not in tags
+    """How many code cells have text that is compared with a fresh run; if ``trained``, only those tagged."""
+    return sum(is_compared(cell, trained) for cell in code_cells(notebook))
 
-    return sum(any(text_of(o) for o in cell.outputs) for cell in code_cells(notebook)
-               if cell.execution_count is not None and asked(cell))
+
+def is_compared(cell, trained: bool = False) -> bool:
+    """Whether a code cell has text that is compared with a fresh run."""
+    tags = cell.metadata.get("tags", [])
+    asked = "nbval-check-output" in tags if trained else "nbval-ignore-output" not in tags
+    return asked and cell.execution_count is not None and any(text_of(o) for o in cell.outputs)
 
 
 def code_cells(notebook) -> list:

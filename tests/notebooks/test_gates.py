@@ -1,7 +1,9 @@
-"""Each gate proves itself on a tiny notebook that must fail: nbval on stale text and on raising callbacks, papermill
-on a failing assert, the rules on a missing parameters tag. Beside them stands one that must pass, or red would prove
-nothing. The trained notebook is checked by `nbval --nbval-lax`: its text may differ, its asserts must hold."""
+"""Each gate proves itself on a tiny notebook that must fail: papermill with nbval's comparison and nbval alone, on
+stale text and figures, on raising callbacks and failing asserts; the rules on a missing parameters tag. Beside them
+stands one that must pass, or red would prove nothing."""
 
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -33,71 +35,104 @@ def write(path: Path, *cells: tuple[str, str | None]) -> Path:
     return path
 
 
-@pytest.fixture(scope="module")
-def verdicts(tmp_path_factory):
-    """{notebook: [passed or failed of each cell]} of one nbval run with the project's own options."""
+ALT = """
+class Picture:
+    def _repr_mimebundle_(self, **kwargs):
+        return {{"text/plain": "<figure: gain {}>"}}
+Picture()
+"""
+COMPARED = {
+    "equal": ("print(2 + 2)", "4\n", "PASSED"),
+    "seconds": ("import time; print(f'{time.time()} s')", "9.5 s\n", "PASSED"),
+    "stale": ("print(2 + 2)", "5\n", "FAILED"),
+    "silent": ("x = 4", "4\n", "FAILED"),
+    "two units": ("print('F1 0.52, AU12 of', 7)", "F1 0.50, AU12 of 7\n", "PASSED"),
+    "three units": ("print('F1 0.53, AU12 of', 7)", "F1 0.50, AU12 of 7\n", "FAILED"),
+    "an integer": ("print('F1 0.50, AU12 of', 8)", "F1 0.50, AU12 of 7\n", "FAILED"),
+    "a word": ("print('F1 0.51, AU12 of', 7)", "F2 0.50, AU12 of 7\n", "FAILED"),
+    "a number more": ("print('F1 0.50 0.50, AU12 of', 7)", "F1 0.50, AU12 of 7\n", "FAILED"),
+    "a sign, and spaces beside a number": ("print(f'{-0.004:>+8.2f}', 10.0)", "   +0.01 9.9\n", "PASSED"),
+    "a picture's words": (ALT.format("+0.41"), "<figure: gain +0.40>", "PASSED"),
+    "a picture's other words": (ALT.format("+0.47"), "<figure: gain +0.40>", "FAILED"),
+}
+"""What a cell is about → its code, its stored text, the verdict."""
+
+
+@pytest.fixture(scope="module", params=["--papermill", "--nbval"])
+def verdicts(tmp_path_factory, request):
+    """How it was run, and {notebook: [passed or failed of each cell]} of one run of all."""
     folder = tmp_path_factory.mktemp("gates")
-    (folder / "pytest.ini").write_text("[pytest]\n")  # not the project's: its warnings are errors
-    write(folder / "fresh.ipynb", ("print(2 + 2)", "4\n"), ("import time; print(f'{time.time()} s')", "9.5 s\n"))
-    write(folder / "stale.ipynb", ("print(2 + 2)", "5\n"))
-    write(folder / "silent.ipynb", ("x = 4", "4\n"))
+    path = write(folder / "compared.ipynb", *[(source, stored) for source, stored, _ in COMPARED.values()])
+    notebook = nbformat.read(path, as_version=4)
+    for cell in notebook.cells:
+        if "Picture" in cell.source:
+            words = {"text/plain": cell.outputs[0].text}
+            cell.outputs = [new_output("execute_result", words, execution_count=cell.execution_count)]
+    nbformat.write(notebook, path)
     write(folder / "observed.ipynb", (DRAW.format(error="TypeError"), None),
           ("slider = w.IntSlider(1, 0, 5); slider.observe(lambda change: draw(change['new']), 'value')", None),
-          ("slider.value = 3", None))
+          ("slider.value = 3", None), ("y = 4", None))
     write(folder / "interact.ipynb", (DRAW.format(error="TypeError"), None), ("interact(draw, x=(3, 9));", None))
-    return cells_of(folder, "--nbval")
+    return request.param, *run(folder, request.param)
 
 
-@pytest.fixture(scope="module")
-def lax_verdicts(tmp_path_factory):
-    """The same of an nbval run as the trained notebook has it."""
+@pytest.fixture(scope="module", params=["--papermill", "--nbval-lax"])
+def lax_verdicts(tmp_path_factory, request):
+    """The same of the notebook that trains, whose text may differ, and which the plugin knows by its name."""
     folder = tmp_path_factory.mktemp("lax")
-    (folder / "pytest.ini").write_text("[pytest]\n")
-    write(folder / "trained.ipynb", ("print(2 + 2)", "5\n"), ("assert 2 + 2 == 5", None))
-    marked = write(folder / "marked.ipynb", ("print(2 + 2)", "5\n"))
-    notebook = nbformat.read(marked, as_version=4)
-    notebook.cells[0].metadata["tags"] = ["nbval-check-output"]
-    nbformat.write(notebook, marked)
-    return cells_of(folder, "--nbval-lax")
+    path = write(folder / f"{rules.TRAINED}.ipynb", ("print(2 + 2)", "5\n"), ("print(2 + 2)", "5\n"),
+                 ("print(0.51)", "0.50\n"), ("assert 2 + 2 == 5", None))
+    notebook = nbformat.read(path, as_version=4)
+    for cell in notebook.cells[1:3]:
+        cell.metadata["tags"] = ["nbval-check-output"]
+    nbformat.write(notebook, path)
+    return run(folder, request.param)[0][rules.TRAINED]
 
 
-def cells_of(folder, how):
+def run(folder: Path, how: str) -> tuple[dict[str, list[str]], str]:
+    """The verdicts of pytest on the notebooks of a folder, and all that it printed."""
+    (folder / "pytest.ini").write_text("[pytest]\n")  # not the project's: its warnings are errors
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist", str(folder), how,
-         "--nbval-current-env", "--nbval-sanitize-with", str(HERE / "sanitize.cfg"), "-W", "ignore", "-v"],
-        capture_output=True, text=True, cwd=folder)
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "papermill_nbval", how,
+         "--nbval-current-env", "-W", "ignore", "-v", str(folder)],
+        capture_output=True, text=True, cwd=folder, env=os.environ | {"PYTHONPATH": f"{HERE}{os.pathsep}{HERE.parent}"})
     found: dict[str, list[str]] = {}
-    for line in done.stdout.splitlines():  # such as: stale::ipynb::Cell 0 FAILED   [100%]
+    for line in done.stdout.splitlines():  # such as: compared::ipynb::Cell 0 FAILED   [100%]
         name, *rest = line.split("::")
-        if len(rest) == 2 and rest[1].startswith("Cell"):
-            found.setdefault(name, []).append(rest[1].split()[2])
+        if rest and (verdict := re.match(r"Cell \d+ (PASSED|FAILED)", rest[-1])):
+            found.setdefault(name.removesuffix(".ipynb"), []).append(verdict[1])
     assert done.returncode == 1, done.stdout + done.stderr
-    return found
+    return found, done.stdout
 
 
-def test_nbval_passes_a_fresh_notebook_whose_seconds_differ(verdicts):
-    assert verdicts["fresh"] == ["PASSED", "PASSED"]
+def test_a_cell_passes_when_its_words_and_integers_are_equal_and_its_figures_near(verdicts):
+    _, found, _ = verdicts
+    assert dict(zip(COMPARED, found["compared"], strict=True)) == {k: verdict for k, (*_, verdict) in COMPARED.items()}
 
 
-@pytest.mark.parametrize("name", ["stale", "silent"])
-def test_nbval_fails_on_stale_text(verdicts, name):
-    assert verdicts[name] == ["FAILED"]
+def test_what_was_near_but_not_equal_is_said(verdicts):
+    *_, said = verdicts
+    listed = said.split("figures that differ within their tolerance")[1].splitlines()
+    assert any("Cell 4: 1 figures, most 0.50 → 0.52, 100 % of what is allowed" in line for line in listed)
+    assert sum(" → " in line for line in listed) == 4  # two cells within, and two whose integers or words are wrong
 
 
-def test_nbval_fails_on_a_callback_that_raises_when_a_slider_moves(verdicts):
-    assert verdicts["observed"] == ["PASSED", "PASSED", "FAILED"]
+def test_a_callback_that_raises_when_a_slider_moves_fails(verdicts):
+    how, found, _ = verdicts
+    assert found["observed"] == ["PASSED", "PASSED", "FAILED", "FAILED" if how == "--papermill" else "PASSED"]
 
 
-def test_nbval_fails_on_a_callback_that_raises_inside_interact(verdicts):
-    assert verdicts["interact"] == ["PASSED", "FAILED"]
+def test_a_callback_that_raises_inside_interact_fails(verdicts):
+    _, found, _ = verdicts
+    assert found["interact"] == ["PASSED", "FAILED"]
 
 
-def test_lax_passes_other_text_but_no_failing_assert(lax_verdicts):
-    assert lax_verdicts["trained"] == ["PASSED", "FAILED"]
+def test_the_notebook_that_trains_may_print_other_text_but_no_assert_may_fail(lax_verdicts):
+    assert lax_verdicts[0::3] == ["PASSED", "FAILED"]
 
 
-def test_lax_fails_on_stale_text_of_a_cell_tagged_to_be_compared(lax_verdicts):
-    assert lax_verdicts["marked"] == ["FAILED"]
+def test_of_the_notebook_that_trains_tagged_cells_are_compared_as_all_others_are(lax_verdicts):
+    assert lax_verdicts[1:3] == ["FAILED", "PASSED"]
 
 
 def test_the_rules_fail_on_a_missing_parameters_tag(tmp_path):
@@ -105,9 +140,11 @@ def test_the_rules_fail_on_a_missing_parameters_tag(tmp_path):
     assert "0 cells tagged parameters, papermill needs one" in rules.broken(path)
 
 
-def test_papermill_fails_on_a_failing_assert_and_goes_on(tmp_path):
+def test_execute_says_which_notebook_fails_and_stores_the_outputs_of_the_others(tmp_path):
+    """Without anything of the machine."""
     wrong = write(tmp_path / "wrong.ipynb", ("total = 2 + 2", None), ("assert total == 5, 'two and two'", None))
-    right = write(tmp_path / "right.ipynb", ("assert 2 + 2 == 4", None))
+    right = write(tmp_path / "right.ipynb", ("print('new')", "old\n"))
+    before = wrong.read_bytes()
     done = subprocess.run([sys.executable, str(HERE / "execute.py"), str(wrong), str(right)], capture_output=True,
                           text=True)
     assert done.returncode == 1
@@ -115,15 +152,9 @@ def test_papermill_fails_on_a_failing_assert_and_goes_on(tmp_path):
     assert "AssertionError: two and two" in done.stdout
     assert "right.ipynb  ok" in done.stdout
     assert "1 of 2 notebooks ran to their end" in done.stdout
-
-
-def test_in_place_stores_outputs_and_nothing_of_the_machine(tmp_path):
-    path = write(tmp_path / "a.ipynb", ("print('new')", "old\n"))
-    done = subprocess.run([sys.executable, str(HERE / "execute.py"), "--in-place", str(path)], capture_output=True,
-                          text=True)
-    assert done.returncode == 0, done.stdout
-    notebook = nbformat.read(path, as_version=4)
+    assert wrong.read_bytes() == before
+    notebook = nbformat.read(right, as_version=4)
     assert notebook.cells[0].outputs[0].text == "new\n"
     assert notebook.metadata.language_info == {"name": "python"}
     assert notebook.cells[0].metadata == {"slideshow": {"slide_type": "-"}}
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.ipynb"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["right.ipynb", "wrong.ipynb"]

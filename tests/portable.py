@@ -1,0 +1,78 @@
+"""``make portable``: notebooks and tests once more under other arithmetic, and what their tolerances absorbed.
+
+    python tests/portable.py           everything, under every arithmetic (about 40 minutes on 2 quiet cores)
+    python tests/portable.py --quick   what CI does: notebooks 08 and 12 and the shipped weights, as on an old processor
+
+The settings are those of the libraries: on a processor of another kind some of them do nothing.
+"""
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+SSE = {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41"}
+OLD_BLAS = {"MKL_CBWR": "COMPATIBLE", "OPENBLAS_CORETYPE": "Nehalem"}
+
+PYTEST = [sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadfile", "-p", "no:cacheprovider"]
+NOTEBOOKS = ["notebooks", "--ignore", "notebooks/solutions", "--papermill"]
+TESTS = ["tests", "-m", "not slow", "--deselect", "tests/test_mutants.py::test_the_package_itself_is_never_mutated"]
+QUICK = [["notebooks/08_losses_and_two_step_training.ipynb", "notebooks/12_your_own_faces.ipynb", "--papermill"],
+         ["tests/test_shipped_weights.py", "-m", "not slow"]]
+
+
+def numpy_features() -> str:
+    """The instruction sets beyond its baseline that NumPy would use on this processor."""
+    from numpy._core._multiarray_umath import __cpu_dispatch__, __cpu_features__
+
+    return " ".join(name for name in __cpu_dispatch__ if __cpu_features__.get(name))
+
+
+def arithmetics() -> dict[str, dict[str, str]]:
+    """What to repeat under: name → environment."""
+    numpy = {"NPY_DISABLE_CPU_FEATURES": numpy_features()}
+    return {
+        "SSE4.1 convolutions, scalar PyTorch": SSE, "matrix products of old processors": OLD_BLAS,
+        "NumPy without AVX": numpy, "all three": SSE | OLD_BLAS | numpy,
+        "1 thread": {"OMP_NUM_THREADS": "1"}, "2 threads": {"OMP_NUM_THREADS": "2"},
+    }
+
+
+def repeat(environment: dict[str, str], arguments: list[str]) -> bool:
+    """Run pytest under an environment; print what its tolerances absorbed and its last line; all, when it fails."""
+    started = time.perf_counter()
+    done = subprocess.run([*PYTEST, *arguments], env=os.environ | environment, cwd=ROOT, text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    if done.returncode:
+        print(done.stdout)
+    else:
+        print("\n".join(f"  {line}" for line in done.stdout.splitlines() if " of what is allowed" in line))
+    last = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout.strip().splitlines()[-1]).strip("= ")
+    print(f"  {' '.join(arguments[:2])}: {last}; {time.perf_counter() - started:.0f} s", flush=True)
+    return done.returncode == 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Repeat all, or what CI repeats; exit code 1 when something does not hold."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="only what CI repeats")
+    quick = parser.parse_args(arguments).quick
+    chosen = {"SSE4.1 convolutions, scalar PyTorch": SSE} if quick else arithmetics()
+    failed = []
+    for name, environment in chosen.items():
+        print(f"{name}: {' '.join(f'{key}={value}' for key, value in environment.items())}", flush=True)
+        for what in QUICK if quick else [NOTEBOOKS, TESTS]:
+            if not repeat(environment, what):
+                failed.append(f"{name}: {what[0]}")
+    print("does not hold under " + "; ".join(failed) if failed else
+          f"all of it holds under {len(chosen)} other arithmetic{'s' if len(chosen) > 1 else ''}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
