@@ -74,7 +74,7 @@ pictures: $(READY)  ## draw the picture of the README anew
 	$(BIN)/python -c "from lorral_lite.figures import people_sheet; people_sheet().savefig('data/pictures/faces.jpg', pil_kwargs={'quality': 85})"
 
 benchmarks: $(READY)  ## measure speed, memory and difficulty anew, into benchmarks/ (an hour; leave the machine alone)
-	set -e; for name in layers model faces scale step2 widgets prepare difficulty; do $(BIN)/lorral bench $$name --out benchmarks/$$name.json; done
+	set -e; for name in layers model faces threads scale step2 widgets prepare difficulty; do $(BIN)/lorral bench $$name --out benchmarks/$$name.json; done
 	$(BIN)/lorral bench step2 --compare runs/faces/fold1_seed0 --out benchmarks/step2_compared.json
 	$(BIN)/lorral bench coverage --out data/results/coverage.json
 	$(BIN)/lorral bench deviations --keep runs/deviations --out benchmarks/deviations.json

@@ -1,14 +1,14 @@
 """The command ``lorral``: exit code 0 done, 1 a check failed, 2 bad input (one line that says what and where)."""
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
 from . import __version__
+from .cores import share_cores
 from .output import forgive_characters, nobody_reads
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # D105, before torch is imported: idle threads leave their core
+share_cores()  # before torch is imported
 
 
 def _prepare_faces(args) -> None:

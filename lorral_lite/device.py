@@ -1,6 +1,5 @@
 """Where tensors live: a GPU when there is one, else the CPU, unless the reader says otherwise; how many threads."""
 
-import os
 from contextlib import contextmanager
 
 import torch
@@ -20,11 +19,6 @@ def pick_device(name: str | torch.device | None = None) -> torch.device:
         reason = " ".join(str(error).split()).split(". ")[0][:120]
         raise ValueError(f"device {str(name)!r} cannot be used here ({reason}); use auto, cpu or cuda") from None
     return device
-
-
-def cores() -> int:
-    """CPU cores that this process may use, which its affinity says, not the machine's number."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager

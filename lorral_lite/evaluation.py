@@ -50,7 +50,8 @@ def evaluate(run, relation: str | None = None, device=None, progress: bool = Tru
     subjects = folder.subjects[test]
     out = run if relation is None else run / relation
     log = out / ("step1_log.jsonl" if relation is None else "log.jsonl")
-    seconds = sum(json.loads(x)["seconds"] for x in log.read_text().splitlines()) if log.exists() else None
+    lines = log.read_text(encoding="utf8").splitlines() if log.exists() else None
+    seconds = None if lines is None else sum(json.loads(line)["seconds"] for line in lines)
     metrics = {
         "relation": relation, **what_was_tested(config, folder, rows, test),
         "outputs": {"au": summarise(found["au_logits"], found["labels"], subjects),

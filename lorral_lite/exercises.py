@@ -6,7 +6,7 @@ An exercise that was not touched holds ``...`` and is reported as not attempted,
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import numpy as np
 import torch
@@ -48,7 +48,7 @@ def exercise(number: str, hint: str, tolerance: float = 0.0):
     def add(answer: Callable) -> Callable:
         if number in EXERCISES:
             raise ValueError(f"exercise {number} exists already")
-        EXERCISES[number] = Exercise(answer, hint, tolerance)
+        EXERCISES[number] = Exercise(cache(answer), hint, tolerance)  # computed once, however often it is asked
         return answer
 
     return add

@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from .baselines import BASELINES, run_baseline
 from .datasets import DataError
+from .output import on_terminal
 from .predict import portrait_file, predict_photo
 from .relations import RELATIONS
 from .reporting import write_report
@@ -216,8 +217,8 @@ def execute_notebook(name: str, out: Path, parameters: dict, progress: bool = Tr
     if unknown:
         raise DataError(f"{source}: has no parameter {min(unknown)}")
     try:
-        papermill.execute_notebook(str(source), str(failed), parameters, progress_bar=progress, log_output=False,
-                                   cwd=str(source.parent), kernel_name="python3")
+        papermill.execute_notebook(str(source), str(failed), parameters, progress_bar=progress and on_terminal(),
+                                   log_output=False, cwd=str(source.parent), kernel_name="python3")
     except papermill.PapermillExecutionError as error:
         raise DataError(f"{failed}: cell {error.exec_count} failed with {error.ename}: {error.evalue}") from None
     failed.replace(target)

@@ -41,8 +41,12 @@ class Lines(plain_tqdm):
 def progress_bar(iterable=None, **options):
     """tqdm's bar in a notebook or a terminal, else :class:`Lines`; ``options`` are tqdm's."""
     in_notebook = any(base.__module__ == "tqdm.notebook" for base in tqdm.__mro__)
-    terminal = sys.stderr is not None and sys.stderr.isatty()
-    return (tqdm if in_notebook or terminal else Lines)(iterable, **options)
+    return (tqdm if in_notebook or on_terminal() else Lines)(iterable, **options)
+
+
+def on_terminal() -> bool:
+    """Whether bars go to a terminal, where they can move."""
+    return sys.stderr is not None and sys.stderr.isatty()
 
 
 def forgive_characters() -> None:

@@ -35,6 +35,7 @@ from .published import (
 )
 from .report_tables import number, signed
 from .run_results import CONTROLS, OUTPUTS, STEP1, name_of
+from .tolerance import settle
 
 MARKED = re.compile(r"(<!-- results: (\w+) -->\n)(.*?)(<!-- end -->)", re.S)
 
@@ -318,7 +319,7 @@ def _rerun_faults(name: str, cells: list[dict]) -> list[str]:
             return [*wrong, f"{name}, cell {cell.get('id')}: {type(error).__name__}: {' '.join(str(error).split())}"]
         if "results" in _tags(cell):
             wrong += [f"{name}, cell {cell.get('id')}: stored {old.strip()!r}, its files say {new.strip()!r}"
-                      for old, new in _differences(_printed(cell), printed.getvalue())]
+                      for old, new in _differences(_printed(cell), settle(_printed(cell), printed.getvalue())[0])]
     return wrong
 
 

@@ -18,11 +18,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from .cores import cores
 from .datasets import DataError
 from .datasets.folds import fold_rows, hold_out
 from .datasets.prepared import FaceDataset, PreparedFolder, as_batch, counter_uniform
 from .datasets.writing import keep_out_of_git
-from .device import cores, pick_device, threads
+from .device import pick_device, threads
 from .evaluation import evaluate, predict_rows
 from .feature_cache import cached_features
 from .losses import Losses, au_weights_from_rates, lorral_loss

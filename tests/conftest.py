@@ -10,7 +10,7 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 import numpy as np
 import pytest
 import torch
-from tolerance import pytest_terminal_summary  # noqa: F401 - says what tolerances absorbed
+from tolerances import pytest_terminal_summary  # noqa: F401 - says what tolerances absorbed
 
 torch.set_num_threads(1)
 

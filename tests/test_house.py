@@ -12,7 +12,8 @@ import lorral_lite
 
 HOUSE = Path(lorral_lite.__file__).parent
 ORDER = [
-    "device", "output", "data_files", "facs", "landmarks", "faces", "datasets", "layers", "relations", "model",
+    "cores", "device", "output", "tolerance", "data_files", "facs", "landmarks", "faces", "datasets", "layers",
+    "relations", "model",
     "readings", "losses", "metrics", "statistics", "ceiling", "run_folder", "evaluation", "baselines",
     "feature_cache", "training",
     "figures", "predict", "skin_tones", "published", "run_results", "comparison",

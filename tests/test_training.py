@@ -11,10 +11,11 @@ from safetensors.torch import load_file
 from tiny_run import AUS, tiny_config
 
 from lorral_lite import training
+from lorral_lite.cores import cores
 from lorral_lite.datasets import DataError
 from lorral_lite.datasets.folds import fold_rows
 from lorral_lite.datasets.prepared import FaceDataset, open_prepared
-from lorral_lite.device import cores, threads
+from lorral_lite.device import threads
 from lorral_lite.losses import lorral_loss
 from lorral_lite.model import LoRRaL
 from lorral_lite.run_folder import new_model, read_run_config, seed_of

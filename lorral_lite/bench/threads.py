@@ -1,7 +1,7 @@
 """``lorral bench threads``: a training step of lite() with one CPU thread and with all, alone and beside others.
 
-OpenMP's threads wait for each other by spinning, as PyTorch comes: where another program holds a core, all spin until
-it lets go. With ``OMP_WAIT_POLICY=PASSIVE`` they sleep instead. A run tries one thread and all at its start (D105).
+As PyTorch comes, threads that wait for each other spin, also while another program holds the core of the last one.
+:data:`lorral_lite.cores.WAITING` lets them sleep soon. A run tries one thread and all when it begins (D105).
 """
 
 import json
@@ -15,16 +15,18 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
+from ..cores import WAITING, cores
 from ..cost import noise
-from ..device import cores, threads
+from ..device import threads
 from ..facs import AU_SETS
 from ..run_folder import RunConfig, new_model
 from ..training import faster_threads, learn
 from . import Goal, Table
 from .timing import per, ratio
 
-ONE, COMES, PASSIVE, RUN = "1 thread", "all, as PyTorch comes", "all, PASSIVE", "as a run chooses"
-POLICY = "OMP_WAIT_POLICY"
+ONE, COMES, ALL, RUN = "1 thread", "all, as PyTorch comes", "all, waiting asleep", "a run, as it chooses"
+LONGEST = 8.0
+"""Seconds after which a process stops, however few steps it has done."""
 
 
 def measure(device: torch.device, tiny: bool) -> Iterator[Table]:
@@ -33,14 +35,14 @@ def measure(device: torch.device, tiny: bool) -> Iterator[Table]:
     rows, goals = [], []
     for name, neighbours in (("nothing else", 0), ("one busy program a core", cores())):
         with busy(neighbours):
-            times: dict[str, list[float]] = {ONE: [], COMES: [], PASSIVE: [], RUN: []}
+            times: dict[str, list[float]] = {ONE: [], COMES: [], ALL: [], RUN: []}
             chosen = []
             for _ in range(rounds):
                 for way, values in times.items():
                     spent, count = step_in_a_process(way, steps)
                     values.append(spent)
                     chosen += [count] if way == RUN else []
-        better = [min(pair) for pair in zip(times[ONE], times[PASSIVE], strict=True)]
+        better = [min(pair) for pair in zip(times[ONE], times[ALL], strict=True)]
         rows.append([name, *[per(values) for values in times.values()], " ".join(map(str, chosen)),
                      ratio(times[RUN], times[COMES]), ratio(times[RUN], better)])
         goals.append(Goal("alone: a run / all threads as PyTorch comes", rows[-1][-2].median, 1.05) if not neighbours
@@ -48,8 +50,8 @@ def measure(device: torch.device, tiny: bool) -> Iterator[Table]:
     yield Table(f"A training step of lite(), 16 faces, 1 or {cores()} CPU threads",
                 ["beside it", *[f"{way}, ms" for way in times], "threads chosen", "run / as PyTorch comes",
                  "run / better of 1 and all"], rows,
-                f"Time on the wall, median (quartiles) of {rounds} processes of {steps} steps each, in turns. The busy "
-                "programs only count.", goals)
+                f"Time on the wall, median (quartiles) of {rounds} processes in turns, of {steps} steps each or as "
+                f"many as {LONGEST:g} seconds hold. The busy programs only count.", goals)
 
 
 @contextmanager
@@ -66,9 +68,8 @@ def busy(count: int):
 
 def step_in_a_process(way: str, steps: int) -> tuple[float, int]:
     """(Seconds of a step, threads used) of a fresh process."""
-    environment = {key: value for key, value in os.environ.items() if key not in (POLICY, "OMP_NUM_THREADS")}
-    if way != COMES:
-        environment[POLICY] = "PASSIVE"
+    environment = {key: value for key, value in os.environ.items() if key not in (*WAITING, "OMP_NUM_THREADS")}
+    environment |= WAITING if way != COMES else {}
     call = f"from lorral_lite.bench.threads import train; train({way!r}, {steps})"
     done = subprocess.run([sys.executable, "-c", call], env=environment, capture_output=True, text=True, check=True)
     return tuple(json.loads(done.stdout))
@@ -82,7 +83,8 @@ def train(way: str, steps: int) -> None:
     count = {ONE: 1, RUN: 0}.get(way, cores()) or faster_threads(config, dataset.folder, dataset.rows)
     spent = []
     with threads(count):
-        for _ in range(3 + steps):
+        began = time.perf_counter()
+        while len(spent) < 3 + steps and (len(spent) < 4 or time.perf_counter() - began < LONGEST):
             started = time.perf_counter()
             learn(dataset[np.arange(config.batch_size)], lambda batch: model(batch["image"]), optimiser, config)
             spent.append(time.perf_counter() - started)

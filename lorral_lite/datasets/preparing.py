@@ -30,7 +30,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from ..device import cores
+from ..cores import cores
 from ..landmarks import NUM_LANDMARKS, align_face, alignment
 from ..output import progress_bar
 from . import DataError

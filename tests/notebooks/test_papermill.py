@@ -11,9 +11,9 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::R
 
 
 def test_another_seed_reaches_the_notebook(tmp_path):
-    done = execute_notebook("03_patchconv", tmp_path, {"seed": 1}, progress=False)
-    assert done == tmp_path / "03_patchconv.ipynb"
-    assert [p.name for p in tmp_path.iterdir()] == ["03_patchconv.ipynb"]
+    done = execute_notebook("09_evaluation", tmp_path, {"seed": 1}, progress=False)
+    assert done == tmp_path / "09_evaluation.ipynb"
+    assert [p.name for p in tmp_path.iterdir()] == ["09_evaluation.ipynb"]
     cells = nbformat.read(done, as_version=4).cells
     places = {tag: k for k, cell in enumerate(cells) for tag in cell.metadata.get("tags", [])}
     assert places["injected-parameters"] == places["parameters"] + 1

@@ -43,6 +43,12 @@ def test_a_notebook_is_set_as_slides(path):
     assert stored == [cell.metadata["slideshow"] for cell in notebook.cells], "run `make slides`"
 
 
+@pytest.mark.parametrize("path", [*rules.NOTEBOOKS, *rules.SOLUTIONS], ids=lambda p: "/".join(p.parts[-2:]))
+def test_the_first_cell_shares_the_cores_before_torch_is_imported(path):
+    first = rules.code_cells(nbformat.read(path, as_version=4))[0].source
+    assert first.startswith("from lorral_lite.cores import share_cores\n\nshare_cores()")
+
+
 def test_nbconvert_makes_a_slide_of_every_heading():
     path = rules.FOLDER / "03_patchconv.ipynb"
     notebook = nbformat.read(path, as_version=4)

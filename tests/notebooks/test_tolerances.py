@@ -5,7 +5,9 @@ import re
 import nbformat
 import pytest
 import rules
-from tolerance import WIDER, Absorbed, Figure, figures, settle, wider_of
+from tolerances import WIDER, same_json, wider_of
+
+from lorral_lite.tolerance import Absorbed, Figure, figures, settle
 
 MOST_WIDER, FEWEST_NUMERIC = 15, 91
 
@@ -83,3 +85,12 @@ def test_the_table_of_wider_tolerances_is_short_and_names_what_is_there():
                  for figure in figures(text, [row]) if figure.tolerance == row.width]
         assert found, row
         assert len(row.reason.split()) >= 2, row
+
+
+@pytest.mark.parametrize(("found", "stored", "agree"), [
+    (0.1 + 0.2, 0.3, True), (0.3001, 0.3, False), ([1, {"a": 0.3}], [1, {"a": 0.1 + 0.2}], True), (1, 1.0, False),
+    ([1, 2], [1], False), ({"a": 1}, {"b": 1}, False), (True, 1, False), ("a", "b", False), (None, None, True),
+    ((1.0,), [1.0 + 1e-12], True), ([1], [2], False),
+])  # fmt: skip
+def test_json_is_compared_as_numbers_and_all_else_strictly(found, stored, agree):
+    assert same_json(found, stored) is agree

@@ -1,7 +1,7 @@
 """What floating-point hardware may change is compared as numbers, never as text.
 
 A printed float may differ by two units of its last digit. Integers and words must be equal, and spaces, unless a number
-beside them grew or shrank. The few cells of notebooks that need more stand in :data:`WIDER`.
+beside them grew or shrank.
 """
 
 import re
@@ -18,21 +18,13 @@ FLOAT = r"[-+−]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+(?:[eE][-+]?\d+)?|[eE][-+]?\
 
 
 class Wider(NamedTuple):
-    """A tolerance of more than two units, for the figures that ``figures`` finds in the text of one cell."""
+    """A tolerance of more than two units, for what the pattern ``figures`` finds in the text of one notebook cell."""
 
     notebook: str
     cell: str
     figures: str
     width: float
     reason: str
-
-
-WIDER = [
-    Wider("12_your_own_faces", "c55", r"\d+\.\d(?= [(t]|\))", 5,
-          "one of 40 faces whose landmarks lie at the limit of what is plausible moves a share by 2.5; two of them"),
-    Wider("12_your_own_faces", "c56", r"\d+(?= %)", 5, "as c55"),
-    Wider("12_your_own_faces", "c56", r"\d+(?= of \d+ people| more often)", 2, "as c55: people whose share moves"),
-]
 
 
 class Absorbed(NamedTuple):
@@ -54,11 +46,6 @@ class Figure(NamedTuple):
     @property
     def value(self) -> float:
         return float(self.text.replace("−", "-").replace(",", ""))
-
-
-def wider_of(notebook: str, cell: str) -> list[Wider]:
-    """The rows of :data:`WIDER` for a cell."""
-    return [row for row in WIDER if (row.notebook, row.cell) == (notebook, cell)]
 
 
 def figures(text: str, wider: Sequence[Wider] = ()) -> list[Figure]:
@@ -103,18 +90,3 @@ def settle(stored: str, fresh: str, wider: Sequence[Wider] = ()) -> tuple[str, l
 def packed(words: str) -> str:
     """Words without the spaces that align columns."""
     return re.sub(" +", " ", words).strip(" ")
-
-
-def pytest_terminal_summary(terminalreporter):
-    """Say which stored figures came out otherwise, and how much of its tolerance each used: what tests have recorded as
-    their property "absorbed", a list of :class:`Absorbed`."""
-    lines = []
-    for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):
-        for absorbed in (value for name, value in report.user_properties if name == "absorbed"):
-            if report.when == "call":
-                most = max((Absorbed(*one) for one in absorbed), key=lambda one: one.share)
-                lines.append(f"{report.location[2]}: {len(absorbed)} figures, most {most.stored} → {most.fresh}, "
-                             f"{100 * most.share:.0f} % of what is allowed")
-    if lines:
-        terminalreporter.section("figures that differ within their tolerance")
-        terminalreporter.write_line("\n".join(lines))
