@@ -25,8 +25,8 @@ NO_NUMBERS = ("notebooks", "test_bench*", "test_cli*", "test_data_files*", "test
               "test_house*", "test_mutants*", "test_output*", "test_resilience*", "test_site*")
 """Tests of files, processes and pages, where no number is compared with a stored one."""
 TESTS = ["tests", "-m", "not slow", *(f"--ignore-glob=tests/{name}" for name in NO_NUMBERS)]
-QUICK = [["notebooks/08_losses_and_two_step_training.ipynb", "notebooks/12_your_own_faces.ipynb", "--papermill"],
-         ["tests/test_shipped_weights.py", "-m", "not slow"]]
+QUICK = [["notebooks/12_your_own_faces.ipynb", "notebooks/08_losses_and_two_step_training.ipynb",
+          "tests/test_shipped_weights.py", "--papermill", "-m", "not slow"]]
 
 
 def numpy_features() -> str:
@@ -56,7 +56,7 @@ def repeat(environment: dict[str, str], arguments: list[str]) -> bool:
     else:
         print("\n".join(f"  {line}" for line in done.stdout.splitlines() if " of what is allowed" in line))
     last = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout.strip().splitlines()[-1]).strip("= ")
-    print(f"  {' '.join(arguments[:2])}: {last}; {time.perf_counter() - started:.0f} s", flush=True)
+    print(f"  {arguments[0].split('/')[0]}: {last}; {time.perf_counter() - started:.0f} s", flush=True)
     return done.returncode == 0
 
 

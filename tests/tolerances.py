@@ -5,8 +5,10 @@ import math
 from lorral_lite.tolerance import Absorbed, Wider
 
 WIDER = [
-    Wider("12_your_own_faces", "c55", r"\d+\.\d(?= [(t]|\))", 5,
+    Wider("12_your_own_faces", "c55", r"\d+\.\d(?= \()", 5,
           "one of 40 faces whose landmarks lie at the limit of what is plausible moves a share by 2.5; two of them"),
+    Wider("12_your_own_faces", "c55", r"(?<=\()\d+\.\d(?= to)|(?<=to )\d+\.\d(?=\))", 12.5,
+          "as above: from 95.0 (87.8 to 102.2) it is two faces to 100.0 (100.0 to 100.0)"),
     Wider("12_your_own_faces", "c56", r"\d+(?= %)", 5, "as c55"),
     Wider("12_your_own_faces", "c56", r"\d+(?= of \d+ people| more often)", 2, "as c55: people whose share moves"),
 ]
@@ -33,6 +35,9 @@ def pytest_terminal_summary(terminalreporter):
     """Say which stored figures came out otherwise, and how much of its tolerance each used: what tests have recorded as
     their property "absorbed", a list of :class:`Absorbed`."""
     lines = []
+    if getattr(terminalreporter, "has_said_what_was_absorbed", False):
+        return  # the notebooks' conftest and the tests' both have this hook
+    terminalreporter.has_said_what_was_absorbed = True
     for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):
         for absorbed in (value for name, value in report.user_properties if name == "absorbed"):
             if report.when == "call":

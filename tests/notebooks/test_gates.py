@@ -58,9 +58,9 @@ COMPARED = {
 """What a cell is about → its code, its stored text, the verdict."""
 
 
-@pytest.fixture(scope="module", params=["--papermill", "--nbval"])
-def verdicts(tmp_path_factory, request):
-    """How it was run, and {notebook: [passed or failed of each cell]} of one run of all."""
+@pytest.fixture(scope="module")
+def verdicts(tmp_path_factory):
+    """{notebook: [passed or failed of each cell]} of one run of all, and what it printed."""
     folder = tmp_path_factory.mktemp("gates")
     path = write(folder / "compared.ipynb", *[(source, stored) for source, stored, _ in COMPARED.values()])
     notebook = nbformat.read(path, as_version=4)
@@ -73,7 +73,7 @@ def verdicts(tmp_path_factory, request):
           ("slider = w.IntSlider(1, 0, 5); slider.observe(lambda change: draw(change['new']), 'value')", None),
           ("slider.value = 3", None), ("y = 4", None))
     write(folder / "interact.ipynb", (DRAW.format(error="TypeError"), None), ("interact(draw, x=(3, 9));", None))
-    return request.param, *run(folder, request.param)
+    return run(folder, "--papermill")
 
 
 @pytest.fixture(scope="module", params=["--papermill", "--nbval-lax"])
@@ -106,24 +106,24 @@ def run(folder: Path, how: str) -> tuple[dict[str, list[str]], str]:
 
 
 def test_a_cell_passes_when_its_words_and_integers_are_equal_and_its_figures_near(verdicts):
-    _, found, _ = verdicts
+    found, _ = verdicts
     assert dict(zip(COMPARED, found["compared"], strict=True)) == {k: verdict for k, (*_, verdict) in COMPARED.items()}
 
 
 def test_what_was_near_but_not_equal_is_said(verdicts):
-    *_, said = verdicts
+    _, said = verdicts
     listed = said.split("figures that differ within their tolerance")[1].splitlines()
     assert any("Cell 4: 1 figures, most 0.50 → 0.52, 100 % of what is allowed" in line for line in listed)
     assert sum(" → " in line for line in listed) == 4  # two cells within, and two whose integers or words are wrong
 
 
 def test_a_callback_that_raises_when_a_slider_moves_fails(verdicts):
-    how, found, _ = verdicts
-    assert found["observed"] == ["PASSED", "PASSED", "FAILED", "FAILED" if how == "--papermill" else "PASSED"]
+    found, _ = verdicts
+    assert found["observed"] == ["PASSED", "PASSED", "FAILED", "FAILED"]  # the last one is not run any more
 
 
 def test_a_callback_that_raises_inside_interact_fails(verdicts):
-    _, found, _ = verdicts
+    found, _ = verdicts
     assert found["interact"] == ["PASSED", "FAILED"]
 
 
