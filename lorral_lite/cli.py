@@ -6,7 +6,7 @@ from pathlib import Path
 
 from . import __version__
 from .cores import share_cores
-from .output import forgive_characters, nobody_reads
+from .output import drop_what_nobody_reads, forgive_characters, is_broken_pipe
 
 share_cores()  # before torch is imported
 
@@ -303,7 +303,8 @@ def parser() -> argparse.ArgumentParser:
     sub = command(commands, "report", _report, "the HTML report of a run folder or a grid; or --check this repository")
     sub.add_argument("run", metavar="RUN", nargs="?", help="a run folder, or a folder of several, fold<f>_seed<s>")
     sub.add_argument("--check", action="store_true",
-                     help="is every figure in README and notebooks what its JSON says? (exit code 1: no)")
+                     help="is every figure in README and notebooks what its JSON says? What a notebook computes "
+                     "from it may differ by two units of its last digit (exit code 1: no)")
     sub.add_argument("--write", action="store_true", help="write README's and notebooks' blocks of results anew")
     sub.add_argument("--show-licensed-faces", action="store_true",
                      help="draw pixels of licensed faces; never share such a report")
@@ -346,18 +347,20 @@ def main(argv=None) -> int:
     forgive_characters()
     try:
         args = parser().parse_args(argv)
-        return args.function(args) or 0
+        code = args.function(args) or 0
+    except SystemExit as end:  # --help; or words that are none of ours, which is said on standard error
+        if drop_what_nobody_reads() and not end.code:
+            end.code = READER_GONE
+        raise
     except (ValueError, OSError) as error:  # DataError is a ValueError; file errors name their file
-        if isinstance(error, BrokenPipeError) and nobody_reads(failed=True):
+        if is_broken_pipe(error) and drop_what_nobody_reads(failed=True):
             return READER_GONE
         print(f"lorral: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        code = 2
     except KeyboardInterrupt:
         print("lorral: stopped; the same command goes on from here", file=sys.stderr)
-        return 130
-    finally:
-        if nobody_reads():
-            sys.exit(READER_GONE)
+        code = 130
+    return READER_GONE if drop_what_nobody_reads() and not code else code
 
 
 if __name__ == "__main__":

@@ -12,9 +12,9 @@ all cores are theirs. So they spin for less than a millisecond and then sleep (`
 
 
 def share_cores() -> None:
-    """Let threads that wait sleep soon (D105), unless the environment says otherwise. Before torch is imported."""
-    for name, value in WAITING.items():
-        os.environ.setdefault(name, value)
+    """Let threads that wait sleep soon (D105), unless the environment says how they wait. Before torch is imported."""
+    if not WAITING.keys() & os.environ.keys():
+        os.environ.update(WAITING)
 
 
 def cores() -> int:

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from .baselines import BASELINES, run_baseline
 from .datasets import DataError
-from .output import on_terminal
+from .output import is_broken_pipe, nobody_reads, on_terminal
 from .predict import portrait_file, predict_photo
 from .relations import RELATIONS
 from .reporting import write_report
@@ -150,6 +150,8 @@ def attempt(plan: Plan, cell: Cell, device=None, progress: bool = True, say: Cal
     try:
         run_cell(plan, cell, device, progress, say)
     except Exception as error:  # one cell that fails must not stop the others
+        if is_broken_pipe(error) and nobody_reads(failed=True):
+            raise  # no failure of the cell: what it says has no reader any more
         line = " ".join(str(error).split())
         if not isinstance(error, ValueError | OSError) or not line:  # a DataError is a ValueError
             line = f"{type(error).__name__}: {line}"

@@ -116,12 +116,12 @@ def need_submitit(cluster: str):
 
 def one_cell(out: str, cell: tuple[int, int], device: str | None) -> str:
     """Do one cell of the plan in ``out``; returns the failure, as :func:`lorral_lite.grid.attempt` does."""
+    forgive_characters()
     return attempt(read_plan(out), Cell(*cell), device, progress=False)
 
 
 def main(out: str, cell: tuple[int, int], device: str | None) -> None:
     """:func:`one_cell` as a process: the failure is its last line, exit code 1."""
-    forgive_characters()
     if failure := one_cell(out, cell, device):
         print(failure)
         sys.exit(1)

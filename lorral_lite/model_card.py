@@ -80,7 +80,8 @@ def model_card(folder) -> str:
         f"{sum(m['seconds'] or 0 for n, m in found.items() if n != 'step 1') / 60:.1f} for all of step 2.",
         "",
         "    lorral reproduce --subjects {} --frames {} --fold {} --seed {}".format(
-            data["subjects"], data["frames"] // data["subjects"], config.fold, config.seed),
+            data["subjects"], data["frames"] // data["subjects"], config.fold, config.seed)
+        + (f" --threads {config.threads}" if config.threads else ""),  # D105: other numbers give other last bits
         "    make weights",
         "",
         "## Scores on unseen procedural people",

@@ -1,5 +1,6 @@
 """What the commands print goes anywhere: to a terminal, a notebook, a file, a pipe, an output of few characters."""
 
+import errno
 import os
 import select
 import sys
@@ -56,26 +57,38 @@ def forgive_characters() -> None:
             stream.reconfigure(errors="replace")
 
 
+def is_broken_pipe(error: BaseException) -> bool:
+    """Whether something was written that nobody reads; on Windows that is an invalid argument."""
+    return isinstance(error, BrokenPipeError) or (
+        os.name == "nt" and isinstance(error, OSError) and error.errno == errno.EINVAL)
+
+
 def nobody_reads(failed: bool = False) -> bool:
-    """Whether the reader of our output has gone, as after ``lorral … | head -1``; what is still to be written there is
-    then dropped without a word. ``failed``: a write has failed, so look too where nothing waits to be written."""
-    gone = False
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-            closed = failed and _closed(stream)
-        except BrokenPipeError:
-            closed = True
-        if closed:
-            gone = True
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-    return gone
+    """Whether a reader of our output has gone, as after ``lorral … | head -1``. ``failed``: a write has failed, so look
+    also where nothing waits to be written."""
+    return any(_closed(stream, failed) for stream in (sys.stdout, sys.stderr))
 
 
-def _closed(stream) -> bool:
+def drop_what_nobody_reads(failed: bool = False) -> bool:
+    """:func:`nobody_reads`; and what is still to be written there is dropped without a word."""
+    gone = [stream for stream in (sys.stdout, sys.stderr) if _closed(stream, failed)]
+    for stream in gone:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    return bool(gone)
+
+
+def _closed(stream, failed: bool) -> bool:
+    if stream is None:  # such as after >&-
+        return False
+    try:
+        stream.flush()
+    except OSError as error:
+        return is_broken_pipe(error)
+    except ValueError:  # it was closed on our side
+        return False
     try:
         poll = select.poll()  # not on Windows
         poll.register(stream.fileno(), select.POLLERR)
-        return any(event & select.POLLERR for _, event in poll.poll(0))
+        return failed and any(event & select.POLLERR for _, event in poll.poll(0))
     except (AttributeError, OSError, ValueError):  # no file behind it
         return False

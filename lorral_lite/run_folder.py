@@ -182,8 +182,10 @@ def claim(path: Path, config: dict) -> None:
     """Write a folder's config, or check that the folder was made with the same one."""
     if not path.exists():
         write_json(path, config)
-    elif read_json(path) != json.loads(json.dumps(config)):
-        raise DataError(f"{path}: this folder holds a run with other settings; choose another run folder")
+    elif (there := read_json(path)) != (asked := json.loads(json.dumps(config))):
+        there = there if isinstance(there, dict) else {}
+        names = ", ".join(name for name in {**there, **asked} if there.get(name) != asked.get(name))
+        raise DataError(f"{path}: this folder holds a run with other settings ({names}); choose another run folder")
 
 
 def open_data(config: RunConfig) -> PreparedFolder:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 UNITS = 2
 """So many units of its last printed digit a float may differ by."""
 
-NAMES = r"(?:Exercise|exercise|eq\.|§|picture of) ?\d+\.\d+(?:, \d+\.\d+)*"
+NAMES = r"(?:[Ee]xercise|[Ss]ection|Table|Figure|eq\.|§|picture of) ?\d+\.\d+(?:, \d+\.\d+)*"
 """Numbers that name something: compared like words."""
 
 FLOAT = r"[-+−]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+(?:[eE][-+]?\d+)?|[eE][-+]?\d+)"
@@ -69,22 +69,30 @@ def unit(text: str) -> float:
 def settle(stored: str, fresh: str, wider: Sequence[Wider] = ()) -> tuple[str, list[Absorbed]]:
     """``fresh`` with every figure within its tolerance written as in ``stored``, and those that were rewritten.
 
-    The two texts agree if the returned one equals ``stored``; else the two differ where they really differ.
+    The two texts agree if the returned one equals ``stored``; else the two differ where they really differ. How many
+    digits a figure is printed with is not compared.
     """
     old, new = figures(stored, wider), figures(fresh, wider)
     if len(old) != len(new):
         return fresh, []
-    absorbed, pieces, was, now = [], [], 0, 0
+    absorbed, pieces, resized = [], [], [False]
     for a, b in zip(old, new, strict=True):
-        words, stored_words = fresh[now : b.start], stored[was : a.start]
         near = abs(a.value - b.value) <= a.tolerance * (1 + 1e-9)
+        pieces.append(a.text if near else b.text)
+        resized.append(near and len(a.text) != len(b.text))
         if near and a.text != b.text:
             absorbed.append(Absorbed(a.text, b.text, abs(a.value - b.value) / a.tolerance))
-        pieces += [stored_words if packed(words) == packed(stored_words) else words, a.text if near else b.text]
-        was, now = a.end, b.end
-    words, stored_words = fresh[now:], stored[was:]
-    settled = "".join([*pieces, stored_words if packed(words) == packed(stored_words) else words])
-    return (settled, absorbed) if absorbed else (fresh, [])
+    words = []
+    for k, (ours, theirs) in enumerate(zip(between(fresh, new), between(stored, old), strict=True)):
+        beside = resized[k] or (k + 1 < len(resized) and resized[k + 1])  # a figure that grew or shrank
+        words.append(theirs if beside and packed(ours) == packed(theirs) else ours)
+    return "".join(part for pair in zip(words, [*pieces, ""], strict=True) for part in pair), absorbed
+
+
+def between(text: str, found: list[Figure]) -> list[str]:
+    """The words before, between and behind the figures of a text."""
+    starts, ends = [0, *(figure.end for figure in found)], [*(figure.start for figure in found), len(text)]
+    return [text[start:end] for start, end in zip(starts, ends, strict=True)]
 
 
 def packed(words: str) -> str:

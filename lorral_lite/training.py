@@ -165,7 +165,7 @@ def fit(step: int, out: Path, model: LoRRaL, batches: Callable[[int], Iterable[d
     log, best = resume(step, out, model, optimiser, trained)
     device = model.mean_shape.device
     bar = progress_bar(total=schedule.epochs * length, initial=len(log) * length, disable=not progress,
-               desc=f"step {step}" + (f" {out.name}" if step == 2 else ""), unit="batch")
+                       desc=f"step {step}" + (f" {out.name}" if step == 2 else ""), unit="batch")
     for epoch in range(len(log), schedule.epochs):
         check_still_there(material.folder)
         started = time.perf_counter()
@@ -245,7 +245,6 @@ def faster_threads(config: RunConfig, folder: PreparedFolder, rows: np.ndarray) 
                 learn(dataset[batch], lambda batch: model(batch["image"]), optimiser, config)
                 seconds.append(time.perf_counter() - started)
     return min(spent, key=lambda count: sum(spent[count][1:]))
-
 
 
 def training_material(config: RunConfig) -> Material:

@@ -21,6 +21,7 @@ OLD_BLAS = {"MKL_CBWR": "COMPATIBLE", "OPENBLAS_CORETYPE": "Nehalem"}
 
 PYTEST = [sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadfile", "-p", "no:cacheprovider"]
 NOTEBOOKS = ["notebooks", "--ignore", "notebooks/solutions", "--papermill"]
+ALL_FACES = "tests/test_shipped_weights.py::test_all_of_the_shipped_metrics_and_landmark_errors_follow_from_the_weights"
 NO_NUMBERS = ("notebooks", "test_bench*", "test_cli*", "test_data_files*", "test_device*", "test_handout*",
               "test_house*", "test_mutants*", "test_output*", "test_resilience*", "test_site*")
 """Tests of files, processes and pages, where no number is compared with a stored one."""
@@ -40,10 +41,21 @@ def arithmetics() -> dict[str, tuple[dict[str, str], list]]:
     """What to repeat under, and what: name → (environment, arguments of pytest). Unit tests always take one thread."""
     both = [NOTEBOOKS, TESTS]
     return {
-        "SSE4.1 convolutions, scalar PyTorch": (SSE, both), "matrix products of old processors": (OLD_BLAS, both),
+        "SSE4.1 convolutions, scalar PyTorch": (SSE, [*both, [ALL_FACES]]),
+        "matrix products of old processors": (OLD_BLAS, both),
         "NumPy without AVX": ({"NPY_DISABLE_CPU_FEATURES": numpy_features()}, both),
         "1 thread": ({"OMP_NUM_THREADS": "1"}, both[:1]), "2 threads": ({"OMP_NUM_THREADS": "2"}, both[:1]),
     }
+
+
+def seen(environment: dict[str, str]) -> str:
+    """What PyTorch and NumPy say of themselves under an environment: whether the settings do anything here."""
+    code = ("import torch; from numpy._core._multiarray_umath import __cpu_dispatch__, __cpu_features__ as has; "
+            "print('PyTorch', torch.backends.cpu.get_cpu_capability(), torch.get_num_threads(), 'threads, NumPy', "
+            "' '.join(name for name in __cpu_dispatch__ if has[name]) or 'as its baseline')")
+    done = subprocess.run([sys.executable, "-c", code], env={"OMP_NUM_THREADS": "1"} | os.environ | environment,
+                          capture_output=True, text=True, check=True)
+    return done.stdout.strip()
 
 
 def repeat(environment: dict[str, str], arguments: list[str]) -> bool:
@@ -54,7 +66,8 @@ def repeat(environment: dict[str, str], arguments: list[str]) -> bool:
     if done.returncode:
         print(done.stdout)
     else:
-        print("\n".join(f"  {line}" for line in done.stdout.splitlines() if " of what is allowed" in line))
+        absorbed = [f"  {line}" for line in done.stdout.splitlines() if " of what is allowed" in line]
+        print("\n".join(absorbed or ["  no printed figure differed"]))
     last = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout.strip().splitlines()[-1]).strip("= ")
     print(f"  {arguments[0].split('/')[0]}: {last}; {time.perf_counter() - started:.0f} s", flush=True)
     return done.returncode == 0
@@ -64,11 +77,15 @@ def main(arguments: list[str] | None = None) -> int:
     """Repeat all, or what CI repeats; exit code 1 when something does not hold."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="only what CI repeats")
-    quick = parser.parse_args(arguments).quick
-    chosen = {"SSE4.1 convolutions, scalar PyTorch": (SSE, QUICK)} if quick else arithmetics()
+    parser.add_argument("--only", choices=list(arithmetics()), help="one arithmetic of all")
+    options = parser.parse_args(arguments)
+    chosen = {"SSE4.1 convolutions, scalar PyTorch": (SSE, QUICK)} if options.quick else arithmetics()
+    if options.only:
+        chosen = {options.only: chosen[options.only]}
     failed = []
     for name, (environment, parts) in chosen.items():
-        print(f"{name}: {' '.join(f'{key}={value}' for key, value in environment.items())}", flush=True)
+        print(f"{name}: {' '.join(f'{key}={value}' for key, value in environment.items())}\n  {seen(environment)}",
+              flush=True)
         for what in parts:
             if not repeat(environment, what):
                 failed.append(f"{name}: {what[0]}")

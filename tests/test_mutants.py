@@ -34,6 +34,7 @@ def test_a_line_that_is_not_there_once_is_an_error():
             mutate(source, "b = 2", "b = 3")
 
 
+@pytest.mark.slow
 def test_the_package_itself_is_never_mutated(tmp_path):
     """One mutant from end to end: killed in the copy, and the copy is whole again."""
     folder = tmp_path.resolve() / "house"

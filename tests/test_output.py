@@ -96,7 +96,7 @@ def in_a_pipe(script: str, pipe: str, **environment) -> tuple[list[str], str]:
     """Lines of output and of errors of ``python -c script | pipe``; the last line of output is Python's exit code."""
     line = f'"$0" -c "$1" {pipe}; echo ${{PIPESTATUS[0]}}'
     done = subprocess.run(["bash", "-c", line, sys.executable, script], capture_output=True, text=True,
-                          env=os.environ | environment)
+                          env=os.environ | {"PYTHONUNBUFFERED": ""} | environment)
     return done.stdout.splitlines(), done.stderr
 
 
@@ -131,6 +131,44 @@ def test_a_reader_that_goes_away_before_the_end_is_written_ends_it_quietly():
 def test_a_reader_that_stays_gets_all():
     talk = TALK.format(lines=20_000, stream="stdout", words=["report", "x"])
     assert in_a_pipe(talk, "| tail -1") == (["19999", "0"], "")
+
+
+def test_a_grid_whose_reader_has_gone_ends_and_its_cell_has_not_failed(tmp_path):
+    script = f"""
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from lorral_lite import cli, grid
+
+def talk(plan, cell, device, progress, say):
+    for number in range(100_000):
+        say(number)
+
+grid.run_cell = talk
+plan = SimpleNamespace(run=lambda cell: Path({str(tmp_path)!r}))
+cli._report = lambda args: print(grid.attempt(plan, grid.Cell(1, 0)))
+sys.exit(cli.main(["report", "x"]))
+"""
+    assert in_a_pipe(script, "| head -1") == (["0", str(cli.READER_GONE)], "")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-"])
+def test_an_output_that_was_closed_from_the_start_harms_nothing(closed):
+    script = "import sys; from lorral_lite import cli; cli._report = lambda a: 0; sys.exit(cli.main(['report', 'x']))"
+    assert in_a_pipe(script, closed) == (["0"], "")
+    assert in_a_pipe(script.replace("'x'", "'--nothing'"), closed)[0] == ["2"]
+
+
+def test_an_error_is_said_though_nobody_reads_the_output():
+    """A crash keeps its traceback, a wrong file its line and exit code 2."""
+    script = ("import sys, time; from lorral_lite import cli; time.sleep(0.5)\n"
+              "def wrong(args):\n    print(1, 2, 3)\n    raise {}('this one')\n"
+              "cli._report = wrong; sys.exit(cli.main(['report', 'x']))")
+    lines, said = in_a_pipe(script.format("RuntimeError"), "| true")
+    assert "RuntimeError: this one" in said
+    lines, said = in_a_pipe(script.format("ValueError"), "| true")
+    assert (lines, said) == (["2"], "lorral: this one\n")
 
 
 def test_another_broken_pipe_is_still_an_error(monkeypatch, capsys):

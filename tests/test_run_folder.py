@@ -140,7 +140,7 @@ def test_weights_say_their_aus(tiny_finished, tmp_path):
 
 
 def test_other_settings_in_the_same_folder(tiny_data, tiny_finished):
-    with pytest.raises(DataError, match="holds a run with other settings; choose another run folder"):
+    with pytest.raises(DataError, match=r"holds a run with other settings \(seed\); choose another run folder"):
         train_step1(tiny_finished, tiny_config(tiny_data, seed=5), "cpu", progress=False)
     with pytest.raises(DataError, match="holds a run with other settings"):
         train_step2(tiny_finished, "self_attention", "cpu", progress=False, heads=2)

@@ -16,7 +16,7 @@ import torch
 from ..datasets import DataError
 from ..datasets.prepared import open_prepared
 from ..datasets.synthetic import prepare_faces
-from ..run_folder import RunConfig, Schedule, claim, read_json
+from ..run_folder import RunConfig, Schedule, claim, read_json, read_run_config
 from ..statistics import Estimate, mean_f1_interval, paired_gain
 from ..training import evaluate, train_step1, train_step2
 from . import Table, tables_page
@@ -130,10 +130,11 @@ def trained(variant: Variant, default: RunConfig, place: Path, device: torch.dev
     """The metrics after the last step, trained when they are not there yet."""
     config = replace(default, **{"model": replace(default.model, **variant.model), **variant.changes})
     run, first = place / variant.name, place / DEFAULT
-    claim(run / "config.json", config.to_dict())
     if variant.step1:
         train_step1(run, config, device, progress)
-    elif not (run / "step1.safetensors").exists():
+    else:
+        claim(run / "config.json", replace(config, threads=read_run_config(first).threads).to_dict())
+    if not (run / "step1.safetensors").exists():
         shutil.copyfile(first / "step1.safetensors", run / "step1.safetensors")
         shutil.copytree(first / "features", run / "features", dirs_exist_ok=True)  # they depend on step 1 alone
     relation = variant.relation if variant.step2 else None

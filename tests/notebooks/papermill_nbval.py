@@ -116,7 +116,8 @@ class Executed(Notebook):
             out = Path(folder) / self.path.name
             with suppress(papermill.PapermillExecutionError):  # the cell that raised it says so
                 papermill.execute_notebook(str(self.path), str(out), progress_bar=False, log_output=False,
-                                           cwd=str(self.path.parent), kernel_name="python3")
+                                           cwd=str(self.path.parent), kernel_name="python3",
+                                           execution_timeout=self.config.option.nbval_cell_timeout)
             ran = nbformat.read(out, as_version=4)
         self.cells = {cell.id: cell for cell in ran.cells if cell.cell_type == "code"}
         self.widgets = {}

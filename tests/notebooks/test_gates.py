@@ -4,11 +4,13 @@ stands one that must pass, or red would prove nothing."""
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import nbformat
+import portable
 import pytest
 import rules
 from nbformat.v4 import new_code_cell, new_notebook, new_output
@@ -138,6 +140,22 @@ def test_of_the_notebook_that_trains_tagged_cells_are_compared_as_all_others_are
 def test_the_rules_fail_on_a_missing_parameters_tag(tmp_path):
     path = write(tmp_path / "untagged.ipynb", ("seed: int = 0  # of everything", None))
     assert "0 cells tagged parameters, papermill needs one" in rules.broken(path)
+
+
+def test_a_copy_of_the_notebooks_without_the_tests_runs_under_nbval(tmp_path):
+    shutil.copy(rules.FOLDER / "conftest.py", tmp_path)
+    write(tmp_path / "copy.ipynb", ("print(2 + 2)", "5\n"), ("assert 2 + 2 == 5", None))
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    done = subprocess.run([sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-W", "ignore", "--nbval-lax",
+                           str(tmp_path)], capture_output=True, text=True, cwd=tmp_path)
+    assert "1 failed, 1 passed" in done.stdout
+
+
+def test_portable_says_what_does_not_hold(capsys):
+    assert portable.repeat({}, ["tests/test_no_such_file.py"]) is False
+    assert "no tests ran" in capsys.readouterr().out
+    assert set(portable.arithmetics()["NumPy without AVX"][0]) == {"NPY_DISABLE_CPU_FEATURES"}
+    assert "PyTorch DEFAULT" in portable.seen(portable.SSE)
 
 
 def test_execute_says_which_notebook_fails_and_stores_the_outputs_of_the_others(tmp_path):
