@@ -46,7 +46,10 @@ def is_a_number(x) -> bool:
     return isinstance(x, int | float) and math.isfinite(x) and x >= 0
 
 
-@pytest.mark.parametrize(("name", "tables"), [("layers", 4), ("model", 4), ("faces", 3), ("scale", 2)])
+@pytest.mark.parametrize(("name", "tables"), [
+    ("layers", 4), ("model", 4), ("faces", 3), pytest.param("scale", 2, marks=pytest.mark.slow),
+    pytest.param("threads", 1, marks=pytest.mark.slow),
+])  # fmt: skip
 def test_every_table_is_printed_and_its_numbers_parse(name, tables, results, capsys):
     printed, written = results(name, capsys)
     assert len(written["tables"]) == tables
@@ -107,6 +110,7 @@ def test_stages_are_shares_of_the_whole(results, capsys):
         assert share <= outer[name.split(" / ")[0]] + 1e-9
 
 
+@pytest.mark.slow
 def test_the_cost_of_the_grids_follows_from_the_measured_times_and_nothing_is_left_behind(results, capsys, place):
     grid = results("scale", capsys)[1]["tables"][1]
     assert list(place.glob("lorral-bench-*")) == []
