@@ -15,8 +15,8 @@ EVERY = 30.0
 class Lines(plain_tqdm):
     """A progress bar for files and logs: a line now and then and one at its end, none for what is soon done."""
 
-    lines = 0
-    written: float | None = None
+    written: float | None = None  # when the last line was, or the beginning
+    said: float | None = None  # how far the last line said that it is
 
     def display(self, msg=None, pos=None):
         """Write the bar as a line of its own, unless it began or wrote one a moment ago."""
@@ -29,11 +29,11 @@ class Lines(plain_tqdm):
         """Write the bar as it stands now."""
         self.fp.write(f"{self}\n")
         self.fp.flush()
-        self.lines, self.written = self.lines + 1, self._time()
+        self.said, self.written = self.n, self._time()
 
     def close(self):
-        """Write a last line, if there were others, and no more."""
-        if not self.disable and self.lines:
+        """Write a last line, if there were others and it says more, and nothing else."""
+        if not self.disable and self.said not in (None, self.n):
             self.write_line()
         self.delay = float("inf")  # tqdm then ends without lines of its own
         super().close()

@@ -35,6 +35,15 @@ def test_a_bar_in_a_file_is_a_line_now_and_then(clock):
     assert "\r" not in file.getvalue()
 
 
+def test_the_end_is_written_once(clock):
+    file = io.StringIO()
+    with Lines(total=2, file=file) as bar:
+        for _ in range(2):
+            clock.seconds += EVERY + 1
+            bar.update()
+    assert [line.split("%")[0].strip() for line in file.getvalue().splitlines()] == ["50", "100"]
+
+
 @pytest.mark.parametrize("leave", [True, False])
 def test_what_is_soon_done_writes_nothing(clock, leave):
     file = io.StringIO()
