@@ -76,8 +76,9 @@ def repeat(environment: dict[str, str], arguments: list[str]) -> bool:
 def main(arguments: list[str] | None = None) -> int:
     """Repeat all, or what CI repeats; exit code 1 when something does not hold."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="only what CI repeats")
-    parser.add_argument("--only", choices=list(arithmetics()), help="one arithmetic of all")
+    part = parser.add_mutually_exclusive_group()
+    part.add_argument("--quick", action="store_true", help="only what CI repeats")
+    part.add_argument("--only", choices=list(arithmetics()), help="one arithmetic of all")
     options = parser.parse_args(arguments)
     chosen = {"SSE4.1 convolutions, scalar PyTorch": (SSE, QUICK)} if options.quick else arithmetics()
     if options.only:

@@ -17,13 +17,12 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbval.plugin import IPyNbCell, IPyNbFile, coalesce_streams
+from rules import TRAINED
 from tolerances import pytest_terminal_summary, wider_of  # noqa: F401 - the summary is a hook
 
 from lorral_lite.tolerance import settle
 
 SANITIZE = Path(__file__).with_name("sanitize.cfg")
-TRAINED = "08_losses_and_two_step_training"
-"""Its figures depend on the processor: only its cells tagged nbval-check-output are compared."""
 
 
 def pytest_addoption(parser):

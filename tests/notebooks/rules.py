@@ -12,7 +12,7 @@ NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 SOLUTIONS = sorted((FOLDER / "solutions").glob("*.ipynb"))
 
 TRAINED = "08_losses_and_two_step_training"
-"""Run by nbval --nbval-lax: another processor trains to other figures."""
+"""Another processor trains to other figures: only its cells tagged nbval-check-output are compared."""
 
 PNG_LIMIT, FILE_LIMIT = 150_000, 1_500_000
 FEWEST_PICTURES = 8
