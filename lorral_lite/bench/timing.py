@@ -150,7 +150,7 @@ def memory(function: str, **arguments) -> tuple[float | None, float | None]:
     """:func:`peak_memory`, and its part that is the process's own, without pages of files that it has mapped.
 
     Mapped pages belong to the system's cache, which takes them back when memory is short. The second number is looked
-    at every few milliseconds.
+    at every few milliseconds, and at the end while what the function returned is still held.
     """
     if not Path("/proc/self/clear_refs").exists():
         return None, None
@@ -180,9 +180,11 @@ def _watched(work: Callable[[], object]) -> tuple[float, float]:
 
     watcher = Thread(target=watch)
     watcher.start()
-    work()
+    held = work()
     done.set()
     watcher.join()
+    most.append(max(most.pop(), _status("RssAnon")))
+    del held
     return _status("VmHWM") - before, most[0] - own
 
 
