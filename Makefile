@@ -25,8 +25,7 @@ reproduce: $(READY)  ## the whole way on procedural faces, into runs/faces (agai
 
 test: lint unit notebooks portable-quick  ## what CI runs: linters, tests, notebooks under papermill against their outputs
 
-test-all: $(READY)  ## the above, the slow tests, the mutants, the solutions, and all under other arithmetic (1.5 hours)
-	$(MAKE) test
+test-all: lint unit notebooks  ## the above, the slow tests, the mutants, the solutions, and all under other arithmetic (1.5 hours)
 	$(BIN)/pytest tests -m slow -rs -n 2 --dist load --durations 10
 	$(MAKE) mutants
 	$(NOTEBOOKS) notebooks/solutions
