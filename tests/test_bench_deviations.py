@@ -17,6 +17,7 @@ from lorral_lite.run_folder import read_json, read_run_config
 from lorral_lite.statistics import Estimate, paired_gain
 
 ROOT = Path(__file__).parents[1]
+pytestmark = pytest.mark.slow
 ALL = [row for rows in variants(tiny=True).values() for row in rows]
 
 

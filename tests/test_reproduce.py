@@ -255,7 +255,10 @@ def scores(run) -> dict:
             for name in ("none", "baselines/linear_svm")}
 
 
-@pytest.mark.parametrize("more", [("--device", "cpu,cpu"), ("--cluster", "local")], ids=["side by side", "submitit"])
+@pytest.mark.parametrize("more", [
+    pytest.param(("--device", "cpu,cpu"), id="side by side"),
+    pytest.param(("--cluster", "local"), id="submitit", marks=pytest.mark.slow),
+])  # fmt: skip
 def test_other_processes_do_the_same(faces, tmp_path, small, no_pages, capsys, more):
     here, there = tmp_path / "here", tmp_path / "there"
     assert reproduce(faces, here, "--fold", "1") == 0

@@ -74,6 +74,7 @@ def test_explore_lays_out_once_for_each_size_of_picture():
     assert engines == ["ConstrainedLayoutEngine", "PlaceHolderLayoutEngine", "ConstrainedLayoutEngine"]
 
 
+@pytest.mark.slow
 def test_the_benchmark_moves_every_widget():
     (table,) = list(bench_widgets.measure(torch.device("cpu"), tiny=True))
     assert [row[0] for row in table.rows] == ["Playground"] * 6 + ["CoderQuiz"] * 2 + [
