@@ -27,18 +27,13 @@ from .faces.population import Population
 from .faces.render import EYE_LINE, IMAGE_RULER
 from .facs import ACTION_UNITS, INTENSITY, check_aus
 from .landmarks import LINES, NUM_LANDMARKS, alignment, au_centers, ruler, transform
+from .relations import RELATION_NAMES
 
 STYLE = Path(__file__).with_name("lorral.mplstyle")
 PNG_LIMIT = 150_000
 
 BLUE, ORANGE, GREEN, RED, PINK, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"
 INK, GREY, PALE = "#222222", "#6f6f6f", "#d4d4d4"
-
-RELATION_NAMES = {
-    "none": "no relation", "mlp": "MLP control", "bilstm": "BiLSTM", "self_attention": "self-attention",
-    "hopfield": "Hopfield", "series": "in series",
-}
-"""Name in a config → name in a figure or table, in the order of every table."""
 
 RELATION_LOOKS = {
     "none": (GREY, "o"), "mlp": (INK, "X"), "bilstm": (ORANGE, "s"), "self_attention": (BLUE, "D"),

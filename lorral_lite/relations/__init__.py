@@ -20,6 +20,12 @@ RELATIONS: dict[str, type[Relation]] = {
 }
 """Name → class: two controls (none, mlp), the three of the paper, and the three in series."""
 
+RELATION_NAMES = {
+    "none": "no relation", "mlp": "MLP control", "bilstm": "BiLSTM", "self_attention": "self-attention",
+    "hopfield": "Hopfield", "series": "in series",
+}
+"""Name in a config → name in a figure or table, in the order of every table."""
+
 
 def check_relation(name: str | None) -> str:
     """The name itself ("none" for None); ValueError lists the names when it is unknown."""
@@ -34,7 +40,7 @@ def make_relation(name: str | None, dim: int, num_aus: int, **options) -> Relati
 
 
 __all__ = [
-    "RELATIONS", "BiLSTMRelation", "HopfieldRelation", "HopfieldRetrieval", "MLPRelation", "NoRelation", "Relation",
+    "RELATIONS", "RELATION_NAMES", "BiLSTMRelation", "HopfieldRelation", "HopfieldRetrieval", "MLPRelation", "NoRelation", "Relation",
     "SelfAttentionRelation", "SeriesRelation", "check_relation", "energy", "hopfield_retrieve", "make_relation",
     "position_encoding", "self_attention",
 ]
