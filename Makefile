@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
-NOTEBOOKS := $(BIN)/pytest --papermill -p no:cacheprovider -n 2 --dist loadfile
+NOTEBOOKS := $(BIN)/pytest --papermill --nbval-cell-timeout 300 -p no:cacheprovider -n 2 --dist loadfile
 
 .PHONY: help reproduce test test-all unit mutants notebooks portable portable-quick lint lab setup clean weights experiment pictures benchmarks outputs slides handout site browser
 .DEFAULT_GOAL := help
@@ -33,6 +33,7 @@ test-all: lint unit notebooks  ## the above, the slow tests, the mutants, the so
 
 lint: $(READY)
 	$(BIN)/ruff check .
+	$(BIN)/lint-imports --no-cache
 
 unit: $(READY)
 	$(BIN)/pytest tests -m "not slow" -n 2 --dist loadfile --durations 5
@@ -61,7 +62,7 @@ handout: $(READY)  ## the notebooks for a class, without solutions: handout/ and
 	$(BIN)/python tools/handout.py
 
 weights: $(READY)  ## keep the weights, metrics and report of runs/faces as the ones that ship (then: make outputs)
-	$(BIN)/python -c "from lorral_lite.reproduce import publish; publish('runs/faces/fold1_seed0', 'data/weights/faces_lite')"
+	$(BIN)/python -c "from lorral_lite.reproduce.plan import publish; publish('runs/faces/fold1_seed0', 'data/weights/faces_lite')"
 	mkdir -p data/results && cp runs/faces/fold1_seed0/report.json data/results/faces_lite.json
 	$(BIN)/lorral report --write
 
@@ -70,15 +71,15 @@ experiment: $(READY)  ## do relation modules help, and when? (1 to 2 hours on 2 
 	$(BIN)/lorral report --write
 
 pictures: $(READY)  ## draw the picture of the README anew
-	$(BIN)/python -c "from lorral_lite.figures import people_sheet; people_sheet().savefig('data/pictures/faces.jpg', pil_kwargs={'quality': 85})"
+	$(BIN)/python -c "from lorral_lite.course.ch01_faces import people_sheet; people_sheet().savefig('data/pictures/faces.jpg', pil_kwargs={'quality': 85})"
 
 benchmarks: $(READY)  ## measure speed, memory and difficulty anew, into benchmarks/ (an hour; leave the machine alone)
-	set -e; for name in layers model faces threads scale step2 widgets prepare difficulty; do $(BIN)/lorral bench $$name --out benchmarks/$$name.json; done
-	$(BIN)/lorral bench step2 --compare runs/faces/fold1_seed0 --out benchmarks/step2_compared.json
-	$(BIN)/lorral bench coverage --out data/results/coverage.json
-	$(BIN)/lorral bench deviations --keep runs/deviations --out benchmarks/deviations.json
-	$(BIN)/python -c "from lorral_lite.bench import write_page; write_page('benchmarks')"
-	$(BIN)/python -c "from lorral_lite.bench.deviations import write_effects; write_effects('DEVIATIONS.md', 'benchmarks')"
+	set -e; for name in layers model faces threads scale step2 widgets prepare difficulty; do $(BIN)/python -m benchmarks $$name --out benchmarks/$$name.json; done
+	$(BIN)/python -m benchmarks step2 --compare runs/faces/fold1_seed0 --out benchmarks/step2_compared.json
+	$(BIN)/python -m benchmarks coverage --out data/results/coverage.json
+	$(BIN)/python -m benchmarks deviations --keep runs/deviations --out benchmarks/deviations.json
+	$(BIN)/python -c "from benchmarks import write_page; write_page('benchmarks')"
+	$(BIN)/python -c "from benchmarks.deviations import write_effects; write_effects('DEVIATIONS.md', 'benchmarks')"
 	$(BIN)/lorral report --write
 
 outputs: $(READY)  ## execute every notebook in place, to refresh the stored outputs

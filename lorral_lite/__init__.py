@@ -11,8 +11,8 @@ _HOME = {
     "AU_SETS": "facs",
     "au_centers": "landmarks", "align_face": "landmarks", "mirror_landmarks": "landmarks",
     "render_faces": "faces",
-    "PatchConv": "layers", "FeatConv": "layers", "AUCrops": "layers",
-    "BiLSTMRelation": "relations", "SelfAttentionRelation": "relations", "HopfieldRelation": "relations",
+    "PatchConv": "model", "FeatConv": "model", "AUCrops": "model",
+    "BiLSTMRelation": "model", "SelfAttentionRelation": "model", "HopfieldRelation": "model",
     "LoRRaL": "model", "LoRRaLConfig": "model",
 }  # fmt: skip
 

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from . import __version__
-from .cores import share_cores
+from .device import share_cores
 from .output import drop_what_nobody_reads, forgive_characters, is_broken_pipe
 
 share_cores()  # before torch is imported
@@ -57,7 +57,9 @@ def _prepare_licensed(args) -> int:
 
 def _train(args) -> None:
     from .datasets.prepared import open_prepared
-    from .training import RunConfig, evaluate, train_step1, train_step2
+    from .training.config import RunConfig
+    from .training.evaluation import evaluate
+    from .training.steps import train_step1, train_step2
 
     folder = open_prepared(args.data)
     recipe = {"lite": RunConfig.lite, "paper": RunConfig.paper}[args.profile]
@@ -73,7 +75,7 @@ def _train(args) -> None:
 
 
 def _evaluate(args) -> None:
-    from .training import evaluate
+    from .training.evaluation import evaluate
 
     for relation in args.relation or [None]:
         metrics = evaluate(args.run, relation, args.device, not args.quiet)
@@ -94,9 +96,9 @@ def _line(metrics: dict) -> str:
 
 
 def _predict(args) -> None:
-    from .data_files import data_file
-    from .predict import predict_photo
-    from .training import load_model
+    from .files import data_file
+    from .photo import predict_photo
+    from .training.run_folder import load_model
 
     run = args.run or data_file("weights", "faces_lite")
     model = load_model(run, args.relation, args.device)
@@ -111,7 +113,7 @@ def _predict(args) -> None:
 
 
 def _reproduce(args) -> int:
-    from .reproduce import reproduce
+    from .reproduce.plan import reproduce
 
     failures = reproduce(args.out, args.data, args.root, args.profile, folds=args.fold, seeds=args.seed,
                          relations=args.relation or None, subjects=args.subjects, frames=args.frames,
@@ -123,7 +125,7 @@ def _reproduce(args) -> int:
 
 def _report(args) -> int | None:
     if args.check or args.write:
-        from .result_blocks import check, write
+        from .report.blocks import check, write
 
         if args.run:
             raise ValueError("--check and --write are about this repository's own figures: leave RUN out")
@@ -134,7 +136,7 @@ def _report(args) -> int | None:
             print("\n".join(wrong) or "every figure is what its JSON says")
             return 1 if wrong else 0
         return 0
-    from .reporting import write_report
+    from .report.write import write_report
 
     if not args.run:
         raise ValueError("name a run folder or a grid of them: lorral report RUN; or --check, --write")
@@ -142,7 +144,7 @@ def _report(args) -> int | None:
 
 
 def _experiment(args) -> None:
-    from .experiment import Size, run_experiment, summary, write_result
+    from .study.experiment import Size, run_experiment, summary, write_result
 
     result = run_experiment(args.out, args.seeds, Size(args.subjects, args.frames, args.step1_frames, args.epochs),
                             args.jobs,
@@ -150,19 +152,6 @@ def _experiment(args) -> None:
     results = Path(args.results or Path(args.out) / "results.json")
     write_result(results, result)
     print(f"{summary(result)}\n{results}")
-
-
-def _bench(args) -> None:
-    from .bench import bench
-
-    if args.compare and args.name != "step2":
-        raise ValueError("--compare goes with step2 only")
-    if args.keep and args.name != "deviations":
-        raise ValueError("--keep goes with deviations only")
-    if args.share is not None and (args.name != "prepare" or not 0 < args.share <= 1):
-        raise ValueError("--share goes with prepare, and lies above 0 and up to 1")
-    options = {key: value for key in ("compare", "keep", "share") if (value := getattr(args, key)) is not None}
-    bench(args.name, args.out, args.device, args.tiny, **options)
 
 
 THREADS_HELP = "of the CPU; a run keeps its number (default: 1 or all, whichever is faster when the run begins)"
@@ -247,7 +236,7 @@ def parser() -> argparse.ArgumentParser:
         sub.add_argument("--check", action="store_true",
                          help="write nothing: read all but pixels, count, compare (exit code 1: differs)")
 
-    from .relations import RELATIONS
+    from .model.relations import RELATIONS
 
     sub = command(commands, "train", _train, "train step 1, then step 2 with each relation named")
     sub.add_argument("data", metavar="DATA", help="a prepared folder")
@@ -319,19 +308,6 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--epochs", type=_positive, default=None, help="of each step; default: the full schedules")
     sub.add_argument("--jobs", type=_positive, default=2, help="processes, one thread each")
     sub.add_argument("--results", default=None, metavar="FILE.json", help="default: results.json in OUT")
-
-    from .bench import BENCHMARKS
-
-    sub = command(commands, "bench", _bench, "measure speed and memory: " + ", ".join(BENCHMARKS))
-    sub.add_argument("name", metavar="NAME", choices=list(BENCHMARKS), help=", ".join(BENCHMARKS))
-    sub.add_argument("--out", default=None, metavar="FILE.json", help="keep the tables here too")
-    sub.add_argument("--tiny", action="store_true", help="the smallest setting that runs; its numbers say nothing")
-    sub.add_argument("--compare", default=None, metavar="RUN",
-                     help="step2: train step 2 of this run on cached features and to the letter, evaluate both")
-    sub.add_argument("--keep", default=None, metavar="FOLDER",
-                     help="deviations: keep the trainings here, and do not do again what is done there")
-    sub.add_argument("--share", type=float, default=None,
-                     help="prepare: how much of BP4D's size, 0.01 for 1 %% (default: 1, all of it)")
     return top
 
 

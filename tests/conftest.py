@@ -34,7 +34,7 @@ def tiny_finished(tiny_data, tmp_path_factory):
     """A run folder on it: step 1, then step 2 with self-attention. Copy it before changing anything."""
     from tiny_run import tiny_config
 
-    from lorral_lite.training import train_step1, train_step2
+    from lorral_lite.training.steps import train_step1, train_step2
 
     run = tmp_path_factory.mktemp("tiny_run")
     train_step1(run, tiny_config(tiny_data), "cpu", progress=False)

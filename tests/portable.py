@@ -22,8 +22,8 @@ OLD_BLAS = {"MKL_CBWR": "COMPATIBLE", "OPENBLAS_CORETYPE": "Nehalem"}
 PYTEST = [sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadfile", "-p", "no:cacheprovider"]
 NOTEBOOKS = ["notebooks", "--ignore", "notebooks/solutions", "--papermill"]
 ALL_FACES = "tests/test_shipped_weights.py::test_all_of_the_shipped_metrics_and_landmark_errors_follow_from_the_weights"
-NO_NUMBERS = ("notebooks", "test_bench*", "test_cli*", "test_data_files*", "test_device*", "test_handout*",
-              "test_house*", "test_mutants*", "test_output*", "test_resilience*", "test_site*")
+NO_NUMBERS = ("notebooks", "benchmarks", "test_cli*", "test_data_files*", "test_device*", "test_handout*",
+              "test_house*", "test_mutants*", "test_output*", "training/test_resilience*", "test_site*")
 """Tests of files, processes and pages, where no number is compared with a stored one."""
 TESTS = ["tests", "-m", "not slow", *(f"--ignore-glob=tests/{name}" for name in NO_NUMBERS)]
 QUICK = [["notebooks/12_your_own_faces.ipynb", "notebooks/08_losses_and_two_step_training.ipynb",

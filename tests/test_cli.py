@@ -5,10 +5,10 @@ import shutil
 
 import pytest
 
-from lorral_lite import grid
-from lorral_lite import reproduce as job
 from lorral_lite.cli import main, parser
-from lorral_lite.training import RunConfig, Schedule
+from lorral_lite.reproduce import cell as grid
+from lorral_lite.reproduce import plan as job
+from lorral_lite.training.config import RunConfig, Schedule
 
 
 def fails(capsys, *args) -> str:
@@ -59,8 +59,8 @@ def test_what_ships_answers_like_the_run_and_has_no_faces(finished, tmp_path):
     import torch
     from safetensors.torch import load_file
 
-    from lorral_lite.datasets import DataError
-    from lorral_lite.training import load_model
+    from lorral_lite.files import DataError
+    from lorral_lite.training.run_folder import load_model
 
     run, ship = finished / "fold1_seed0", tmp_path / "ship"
     job.publish(run, ship)

@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from lorral_lite.cores import WAITING, cores
+from lorral_lite.device import WAITING, cores
 
-FIRST_LINES = ["from lorral_lite import cli", "from lorral_lite.cores import share_cores; share_cores()"]
+FIRST_LINES = ["from lorral_lite import cli", "from lorral_lite.device import share_cores; share_cores()"]
 
 
 @pytest.mark.parametrize("line", FIRST_LINES)

@@ -1,14 +1,16 @@
 """The files that travel with the package, and that a wheel is told to carry them."""
 
 import json
+import runpy
 import tomllib
 from pathlib import Path
 
 import numpy as np
 import pytest
+import setuptools
 
-from lorral_lite.data_files import data_file
 from lorral_lite.facs import AU_SETS
+from lorral_lite.files import data_file
 
 ROOT = Path(__file__).parent.parent
 
@@ -47,9 +49,17 @@ def test_folds_hold_every_subject_once():
         assert len(set().union(*parts)) == sum(sizes)
 
 
-def test_the_wheel_is_told_of_every_package_and_of_the_data():
-    setup = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+def test_the_wheel_is_told_of_every_package_and_of_the_data(monkeypatch):
+    told = {}
+    monkeypatch.setattr(setuptools, "setup", told.update)
+    monkeypatch.chdir(ROOT)
+    runpy.run_path(str(ROOT / "setup.py"))
     there = {".".join(file.parent.relative_to(ROOT).parts) for file in (ROOT / "lorral_lite").rglob("*.py")}
-    assert set(setup["packages"]) == there | {"lorral_lite._data"}
-    assert setup["package-dir"] == {"lorral_lite._data": "data"}
-    assert setup["package-data"]["lorral_lite._data"] == ["**/*"]
+    assert set(told["packages"]) == there | {"lorral_lite._data"}
+    assert told["package_dir"] == {"lorral_lite._data": "data"}
+    data = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["package-data"]
+    assert data["lorral_lite._data"] == ["**/*"]
+    others = {(f"lorral_lite.{file.parent.name}", f"*{file.suffix}") for file in (ROOT / "lorral_lite").rglob("*.*")
+              if file.suffix not in (".py", ".pyc")}
+    assert {(package, pattern) for package, patterns in data.items() for pattern in patterns} == {
+        *others, ("lorral_lite._data", "**/*")}

@@ -7,9 +7,9 @@ from torch.overrides import TorchFunctionMode
 
 from lorral_lite.device import pick_device
 from lorral_lite.faces import render_faces
-from lorral_lite.losses import lorral_loss
-from lorral_lite.model import LoRRaL, LoRRaLConfig
-from lorral_lite.relations import RELATIONS
+from lorral_lite.model.lorral import LoRRaL, LoRRaLConfig
+from lorral_lite.model.losses import lorral_loss
+from lorral_lite.model.relations import RELATIONS
 
 
 @pytest.mark.parametrize("relation", RELATIONS)

@@ -147,7 +147,8 @@ def test_a_grid_whose_reader_has_gone_ends_and_its_cell_has_not_failed(tmp_path)
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from lorral_lite import cli, grid
+from lorral_lite import cli
+from lorral_lite.reproduce import cell as grid
 
 def talk(plan, cell, device, progress, say):
     for number in range(100_000):

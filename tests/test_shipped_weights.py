@@ -14,15 +14,16 @@ from safetensors.torch import load_file
 from sklearn.metrics import f1_score, roc_auc_score
 from tolerances import same_json
 
-from lorral_lite.data_files import data_file
-from lorral_lite.datasets import DataError, synthetic
+from lorral_lite.datasets import synthetic
 from lorral_lite.datasets.prepared import as_input, open_prepared
-from lorral_lite.evaluation import evaluate, predict_rows
-from lorral_lite.metrics import landmark_errors, summarise
-from lorral_lite.model_card import model_card
-from lorral_lite.reproduce import SHIP_LIMIT, publish
-from lorral_lite.run_folder import RunConfig, Schedule, load_model, save_weights
-from lorral_lite.training import train_step1, train_step2
+from lorral_lite.files import DataError, data_file
+from lorral_lite.measure.metrics import landmark_errors, summarise
+from lorral_lite.report.model_card import model_card
+from lorral_lite.reproduce.plan import SHIP_LIMIT, publish
+from lorral_lite.training.config import RunConfig, Schedule
+from lorral_lite.training.evaluation import evaluate, predict_rows
+from lorral_lite.training.run_folder import load_model, save_weights
+from lorral_lite.training.steps import train_step1, train_step2
 
 SHIPPED = data_file("weights", "faces_lite")
 NEAR, FAR = 1e-3, 0.25
@@ -215,7 +216,7 @@ def test_a_published_run_passes_and_a_changed_one_does_not(run, tmp_path):
 def test_what_is_not_ready_is_not_published(run, tmp_path, monkeypatch):
     import shutil
 
-    from lorral_lite import reproduce
+    from lorral_lite.reproduce import plan as reproduce
 
     half = tmp_path / "half"
     shutil.copytree(run, half)

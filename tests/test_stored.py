@@ -8,11 +8,13 @@ import pytest
 from tolerances import same_json
 
 from lorral_lite.datasets.prepared import open_prepared
-from lorral_lite.grid import Cell, read_plan, run_cell
-from lorral_lite.relations import RELATIONS
-from lorral_lite.reporting import write_report
-from lorral_lite.run_folder import load_tensors, read_json, read_run_config
-from lorral_lite.training import evaluate, train_step1, train_step2
+from lorral_lite.files import load_tensors, read_json
+from lorral_lite.model.relations import RELATIONS
+from lorral_lite.report.write import write_report
+from lorral_lite.reproduce.cell import Cell, read_plan, run_cell
+from lorral_lite.training.evaluation import evaluate
+from lorral_lite.training.run_folder import read_run_config
+from lorral_lite.training.steps import train_step1, train_step2
 
 STORED = Path(__file__).parent / "stored"
 FIRST = ("none", "mlp", "bilstm", "self_attention", "hopfield", "series")

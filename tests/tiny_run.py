@@ -3,8 +3,8 @@
 import numpy as np
 
 from lorral_lite.datasets.writing import PreparedWriter
-from lorral_lite.model import LoRRaLConfig
-from lorral_lite.training import RunConfig, Schedule
+from lorral_lite.model.lorral import LoRRaLConfig
+from lorral_lite.training.config import RunConfig, Schedule
 
 AUS = (1, 4, 12)
 

@@ -2,7 +2,7 @@
 
 import math
 
-from lorral_lite.tolerance import Absorbed, Wider
+from lorral_lite.report.tolerance import Absorbed, Wider
 
 WIDER = [
     Wider("12_your_own_faces", "c55", r"\d+\.\d(?= \()", 5,
@@ -12,7 +12,7 @@ WIDER = [
     Wider("12_your_own_faces", "c56", r"\d+(?= %)", 5, "as c55"),
     Wider("12_your_own_faces", "c56", r"\d+(?= of \d+ people| more often)", 2, "as c55: people whose share moves"),
 ]
-"""At most 15 cells; all else is compared as lorral_lite/tolerance.py says."""
+"""At most 15 cells; all else is compared as lorral_lite/report/tolerance.py says."""
 
 
 def wider_of(notebook: str, cell: str) -> list[Wider]:

@@ -178,7 +178,7 @@ def build(out: Path) -> Path:
           "module</a>.</p>", way([], names, "index.html"))
     dark = HtmlFormatter(style="github-dark").get_style_defs(".highlight")
     (out / "site.css").write_text("\n".join([
-        (ROOT / "lorral_lite" / "report.css").read_text(encoding="utf8"), STYLE,
+        (ROOT / "lorral_lite" / "report" / "report.css").read_text(encoding="utf8"), STYLE,
         HtmlFormatter(style="default").get_style_defs(".highlight"),
         f"@media (prefers-color-scheme: dark) {{\n{dark}\n}}", ".highlight { background: none; }"]), encoding="utf8")
     return out / "index.html"

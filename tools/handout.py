@@ -1,7 +1,7 @@
 """``make handout``: the notebooks for a class, without solutions and without what their exercises printed, as a zip.
 
 Exercises stay open (``...``); the pictures and texts that the notebooks store stay in. The true answers are computed
-by ``lorral_lite/exercises.py``: whoever reads the library finds them, as in every course that one may install.
+by ``lorral_lite/course/check.py``: whoever reads the library finds them, as in every course that one may install.
 """
 
 import argparse

@@ -14,9 +14,10 @@ import h5py
 import numpy as np
 
 from ..facs import AU_SETS
+from ..files import DataError
 from ..landmarks import NUM_LANDMARKS
-from . import DataError
-from .looking import (
+from .preparing import Sequence, Skip
+from .source import (
     VIDEOS,
     Coded,
     Source,
@@ -32,7 +33,6 @@ from .looking import (
     whole,
     with_pictures,
 )
-from .preparing import Sequence, Skip
 from .videos import Video
 
 AUS = AU_SETS["bp4d"]

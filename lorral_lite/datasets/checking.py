@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..data_files import data_file
+from ..files import data_file
 from .folds import protocol_parts
-from .looking import Source
 from .preparing import checked
+from .source import Source
 
 
 def describe(source: Source, say: Callable[[str], None] = print, most: int = 20) -> None:

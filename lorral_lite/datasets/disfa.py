@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 from scipy.io import loadmat
 
-from ..data_files import data_file
 from ..facs import AU_SETS
+from ..files import DataError, data_file
 from ..landmarks import to_49
-from . import DataError
-from .looking import (
+from .preparing import Sequence, Skip
+from .source import (
     PICTURES,
     VIDEOS,
     Coded,
@@ -35,7 +35,6 @@ from .looking import (
     whole,
     with_pictures,
 )
-from .preparing import Sequence, Skip
 from .videos import Video
 
 AUS = AU_SETS["disfa"]

@@ -9,8 +9,7 @@ import json
 
 import numpy as np
 
-from ..data_files import data_file
-from . import DataError
+from ..files import DataError, data_file
 from .prepared import PreparedFolder
 
 

@@ -20,8 +20,8 @@ import torch
 from torch.utils.data import Dataset
 
 from ..facs import check_aus
+from ..files import DataError
 from ..landmarks import NUM_LANDMARKS, mirror_landmarks
-from . import DataError
 from .writing import ARRAYS, FORMAT_VERSION, checksum
 
 

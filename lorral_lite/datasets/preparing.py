@@ -30,10 +30,10 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from ..cores import cores
+from ..device import cores
+from ..files import DataError
 from ..landmarks import NUM_LANDMARKS, align_face, alignment
 from ..output import progress_bar
-from . import DataError
 from .prepared import PreparedFolder, open_prepared
 from .videos import Video
 from .writing import PreparedWriter

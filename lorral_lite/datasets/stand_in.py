@@ -25,10 +25,13 @@ This folder is laid out like {name}, but it is not {name}: every face is drawn b
 at random with the public rates of {name}. It may be shared freely.
 """
 
+
 BP4D_TASK_NUMBERS = ("01", "03", "07", "08", "09", "10", "11", "13")
 """T1 … T8 as some copies of the videos and label files number them."""
 
+
 DISFA_CODED = (1, 2, 4, 5, 6, 9, 12, 15, 17, 20, 25, 26)
+
 
 DISFA_IMAGES = {
     "0.png": "{subject}/{zero}.png",
@@ -37,6 +40,7 @@ DISFA_IMAGES = {
     "LeftVideoSN001_comp_0001.png": "{side}Video{subject}_comp/{side}Video{subject}_comp_{one:04d}.png",
 }
 """Names that public code gives to the extracted frames; {zero} counts from 0, {one} from 1."""
+
 
 RENDERED = 256  # larger pictures are enlarged from this size, unless ``detail`` says otherwise
 
@@ -261,12 +265,6 @@ def write_video(path, pictures, rate: int) -> None:
 def _readme(root: Path, name: str) -> None:
     root.mkdir(parents=True, exist_ok=True)
     (root / "README.txt").write_text(README.format(name=name), encoding="utf8")
-
-
-def is_stand_in(root) -> bool:
-    """Whether a folder was written here, as its README.txt says."""
-    path = Path(root) / "README.txt"
-    return path.is_file() and path.read_text(encoding="utf8", errors="replace").startswith("Procedural stand-in")
 
 
 def _faces(draw, people: Population, size: int, name: str, seed: int,

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from . import DataError
+from ..files import DataError
 from .prepared import PreparedFolder
 from .preparing import Frames, Sequence, Skip, prepare_sequences
 from .table_rows import KINDS, Row, Table, read_table

@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ..facs import ACTION_UNITS, check_aus
+from ..files import DataError
 from ..landmarks import to_49
-from . import DataError
 from .preparing import Skip
 
 MESH_49 = (

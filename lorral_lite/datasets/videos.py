@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import DataError
+from ..files import DataError
 
 
 class Video:

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from ..facs import check_aus
+from ..files import DataError
 from ..landmarks import NUM_LANDMARKS
-from . import DataError
 
 FORMAT_VERSION = 1
 ARRAYS = {"frames.npy": np.uint8, "landmarks.npy": np.float32, "labels.npy": np.int8}

@@ -21,8 +21,8 @@ import numpy as np
 from scipy.signal import lfilter
 from scipy.special import ndtr, ndtri
 
-from ..data_files import data_file
 from ..facs import ACTION_UNITS
+from ..files import data_file
 
 RENDER_AUS: tuple[int, ...] = tuple(ACTION_UNITS)
 """The AUs of the renderer, in its order."""

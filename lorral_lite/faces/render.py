@@ -113,7 +113,7 @@ def render_faces(
     their landmarks move; the landmarks stay true under them.
 
     The bytes of a face depend on its own row alone, not on how many are asked for nor on the number of threads, for
-    a given size and device. On a CPU one thread draws them; ``lorral bench faces`` says how many a second.
+    a given size and device. On a CPU one thread draws them; ``python -m benchmarks faces`` says how many a second.
     ``device`` None is the CPU, auto a GPU when there is one. ValueError names the argument and what is allowed.
     """
     given = {k: v for k, v in locals().items() if k in PERSON_SCENE}

@@ -11,13 +11,13 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
-from lorral_lite.data_files import data_file
 from lorral_lite.datasets.bp4d import AUS as BP4D_AUS
 from lorral_lite.datasets.bp4d import bp4d
 from lorral_lite.datasets.disfa import AUS as DISFA_AUS
 from lorral_lite.datasets.disfa import disfa
 from lorral_lite.datasets.preparing import prepare_sequences
 from lorral_lite.datasets.stand_in import with_jaw, write_bp4d_labels, write_csv, write_v73_landmarks
+from lorral_lite.files import data_file
 
 WIDTH, HEIGHT, SIGMA, WINDOW = 300, 360, 2.0, 8
 

@@ -13,20 +13,13 @@ from PIL import Image
 from scipy.io import savemat
 
 from lorral_lite.cli import main
-from lorral_lite.data_files import data_file
-from lorral_lite.datasets import DataError
 from lorral_lite.datasets.bp4d import AUS, bp4d, read_landmarks, read_occurrence
 from lorral_lite.datasets.checking import check, describe
 from lorral_lite.datasets.folds import protocol_parts
-from lorral_lite.datasets.looking import walk
 from lorral_lite.datasets.preparing import checked, prepare_sequences
-from lorral_lite.datasets.stand_in import (
-    write_bp4d,
-    write_bp4d_labels,
-    write_csv,
-    write_v73_landmarks,
-    write_video,
-)
+from lorral_lite.datasets.source import walk
+from lorral_lite.datasets.stand_in import write_bp4d, write_bp4d_labels, write_csv, write_v73_landmarks, write_video
+from lorral_lite.files import DataError, data_file
 from lorral_lite.landmarks import alignment, transform
 
 SIZE = 48

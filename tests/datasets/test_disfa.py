@@ -10,8 +10,6 @@ from PIL import Image
 from scipy.io import savemat
 from test_bp4d import edit, skipped
 
-from lorral_lite.data_files import data_file
-from lorral_lite.datasets import DataError
 from lorral_lite.datasets.checking import check
 from lorral_lite.datasets.disfa import AUS, counts_from, disfa, landmark_files
 from lorral_lite.datasets.folds import protocol_parts
@@ -24,6 +22,7 @@ from lorral_lite.datasets.stand_in import (
     write_v73_landmarks,
     write_video,
 )
+from lorral_lite.files import DataError, data_file
 from lorral_lite.landmarks import alignment, transform
 
 SIZE = 48

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lorral_lite.datasets import DataError
 from lorral_lite.datasets.folds import fold_rows, fold_table, hold_out, protocol_parts, subject_parts
+from lorral_lite.files import DataError
 
 
 class Folder:

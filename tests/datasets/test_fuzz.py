@@ -12,11 +12,11 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from lorral_lite.datasets import DataError
 from lorral_lite.datasets.bp4d import bp4d
 from lorral_lite.datasets.disfa import disfa
 from lorral_lite.datasets.preparing import prepare_sequences
 from lorral_lite.datasets.stand_in import write_bp4d, write_disfa
+from lorral_lite.files import DataError
 
 NASTY = [b"", b"nan", b"-inf", b"1e999", b"-1", b"0", b"3", b"9" * 400, b"\x00", b'"', b",", b"\n", b"\r", b"\xff\xfe",
          "٣".encode(), b"1_0", b"0x1", b" 1 ", b"1.0", b"1.5", b"MATLAB 5.0", b"\x89HDF\r\n\x1a\n", b"," * 300]

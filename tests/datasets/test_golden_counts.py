@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from lorral_lite.data_files import data_file
 from lorral_lite.datasets.folds import protocol_parts
+from lorral_lite.files import data_file
 
 GOLDEN = json.loads(data_file("protocol", "golden_counts.json").read_text(encoding="utf8"))
 

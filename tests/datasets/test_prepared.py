@@ -9,14 +9,9 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from lorral_lite.datasets import DataError
-from lorral_lite.datasets.prepared import (
-    FaceDataset,
-    as_batch,
-    counter_uniform,
-    open_prepared,
-)
+from lorral_lite.datasets.prepared import FaceDataset, as_batch, counter_uniform, open_prepared
 from lorral_lite.datasets.writing import PreparedWriter
+from lorral_lite.files import DataError
 from lorral_lite.landmarks import MIRROR
 
 AUS = (1, 4, 12)

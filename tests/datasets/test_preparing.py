@@ -17,11 +17,12 @@ import pytest
 from PIL import Image
 
 from lorral_lite import output
-from lorral_lite.datasets import DataError, preparing
+from lorral_lite.datasets import preparing
 from lorral_lite.datasets.prepared import open_prepared
 from lorral_lite.datasets.preparing import Frames, Sequence, Skip, align_files, prepare_sequences
 from lorral_lite.datasets.stand_in import write_bp4d, write_disfa
 from lorral_lite.datasets.videos import Video
+from lorral_lite.files import DataError
 
 AUS = (1, 12)
 META = {"source": "test", "licensed": True}
@@ -193,7 +194,8 @@ import os, sys
 from pathlib import Path
 sys.path.insert(0, {here!r})
 import test_preparing as t
-from lorral_lite.datasets import DataError, preparing, writing
+from lorral_lite.files import DataError
+from lorral_lite.datasets import preparing, writing
 preparing.CHUNK, preparing.CHECKPOINT_SECONDS = 4, 0.0
 
 {change}

@@ -9,15 +9,8 @@ import pytest
 import scipy.io
 from PIL import Image
 
-from lorral_lite.datasets.stand_in import (
-    DISFA_IMAGES,
-    RENDERED,
-    _faces,
-    is_stand_in,
-    with_jaw,
-    write_bp4d,
-    write_disfa,
-)
+from lorral_lite.datasets.source import is_stand_in
+from lorral_lite.datasets.stand_in import DISFA_IMAGES, RENDERED, _faces, with_jaw, write_bp4d, write_disfa
 from lorral_lite.faces.population import Population
 from lorral_lite.landmarks import FROM_66, align_face
 

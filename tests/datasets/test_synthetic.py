@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from lorral_lite.datasets import DataError
 from lorral_lite.datasets.synthetic import prepare_faces
 from lorral_lite.faces import AUS
 from lorral_lite.faces.population import Population, phi
+from lorral_lite.files import DataError
 
 
 @pytest.fixture(scope="module")

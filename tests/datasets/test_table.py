@@ -8,13 +8,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lorral_lite.cli import main
-from lorral_lite.datasets import DataError
 from lorral_lite.datasets.prepared import open_prepared
 from lorral_lite.datasets.stand_in import _faces, with_jaw, write_image, write_video
 from lorral_lite.datasets.table import prepare_table
 from lorral_lite.datasets.table_rows import MESH_49, detect, read_table
 from lorral_lite.faces import render_faces
 from lorral_lite.faces.population import Population
+from lorral_lite.files import DataError
 from lorral_lite.landmarks import FROM_68, MIRROR, align_face
 
 N, SIDE = 4, 96

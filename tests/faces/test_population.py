@@ -7,7 +7,6 @@ import pytest
 from scipy.stats import kstest, multivariate_normal, norm
 from sklearn.metrics import matthews_corrcoef
 
-from lorral_lite.data_files import data_file
 from lorral_lite.faces import render
 from lorral_lite.faces.population import (
     DIFFICULTIES,
@@ -21,6 +20,7 @@ from lorral_lite.faces.population import (
     lowest_phi,
     phi,
 )
+from lorral_lite.files import data_file
 
 PROFILES = ("bp4d", "disfa")
 REAL = json.loads(data_file("protocol", "au_statistics.json").read_text(encoding="utf-8"))

@@ -1,5 +1,5 @@
 """Notebooks judged twice by one run: papermill executes each as a reader's would, and nbval's cells compare what it
-printed with the stored outputs, floats as numbers (lorral_lite/tolerance.py).
+printed with the stored outputs, floats as numbers (lorral_lite/report/tolerance.py).
 
     pytest notebooks --papermill       papermill runs them; notebook 08, which trains, is compared as by --nbval-lax
     pytest notebooks --nbval-lax       nbval runs and judges them, and compares floats as numbers too
@@ -20,7 +20,7 @@ from nbval.plugin import IPyNbCell, IPyNbFile, coalesce_streams
 from rules import TRAINED
 from tolerances import pytest_terminal_summary, wider_of  # noqa: F401 - the summary is a hook
 
-from lorral_lite.tolerance import settle
+from lorral_lite.report.tolerance import settle
 
 SANITIZE = Path(__file__).with_name("sanitize.cfg")
 

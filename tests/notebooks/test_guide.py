@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lorral_lite.relations import RELATIONS
+from lorral_lite.model.relations import RELATIONS
 
 PAGE = Path(__file__).parents[2] / "notebooks" / "add_a_relation.md"
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(encoding="utf8"), re.M | re.S)

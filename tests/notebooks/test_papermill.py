@@ -3,8 +3,8 @@
 import nbformat
 import pytest
 
-from lorral_lite.datasets import DataError
-from lorral_lite.reproduce import NOTEBOOKS, execute_notebook, notebooks_folder
+from lorral_lite.files import DataError
+from lorral_lite.reproduce.cell import NOTEBOOKS, execute_notebook, notebooks_folder
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::RuntimeWarning",
                                         "ignore::ResourceWarning", "ignore::FutureWarning")

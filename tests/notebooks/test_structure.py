@@ -46,7 +46,7 @@ def test_a_notebook_is_set_as_slides(path):
 @pytest.mark.parametrize("path", [*rules.NOTEBOOKS, *rules.SOLUTIONS], ids=lambda p: "/".join(p.parts[-2:]))
 def test_the_first_cell_shares_the_cores_before_torch_is_imported(path):
     first = rules.code_cells(nbformat.read(path, as_version=4))[0].source
-    assert first.startswith("from lorral_lite.cores import share_cores\n\nshare_cores()")
+    assert first.startswith("from lorral_lite.device import share_cores\n\nshare_cores()")
 
 
 def test_nbconvert_makes_a_slide_of_every_heading():
@@ -72,11 +72,11 @@ def test_the_notebooks_are_numbered_without_gaps():
 
 
 def test_exercises_have_one_notebook_each_and_all_are_asked():
-    from lorral_lite.exercises import EXERCISES
+    from lorral_lite.course.check import exercises
 
     asked = {path.name[:2]: rules.exercises(nbformat.read(path, as_version=4)) for path in rules.NOTEBOOKS}
     assert all(number.split(".")[0].zfill(2) == chapter for chapter, numbers in asked.items() for number in numbers)
-    assert sorted(number for numbers in asked.values() for number in numbers) == sorted(EXERCISES)
+    assert sorted(number for numbers in asked.values() for number in numbers) == sorted(exercises())
 
 
 def test_enough_text_is_compared():

@@ -7,7 +7,7 @@ import pytest
 import rules
 from tolerances import WIDER, same_json, wider_of
 
-from lorral_lite.tolerance import Absorbed, Figure, figures, settle
+from lorral_lite.report.tolerance import Absorbed, Figure, figures, settle
 
 MOST_WIDER, FEWEST_NUMERIC = 15, 90
 

@@ -1,0 +1,227 @@
+"""Finding out where a data set's files are by looking, and reading numbers from text without trusting it."""
+
+import csv
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from ..files import DataError
+from .folds import protocol_parts
+from .preparing import Frames, Sequence, Skip
+from .videos import Video
+
+PICTURES = (".jpg", ".jpeg", ".png", ".bmp")
+
+
+_WHOLE = re.compile(r"-?\d{1,9}(\.0*)?", re.ASCII)
+
+
+VIDEOS = (".avi", ".mp4", ".mov", ".mkv")
+
+
+@dataclass
+class Coded:
+    """What the label files of one sequence say. numbers: (n,) frames, ascending; labels: (n, A) int8 1, 0, −1.
+
+    skips: the lines that say nothing usable; rows: n plus those of them that are lines, not whole files. last: the
+    highest frame that the label files agree on, usable or not.
+    """
+
+    numbers: np.ndarray
+    labels: np.ndarray
+    skips: list[Skip]
+    last: int = 0
+
+    @property
+    def rows(self) -> int:
+        return len(self.numbers) + sum(skip.row is not None for skip in self.skips)
+
+
+@dataclass
+class Source:
+    """A data set as found under ``root``: its sequences and labels, what was found, what is missing, the choices."""
+
+    name: str
+    root: Path
+    aus: tuple[int, ...]
+    choices: dict
+    subjects: list[str]
+    sequences: list[Sequence]
+    coded: dict[tuple[str, str], Coded]
+    found: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+
+    @property
+    def meta(self) -> dict:
+        """What the prepared folder shall say of itself; a stand-in counts as licensed too, to show that path."""
+        return {"source": self.name, "licensed": True, "stand_in": is_stand_in(self.root), "choices": self.choices}
+
+
+def walk(root: Path, leaf: re.Pattern | None = None):
+    """Every folder below ``root`` as (folder, file names), sorted; links are followed, but no folder is seen twice.
+
+    A folder whose path seen from ``root`` matches ``leaf`` comes as (folder, None): it is not read. A folder that
+    cannot be read, or a missing root, is a DataError.
+    """
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder; name the folder that holds the data set as you received it")
+    seen = set()
+
+    def inside(folder: Path):
+        try:
+            here = os.stat(folder)
+            if (here.st_dev, here.st_ino) in seen:
+                return
+            seen.add((here.st_dev, here.st_ino))
+            if leaf and leaf.search(folder.relative_to(root).as_posix()):
+                yield folder, None
+                return
+            with os.scandir(folder) as entries:
+                entries = sorted(entries, key=lambda entry: entry.name)
+        except OSError as error:
+            raise DataError(f"{folder}: cannot be read ({error.strerror}); change its permissions") from error
+        folders = [entry for entry in entries if _is_folder(entry)]
+        names = {entry.name for entry in folders}
+        yield folder, [entry.name for entry in entries if entry.name not in names]
+        for entry in folders:
+            yield from inside(folder / entry.name)
+
+    yield from inside(root)
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself
+        return False
+
+
+def numbered(folder: Path, endings=PICTURES) -> dict[int, list[Path]]:
+    """Files by the last number in their name: ``0643.jpg``, ``643.jpg`` and ``F007_T1_0643.jpg`` are 643."""
+    found: dict[int, list[Path]] = {}
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError:
+        return {}
+    for name in names:
+        stem, ending = os.path.splitext(name)
+        digits = re.findall(r"\d+", stem)
+        if ending.lower() in endings and digits and len(digits[-1]) < 10:
+            found.setdefault(int(digits[-1]), []).append(folder / name)
+    return found
+
+
+def read_rows(path: Path) -> list[tuple[int, list[str]]]:
+    """(line, cells) of a comma-separated text, empty lines left out. Whatever is no such text is a DataError."""
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file)
+            rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: not readable as a text table ({' '.join(str(error).split())})") from None
+    rows = [row for row in rows if any(row[1])]
+    if not rows:
+        raise DataError(f"{path}: is empty; copy it again from the data set")
+    return rows
+
+
+def whole(text: str, what: str) -> int:
+    """The whole number that ``text`` says, ``2.0`` too; anything else is a DataError that begins with ``what``."""
+    if _WHOLE.fullmatch(text):
+        return int(float(text))
+    raise DataError(f"{what} is {text[:20]!r}, which is no whole number")
+
+
+def with_pictures(coded: Coded, images, points: np.ndarray, bad: dict[int, Skip], aus: int, absent: int, filled=()):
+    """The :class:`Frames` of a sequence whose pictures are there and whose landmarks are good; the others become skips.
+
+    images: (folder, {frame: paths}), or a Video with a position for each coded frame. points: (n, 49, 2) beside
+    ``coded.numbers``. bad: {row of these: why it cannot be used}. filled: rows whose landmarks are not the data set's.
+    """
+    skips, kept, paths = list(coded.skips), [], []
+    for k, number in enumerate(coded.numbers.tolist()):
+        if k in bad:
+            skips.append(bad[k])
+            continue
+        if not isinstance(images, Video):
+            there = images[1].get(number, [])
+            if len(there) != 1:
+                names = " and ".join(path.name for path in there)
+                reason = f"frame {number} is there twice: {names}" if there else f"no picture of frame {number}"
+                skips.append(Skip(images[0], number, reason))
+                continue
+            paths.append(there[0])
+        kept.append(k)
+    kept = np.array(kept, dtype=int)
+    if isinstance(images, Video):
+        paths = Video(images.path, images.positions[kept])
+    return Frames(coded.numbers[kept], paths, points[kept], coded.labels[kept].reshape(len(kept), aus), skips,
+                  np.isin(kept, list(filled)), absent)
+
+
+def all_skipped(coded: Coded, file: Path, reason: str, aus: int, absent: int | None = None) -> Frames:
+    """No frame at all, each with the same reason."""
+    skips = [*coded.skips, *(Skip(file, int(number), reason) for number in coded.numbers)]
+    empty = np.empty((0, 49, 2), np.float32), np.empty((0, aus), np.int8)
+    return Frames(coded.numbers[:0], [], *empty, skips, absent=absent)
+
+
+def chosen_subjects(name: str, found, asked) -> list[str]:
+    """The subjects to read, sorted: those asked for, which must be there, or all."""
+    found = sorted(found)
+    if not asked:
+        return found
+    asked = [subject.upper() for subject in asked]
+    for subject in asked:
+        if subject not in found:
+            raise DataError(f"--subjects {subject}: no labels of this subject were found; there are "
+                            f"{', '.join(found) or 'none'}")
+    return sorted(set(asked))
+
+
+def stray(name: str, subject: str) -> str | None:
+    """Why a subject cannot be read: it is in no published fold."""
+    known = {member for part in protocol_parts(name) for member in part}
+    return None if subject in known else f"subject {subject} is in no published fold of {name.upper()}"
+
+
+def say_found(what: str, files: list[Path], root: Path, wanted: int) -> str:
+    """One line: how many of a kind of file there are, and where."""
+    folders = sorted({_short(path.parent, root) for path in files})
+    where = ", ".join(folders[:3]) + (f" and {len(folders) - 3} more folders" if len(folders) > 3 else "")
+    return f"{what}: {len(files)} of {wanted}" + (f" in {where}" if files else "")
+
+
+def say_doubles(what: str, found: Iterable[list[Path]], root: Path) -> list[str]:
+    """A line for each pair of places where the same is there twice: the first of each list is read, no other."""
+    places: dict[tuple[str, str], list[tuple[Path, Path]]] = {}
+    for paths in found:
+        for other in paths[1:]:
+            pair = _short(paths[0].parent, root), _short(other.parent, root)
+            places.setdefault(pair, []).append((paths[0].relative_to(root), other.relative_to(root)))
+    return [f"{what}: {len(pairs)} twice, such as {pairs[0][0].as_posix()}, which is read, and "
+            f"{pairs[0][1].as_posix()}, which is not" for pairs in places.values()]
+
+
+def say_unlabelled(name: str, labelled, found) -> list[str]:
+    """At most one line: the published subjects, and those ``found`` with other files, that have no label file."""
+    published = {member for part in protocol_parts(name) for member in part}
+    lacking = sorted((published | set(found)) - set(labelled))
+    return [f"label files of {len(lacking)} subjects: {' '.join(lacking)}"] if lacking else []
+
+
+def _short(folder: Path, root: Path) -> str:
+    parts = folder.relative_to(root).parts
+    return "/".join("…" if re.fullmatch(r"(?i)[FM]\d{2,3}|SN\d{3}", part) else part for part in parts) or "."
+
+
+def is_stand_in(root) -> bool:
+    """Whether a folder was written here, as its README.txt says."""
+    path = Path(root) / "README.txt"
+    return path.is_file() and path.read_text(encoding="utf8", errors="replace").startswith("Procedural stand-in")

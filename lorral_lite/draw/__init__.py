@@ -1,0 +1,1 @@
+"""Pictures: data in, a matplotlib Figure with a text alternative out."""

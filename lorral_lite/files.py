@@ -1,0 +1,81 @@
+"""Files of this project: how they are read and written, all or nothing, where the package's data lie, and DataError."""
+
+import json
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def data_file(*parts: str) -> Path:
+    """Path of one file or folder of ``data``: ``data_file("protocol", "folds.json")``.
+
+    A wheel carries ``data`` as ``lorral_lite/_data``; in a checkout (editable installation) it lies beside the
+    package. Raises FileNotFoundError when it is in neither.
+    """
+    for root in (_PACKAGE / "_data", _PACKAGE.parent / "data"):
+        path = root.joinpath(*parts)
+        if path.exists():
+            return path
+    raise FileNotFoundError(
+        f"{'/'.join(('data', *parts))} is missing: the installation is incomplete, install lorral-lite again"
+    )
+
+
+class DataError(ValueError):
+    """Something in the reader's files is wrong: one line with the file, the row where there is one, and the remedy."""
+
+
+# ---------------------------------------------------------------------------------------------- files, all or nothing
+
+
+def write_whole(path: Path, write: Callable[[Path], None]) -> None:
+    """Let ``write`` fill a hidden file beside ``path`` and rename it when complete; a failure leaves the old one."""
+    temporary = path.with_name(f".{path.name}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(temporary)
+        os.replace(temporary, path)
+    except (OSError, SafetensorError) as error:
+        with suppress(OSError):
+            temporary.unlink()
+        why = getattr(error, "strerror", None) or error
+        raise DataError(f"{path}: cannot be written ({why}); free some space or choose another folder") from error
+
+
+def write_json(path: Path, value) -> None:
+    """Write JSON so that the file is either the old one or the new one, never half of it."""
+    write_whole(path, lambda temporary: temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf8"))
+
+
+def save_tensors(path: Path, tensors: dict, metadata: dict | None = None) -> None:
+    """Write a safetensors file all or nothing; a full disk is a DataError and the old file stays."""
+    from safetensors.torch import save  # it imports torch, which most readers of files do without
+
+    tensors = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
+    write_whole(path, lambda temporary: temporary.write_bytes(save(tensors, metadata)))
+
+
+def load_tensors(path: Path) -> tuple[dict, dict]:
+    """(tensors, metadata) of a safetensors file; anything else, a pickle too, is a DataError."""
+    try:
+        with safe_open(path, "pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except FileNotFoundError:
+        raise DataError(f"{path}: missing; train it with `lorral train`") from None
+    except (SafetensorError, OSError) as error:
+        raise DataError(f"{path}: not a whole safetensors file ({error}); train again or restore it") from None
+
+
+def read_json(path: Path) -> dict:
+    """A JSON file's content; a missing or broken file is a DataError."""
+    try:
+        return json.loads(path.read_text(encoding="utf8"))
+    except FileNotFoundError:
+        raise DataError(f"{path}: missing; is {path.parent} a run folder?") from None
+    except (ValueError, OSError) as error:
+        raise DataError(f"{path}: not readable as JSON ({error})") from None

@@ -1,0 +1,472 @@
+"""From a photograph to landmarks and action units, and the honesty that goes with it.
+
+    load_photo → find_face → first pass: mean shape placed in the face box → align → the model's landmarks
+               → second pass: align with those, as a training face is aligned → landmarks and AUs → plausible?
+
+The model has only seen procedural faces (D26). So every output carries :data:`NOTE`, and where the landmarks do not
+hold together, the points are drawn but the AUs are withheld, with the reason in one line.
+"""
+
+import contextlib
+import csv
+import json
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from skimage import data as skimage_data
+from skimage.feature import Cascade
+
+from .datasets.prepared import as_input
+from .draw import faces as pictures
+from .draw.base import Picture
+from .faces import AUS, render_faces
+from .facs import ACTION_UNITS
+from .files import DataError, data_file, write_whole
+from .landmarks import NUM_LANDMARKS, alignment, interocular, mirror_landmarks, ruler, warp
+
+NOTE = pictures.PHOTO_WARNING
+"""What every output about a photograph says."""
+
+BOX_CENTRE = (0.5, 0.625)
+"""Centre of the aligned square in a box of the face detector, as shares of the box (D50).
+
+:func:`calibrate_box` on 80 procedural faces says (0.508, 0.627), side 1.204; the detector found 98.75 % of them. The
+portrait, which was not used, has (0.488, 0.548) and 1.289. The later passes take up the difference.
+"""
+BOX_SIDE = 1.2
+"""Side of the aligned square as a multiple of the side of the detector's box (D50)."""
+DETECT_AT = 640
+"""The detector looks at the photo shrunk to at most this many pixels: cascades need no more, and are slow on more."""
+SMALLEST_FACE = 24
+"""Side of the detector's window; smaller faces cannot be found."""
+
+MIRROR_LIMIT = 12.0
+VIEW_LIMIT = 15.0
+MOVE_LIMIT = 10.0
+SHAPE_LIMIT = 10.0
+"""A face is plausible below all four, in % of the inter-ocular distance (D51).
+
+:func:`calibrate` with the weights that ship (self-attention, count 100), quantiles 95 % and 99 % of procedural faces,
+then 5 % of pictures without a face: mirror 4.7, 5.8, 2.0; view 19.7, 23.5, 17.6; move 8.2, 9.9, 2.4; shape 2.2, 2.4,
+0.9. Below these limits 90 % of the faces and 1 % of the pictures without a face are accepted. Only the view tells
+faces from no faces: a model that sees no face answers the mean shape, which mirrors well and stays where it is. The
+others catch broken landmarks.
+"""
+
+
+@dataclass
+class Prediction:
+    """What the model sees in one photograph.
+
+    ``landmarks`` (49, 2) in photo pixels and ``box`` (x, y, size) likewise; ``aligned`` (s, s, 3) uint8 is the model's
+    input of the last pass and ``aligned_landmarks`` (49, 2) the points in it. ``probabilities`` (A,) go with ``aus``
+    and are None when withheld, i.e. when not ``plausible``; ``reason`` says why in one line. ``measures``: mirror,
+    view, move and shape disagreement in % of the inter-ocular distance, compared with the limits of this module.
+    ``nme_percent`` is the error against reference points where there are some.
+    """
+
+    name: str
+    aus: tuple[int, ...]
+    landmarks: np.ndarray
+    box: tuple[float, float, float]
+    aligned: np.ndarray
+    aligned_landmarks: np.ndarray
+    probabilities: np.ndarray | None
+    plausible: bool
+    reason: str
+    measures: dict[str, float]
+    nme_percent: float | None = None
+    note: str = NOTE
+
+    @property
+    def mirror_disagreement_percent(self) -> float:
+        """How far the landmarks of the mirrored face, mirrored back, lie from those of the face."""
+        return self.measures["mirror"]
+
+    @property
+    def line(self) -> str:
+        """All in one line: the AUs or why there are none, the landmark error where it is known, and the note."""
+        if self.probabilities is None:
+            parts = [f"action units withheld, {self.reason}"]
+        else:
+            shown = [f"AU{a} {p:.2f}" for a, p in zip(self.aus, self.probabilities, strict=True) if p >= 0.5]  # D28
+            parts = [", ".join(shown) or "no action unit reaches 0.5"]
+        if self.nme_percent is not None:
+            parts.append(f"landmark error {self.nme_percent:.1f} % of the inter-ocular distance")
+        return "; ".join([*parts, self.note])
+
+
+def load_photo(path) -> np.ndarray:
+    """A photo as (H, W, 3) uint8, turned as its EXIF orientation says; anything unreadable is a DataError."""
+    path = Path(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as photo:
+                photo.load()
+                photo = ImageOps.exif_transpose(photo)
+                if photo.mode.startswith("I;16"):  # Pillow clips 16-bit grey to white instead of scaling it
+                    photo = Image.fromarray((np.asarray(photo) >> 8).astype(np.uint8))
+                return np.asarray(photo.convert("RGB"))
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; give the path of a photo") from None
+    except IsADirectoryError:
+        raise DataError(f"{path}: is a folder; give the path of one photo") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise DataError(f"{path}: has more pixels than is safe to open; shrink it first") from None
+    except (OSError, SyntaxError, ValueError, EOFError) as error:  # Pillow raises all of these on broken files
+        kind = "empty file" if path.is_file() and not path.stat().st_size else _one_line(error)
+        raise DataError(f"{path}: not readable as an image ({kind}); save it again as JPEG or PNG") from None
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return "unknown format" if "cannot identify" in text else text or type(error).__name__
+
+
+def find_face(image: np.ndarray, name: str = "the photo") -> tuple[float, float, float]:
+    """The largest frontal face of an (H, W, 3) uint8 photo as a box (x of its left, y of its top, side) in pixels.
+
+    scikit-image's cascade of local binary patterns, which ships with its trained weights. No face is a DataError.
+    """
+    height, width = image.shape[:2]
+    shrink = max(1.0, max(height, width) / DETECT_AT)
+    small = image
+    if shrink > 1:
+        size = (max(1, round(width / shrink)), max(1, round(height / shrink)))
+        small = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BOX))
+    found = []
+    if min(small.shape[:2]) >= SMALLEST_FACE:
+        cascade = Cascade(skimage_data.lbp_frontal_face_cascade_filename())
+        least = max(SMALLEST_FACE, min(small.shape[:2]) // 12)
+        found = cascade.detect_multi_scale(small, scale_factor=1.1, step_ratio=1, min_size=(least, least),
+                                           max_size=(max(small.shape[:2]),) * 2)
+    if not found:
+        raise DataError(
+            f"no face found in {name}: it must show one face from the front, upright, at least {SMALLEST_FACE} pixels "
+            "and a twelfth of the photo high; crop or turn the photo, or choose another"
+        )
+    best = max(found, key=lambda face: face["width"])
+    x_scale, y_scale = width / small.shape[1], height / small.shape[0]
+    return float(best["c"] * x_scale), float(best["r"] * y_scale), float(best["width"] * x_scale)
+
+
+def mean_landmarks(model) -> np.ndarray:
+    """The training set's mean shape, where the landmark head starts (D6): (49, 2) pixels of the aligned face."""
+    c = model.config
+    shares = model.mean_shape.detach().cpu().double().numpy()  # of the model's input
+    return shares * c.image_size - 0.5 + (c.frame_size - c.image_size) // 2
+
+
+def place_mean_shape(model, box) -> np.ndarray:
+    """The training set's mean landmarks put into a box of the face detector: (49, 2) photo pixels (D50)."""
+    x, y, side = box
+    centre = np.array([x + BOX_CENTRE[0] * side, y + BOX_CENTRE[1] * side]) - 0.5  # the detector counts pixel corners
+    size = model.config.frame_size
+    return centre + (mean_landmarks(model) - (size - 1) / 2) * (BOX_SIDE * side / size)
+
+
+def aligned_crop(image: np.ndarray, landmarks: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Align a photo by its landmarks → ((size, size, 3) uint8, the (2, 3) matrix from photo to aligned pixels).
+
+    As :func:`lorral_lite.landmarks.align_face`, but a photo much larger than ``size`` is first averaged down by a whole
+    number, because bilinear sampling would skip most of its pixels.
+    """
+    matrix = alignment(landmarks, size)
+    factor = int(1 / np.hypot(*matrix[0, :2]))
+    if factor < 2:
+        return warp(image, matrix, size), matrix
+    small = np.asarray(Image.fromarray(image).reduce(factor))
+    onto = matrix.copy()  # pixel i of the small photo has its centre at factor · i + (factor − 1) / 2
+    onto[:, 2] += matrix[:, :2] @ np.full(2, (factor - 1) / 2)
+    onto[:, :2] *= factor
+    return warp(small, onto, size), matrix
+
+
+@torch.no_grad()
+def look(model, aligned: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Show the model one aligned face (S, S, 3) in ten views: centre and corner crops, each also mirrored.
+
+    Returns the landmarks (10, 49, 2) that it sees, all in pixels of the aligned face (mirrored views mirrored back; row
+    0 centre, row 1 its mirror), the AU logits (A,) of the centre crop, and the centre crop itself.
+    """
+    s = model.config.image_size
+    margin = aligned.shape[0] - s
+    corners = [(margin // 2, margin // 2), (0, 0), (0, margin), (margin, 0), (margin, margin)]
+    crops = np.stack([aligned[y : y + s, x : x + s] for y, x in corners])
+    device = model.mean_shape.device
+    was_training = model.training
+    model.eval()
+    plain, mirrored = (model(as_input(x).to(device)) for x in (crops, crops[:, :, ::-1].copy()))
+    model.train(was_training)
+    offsets = np.array([(x, y) for y, x in corners], dtype=np.float64)[:, None]
+    seen = plain.landmarks.cpu().double().numpy() + offsets
+    back = mirror_landmarks(mirrored.landmarks.cpu().double().numpy(), s) + offsets
+    points = np.stack([seen, back], axis=1).reshape(-1, NUM_LANDMARKS, 2)
+    return points, plain.au_logits[0].cpu().double().numpy(), crops[0]
+
+
+def _percent(a: np.ndarray, b: np.ndarray) -> float:
+    """Mean distance of two sets of landmarks in % of the inter-ocular distance of the first."""
+    return float(100 * np.hypot(*(a - b).reshape(-1, 2).T).mean() / max(float(interocular(a)), 1e-9))
+
+
+def nme(prediction, reference: np.ndarray) -> float:
+    """Mean landmark error in % of the reference's inter-ocular distance; of a Prediction or of (49, 2) points."""
+    points = getattr(prediction, "landmarks", prediction)
+    return _percent(np.asarray(reference, dtype=np.float64), np.asarray(points, dtype=np.float64))
+
+
+def shape_residual(points: np.ndarray, mean: np.ndarray) -> float:
+    """What no similarity removes between landmarks and the mean shape (Procrustes), in % of inter-ocular distance."""
+    a, b = (p - p.mean(0) for p in (np.asarray(points, float), np.asarray(mean, float)))
+    to_complex = np.array([1, 1j])
+    z, w = a @ to_complex, b @ to_complex
+    fitted = w * (np.vdot(w, z) / np.vdot(w, w))  # the best rotation and scale of the mean, as one complex number
+    return float(100 * np.abs(z - fitted).mean() / max(float(interocular(a)), 1e-9))
+
+
+def out_of_order(points: np.ndarray) -> str:
+    """The first rule of facial geometry that aligned landmarks break, or an empty string."""
+    left, right, mouth = points[19:25].mean(0), points[25:31].mean(0), points[31:43].mean(0)
+    eyes = (left + right) / 2
+    rules = [
+        (np.isfinite(points).all(), "a landmark is not a number"),
+        (left[0] < right[0], "the eyes have changed sides"),
+        (0.3 < ruler(points) / max(float(interocular(points)), 1e-9) < 0.8, "the eyes' inner corners are misplaced"),
+        (eyes[1] < points[13, 1] < mouth[1], "eyes, nose and mouth are not one below the other"),
+        (points[:10, 1].mean() < eyes[1], "the brows are not above the eyes"),
+        (points[31, 0] < points[37, 0], "the mouth corners have changed sides"),
+    ]
+    return next((text for holds, text in rules if not holds), "")
+
+
+def verdict(measures: dict[str, float], order: str = "") -> tuple[bool, str]:
+    """(plausible, reason): every measure is compared with its limit (D51), the first that fails gives the reason."""
+    if order:
+        return False, f"no plausible face: {order}"
+    limits = [
+        ("mirror", MIRROR_LIMIT, "landmarks of the mirrored face differ by"),
+        ("view", VIEW_LIMIT, "landmarks do not follow the face when the crop is shifted, they differ by"),
+        ("move", MOVE_LIMIT, "the last pass still moved the landmarks by"),
+        ("shape", SHAPE_LIMIT, "the landmarks differ from the mean face by"),
+    ]
+    for key, limit, text in limits:
+        if not measures[key] <= limit:  # not a number fails too
+            value = f"{measures[key]:.1f} % of the inter-ocular distance, at most {limit:g} is plausible"
+            return False, f"no plausible face: {text} {value}"
+    return True, "landmarks hold together"
+
+
+def predict_image(model, image: np.ndarray, name: str = "the photo", box=None, passes: int = 2) -> Prediction:
+    """Landmarks and AUs of the largest face of an (H, W, 3) uint8 photo.
+
+    ``box`` (x, y, size) skips the detector; ``passes`` ≥ 2 counts looks of the model, the first at the face as the box
+    places it, each later one at the face aligned with the landmarks of the one before. The landmarks of a look are the
+    mean over ten views (D52); AUs come from the centre crop alone, as in every evaluation.
+    """
+    if passes < 2:
+        raise ValueError(f"passes must be at least 2, got {passes}: the first only finds the face")
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise ValueError(f"image must be (H, W, 3) uint8, got {image.shape} {image.dtype}")
+    box = find_face(image, name) if box is None else tuple(float(v) for v in box)
+    size = model.config.frame_size
+    points, seen, broken = place_mean_shape(model, box), None, ""
+    for _ in range(passes):
+        try:
+            aligned, matrix = aligned_crop(image, points, size)
+        except ValueError as error:
+            if seen is None:
+                raise DataError(f"{name}: the model's mean face is no face ({error}); train it first") from None
+            broken = str(error)  # landmarks that span no face cannot be aligned again
+            break
+        before = points
+        views, logits, crop = look(model, aligned)
+        seen = views.mean(0)
+        points = _back(seen, matrix)
+    inner = seen - (size - model.config.image_size) // 2
+    measures = {
+        "mirror": _percent(views[0], views[1]),
+        "view": float(np.mean([_percent(seen, view) for view in views])),
+        "move": _percent(points, before),
+        "shape": shape_residual(seen, mean_landmarks(model)),
+    }
+    plausible, reason = verdict(measures, broken or out_of_order(seen))
+    probabilities = 1 / (1 + np.exp(-logits)) if plausible else None
+    return Prediction(name, tuple(model.config.aus), points, box, crop, inner, probabilities, plausible, reason,
+                      measures)
+
+
+def _back(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Aligned pixels → photo pixels: the inverse of the (2, 3) ``matrix``."""
+    return (points - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T
+
+
+def predict_photo(model, path, out_dir, reference: np.ndarray | None = None, passes: int = 2) -> Prediction:
+    """Predict one photo file and write ``overlay.png``, ``aus.csv``, ``landmarks.csv`` and ``prediction.json``.
+
+    ``out_dir`` is one folder per photo. ``reference``: (49, 2) measured points of the photo, for ``nme_percent``; the
+    portrait of :func:`portrait` is recognised by its pixels and brings its own.
+    A file that cannot be read, a photo without a face and an unwritable folder are DataErrors of one line.
+    """
+    path = Path(path)
+    image = load_photo(path)
+    prediction = predict_image(model, image, path.name, find_face(image, str(path)), passes)
+    if reference is None and np.array_equal(image, skimage_data.astronaut()):
+        reference = portrait()[1]
+    if reference is not None:
+        prediction.nme_percent = nme(prediction, reference)
+    write_prediction(prediction, image, out_dir)
+    return prediction
+
+
+def portrait_file() -> Path:
+    """The file of the portrait inside scikit-image."""
+    return Path(skimage_data.__file__).with_name("astronaut.png")
+
+
+def portrait() -> tuple[np.ndarray, np.ndarray]:
+    """The portrait of Eileen Collins (NASA, public domain) in scikit-image, (512, 512, 3) uint8, and its 49 points.
+
+    The points were measured by eye; data/protocol/astronaut_49.md says how, and with which error (0.47 px).
+    """
+    points = np.loadtxt(data_file("protocol", "astronaut_49.csv"), delimiter=",", skiprows=1)[:, 1:]
+    return skimage_data.astronaut(), points
+
+
+def write_prediction(prediction: Prediction, image: np.ndarray, out_dir) -> None:
+    """Write the four files of a prediction; prediction.json comes last, so where it is, the others are whole.
+
+    aus.csv: au, name, probability, present (probability ≥ 0.5, D28), withheld, note; probability and present are empty
+    when withheld. landmarks.csv: point, x, y (photo pixels, 0-based), note.
+    """
+    out = Path(out_dir)
+    withheld = prediction.probabilities is None
+    chances = [None] * len(prediction.aus) if withheld else prediction.probabilities
+    aus = [["au", "name", "probability", "present", "withheld", "note"]] + [
+        [au, ACTION_UNITS[au].name, "" if withheld else f"{p:.4f}", "" if withheld else int(p >= 0.5), int(withheld),
+         prediction.note]
+        for au, p in zip(prediction.aus, chances, strict=True)
+    ]
+    points = [["point", "x", "y", "note"]] + [
+        [i, f"{x:.2f}", f"{y:.2f}", prediction.note] for i, (x, y) in enumerate(prediction.landmarks)
+    ]
+    document = {
+        "photo": prediction.name,
+        "note": prediction.note,
+        "plausible": prediction.plausible,
+        "reason": prediction.reason,
+        "withheld": withheld,
+        "probabilities": None if withheld else {str(a): round(float(p), 4)
+                                                for a, p in zip(prediction.aus, chances, strict=True)},
+        "nme_percent": _number(prediction.nme_percent),
+        "mirror_disagreement_percent": _number(prediction.measures["mirror"]),
+        "measures_percent": {key: _number(value) for key, value in prediction.measures.items()},
+        "limits_percent": {"mirror": MIRROR_LIMIT, "view": VIEW_LIMIT, "move": MOVE_LIMIT, "shape": SHAPE_LIMIT},
+        "box": [round(v, 1) for v in prediction.box],
+    }
+    figure = overlay(prediction, image)
+    said = {"Description": prediction.note}  # inside the PNG too, for whoever gets it without the rest
+    write_whole(out / "overlay.png", lambda file: figure.savefig(file, format="png", metadata=said))
+    for name, table in (("aus.csv", aus), ("landmarks.csv", points)):
+        write_whole(out / name, lambda file, table=table: _write_csv(file, table))
+    text = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+    write_whole(out / "prediction.json", lambda file: file.write_text(text, encoding="utf8"))
+
+
+def _number(value: float | None) -> float | None:
+    return None if value is None or not np.isfinite(value) else round(float(value), 2)  # JSON knows no NaN
+
+
+def _write_csv(file: Path, table: list[list]) -> None:
+    with open(file, "w", newline="", encoding="utf8") as handle:
+        csv.writer(handle).writerows(table)
+
+
+def overlay(prediction: Prediction, image: np.ndarray) -> Picture:
+    """The face cut out of the photo with its points, beside it the AUs, or the line that says why there are none."""
+    x, y, side = prediction.box
+    height, width = image.shape[:2]
+    left, right = int(max(x - 0.5 * side, 0)), int(min(x + 1.5 * side, width))
+    top, bottom = int(max(y - 0.4 * side, 0)), int(min(y + 1.6 * side, height))
+    chances = prediction.probabilities
+    picture = pictures.overlay(
+        image[top:bottom, left:right],
+        prediction.landmarks - [left, top],
+        None if chances is None else dict(zip(prediction.aus, chances, strict=True)),
+        withheld=prediction.reason if chances is None else None,
+        note=prediction.note,
+    )
+    title = prediction.name
+    if prediction.nme_percent is not None:
+        title += f": landmark error {prediction.nme_percent:.1f} % of the inter-ocular distance"
+    picture.suptitle(title, fontsize=12)
+    return picture
+
+
+# ------------------------------------------------------------------------------------- where the constants come from
+
+
+def face_photos(count: int, seed: int = 0, size: int = 160):
+    """Yield (image, landmarks) of procedural faces with random AUs, each in the middle of a wider picture."""
+    generator = torch.Generator().manual_seed(seed)
+    strength = torch.rand(count, len(AUS), generator=generator)
+    strength *= torch.rand(count, len(AUS), generator=generator) < 0.15
+    first, edge = 1_000_003 * (seed + 1), size // 4
+    for k in range(count):
+        drawn = render_faces(strength[k : k + 1], size, seed=[first + k], scene=[first + 500_009 + k])
+        image = (drawn.images[0].permute(1, 2, 0) * 255).round().to(torch.uint8).cpu().numpy()
+        yield np.pad(image, ((edge, edge), (edge, edge), (0, 0)), mode="edge"), drawn.landmarks[0].cpu().numpy() + edge
+
+
+def faceless_photos(count: int, seed: int = 0):
+    """Yield (image, box) where no human face is: squares of scikit-image's pictures of things and a cat, and noise."""
+    rng = np.random.default_rng(seed)
+    names = ("coffee", "chelsea", "brick", "grass", "gravel", "rocket")
+    pictures = [getattr(skimage_data, name)() for name in names]
+    pictures = [np.repeat(p[..., None], 3, 2) if p.ndim == 2 else p for p in pictures]
+    pictures.append(rng.integers(0, 256, (300, 300, 3)).astype(np.uint8))
+    for k in range(count):
+        image = pictures[k % len(pictures)]
+        side = rng.uniform(50, min(image.shape[:2]) / 2)
+        x, y = rng.uniform(0.2 * side, np.array(image.shape[1::-1]) - 1.2 * side)
+        yield image, (float(x), float(y), float(side))
+
+
+def calibrate_box(count: int = 100, seed: int = 0) -> dict:
+    """Where the aligned square sits in the detector's box, on procedural faces: medians, and the share found (D50)."""
+    found = []
+    for image, landmarks in face_photos(count, seed):
+        try:
+            x, y, side = find_face(image)
+        except DataError:
+            continue
+        matrix = alignment(landmarks, 200)
+        centre = _back(np.full((1, 2), 99.5), matrix)[0] + 0.5
+        found.append([(centre[0] - x) / side, (centre[1] - y) / side, 200 / np.hypot(*matrix[0, :2]) / side])
+    x, y, side = np.median(found, axis=0).round(3).tolist()
+    return {"centre": (x, y), "side": side, "found_percent": 100 * len(found) / count}
+
+
+def calibrate(model, count: int = 100, seed: int = 0) -> dict:
+    """What the four measures are on procedural faces and where there is no face: the numbers behind the limits (D51).
+
+    Returns {"faces" | "no faces": {measure: [5 %, 50 %, 95 %, 99 % quantile], "accepted_percent": …}}.
+    """
+    faces = []
+    for image, _ in face_photos(count, seed):
+        with contextlib.suppress(DataError):  # the cascade misses a few
+            faces.append((image, find_face(image)))
+    table = {}
+    for kind, photos in (("faces", faces), ("no faces", list(faceless_photos(count, seed)))):
+        predictions = [predict_image(model, image, box=box) for image, box in photos]
+        table[kind] = {
+            key: np.quantile([p.measures[key] for p in predictions], [0.05, 0.5, 0.95, 0.99]).round(1).tolist()
+            for key in ("mirror", "view", "move", "shape")
+        }
+        table[kind]["accepted_percent"] = 100 * float(np.mean([p.plausible for p in predictions]))
+    return table

@@ -1,0 +1,340 @@
+"""Every figure that README and notebooks state, from the JSON that a command wrote: ``lorral report --write, --check``.
+
+Three ways to state a result, all checked from committed files alone:
+
+- In Markdown, between ``<!-- results: NAME -->`` and ``<!-- end -->``: :data:`BLOCKS` renders it, ``--write`` puts it
+  there, ``--check`` compares. Outside a block, text that looks like a result must be a number of the paper, or, in a
+  notebook, printed by one of its cells that is not tagged ``results``.
+- In a notebook, by a cell tagged ``results`` that prints from the committed files: ``--check`` runs these cells (with
+  the imports and parameters) and compares what they print with what is stored.
+- In the JSON: what a report says of the weights that ship equals their metrics.json, and no row of it breaks the rules
+  of :func:`lorral_lite.report.comparison.faults`.
+"""
+
+import contextlib
+import io
+import json
+import math
+import re
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+from ..files import DataError, data_file
+from ..study.experiment import MODULES, all_gains, ceiling_gain, relation_gain, select
+from .comparison import faults
+from .published import FLOORS, INFERRED_BASE, OTHER_PAPERS, STATED_GAINS, STATED_LEADS, VARIANTS, audit_published
+from .results import CONTROLS, OUTPUTS, STEP1, name_of
+from .tables import number, signed
+from .tolerance import settle
+
+MARKED = re.compile(r"(<!-- results: (\w+) -->\n)(.*?)(<!-- end -->)", re.S)
+
+FIGURE = re.compile(r"(?<![\w.:§/^-])[+−±-]?(\d+\.\d+)(?![\w.])(?=\s?%|\s+points?\b)"  # 8.7 %, 1.5 points
+                    r"|(?<![\w.:§/^-])[+−±-]?([2-9]\d\.\d{1,2})(?![\w.])"  # an F1: 66.5
+                    r"|[+−±](\d+\.\d+)(?![\w.])")  # a gain: +0.9
+"""What looks like a result: decimals with % or points, decimals as large as an F1, decimals with a sign."""
+
+DECIMAL = re.compile(r"\d+\.\d+")
+
+
+# ------------------------------------------------------------------------------------------------------------- blocks
+
+
+def block(name: str, root: Path | None = None) -> str:
+    """The Markdown of a block of :data:`BLOCKS`. ``root``: a clone (default: the one that this package lies in)."""
+    if name not in BLOCKS:
+        raise DataError(f"results: {name}: no such block; there are {', '.join(BLOCKS)}")
+    return BLOCKS[name](root)
+
+
+def _read(root: Path | None, *parts: str) -> dict | None:
+    """A committed JSON; None when it has not been made yet."""
+    try:
+        path = data_file(*parts[1:]) if root is None and parts[0] == "data" else (root or clone()).joinpath(*parts)
+    except FileNotFoundError:
+        return None
+    if not path.is_file():
+        return None
+    try:
+        return json.loads(path.read_text(encoding="utf8"))
+    except ValueError as error:
+        raise DataError(f"{path}: not JSON ({error}); make it again") from None
+
+
+def clone() -> Path:
+    """The root of the clone that this package lies in, or the current folder. DataError when it is none."""
+    for root in (Path(__file__).resolve().parents[2], Path.cwd()):
+        if (root / "README.md").is_file() and (root / "notebooks").is_dir():
+            return root
+    raise DataError("README.md and notebooks: not here; run this in a clone of the repository")
+
+
+def _table(columns: list[str], rows: list[list[str]]) -> str:
+    lines = [columns, ["---", *["--:"] * (len(columns) - 1)], *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def _span(e: dict, show: Callable[[float], str] = number) -> str:
+    value = show(e["value"])
+    return value if e["low"] is None else f"{value} ({show(e['low'])} to {show(e['high'])})"
+
+
+def _faces_lite(root: Path | None) -> str:
+    """What `make reproduce` gave: the run, F1 of everything trained, the gains that stand, the photograph."""
+    found = _read(root, "data", "results", "faces_lite.json")
+    if found is None:
+        return "Not run yet: `make reproduce`.\n"
+    run, results = found["what_was_run"], found["results"]
+    rows = [["always positive (the floor)", *[number(next(iter(results.values()))["always_positive"]["mean_f1"])] * 2]]
+    names = {"none": "no relation, same extra epochs (control)", "mlp": "MLP of equal size (control)"}
+    rows += [[names.get(name, name_of(name)), *(_span(result[o]["mean_f1"]) for o in ("au", "local"))]
+             for name, result in results.items() if name != STEP1]
+    gains = [g for g in found["gains"] if g["relation"] not in CONTROLS]
+    clear = [g for g in gains if g["clear"]]
+    each = [f"- {name_of(g['relation'])} over {name_of(g['control'])}, {OUTPUTS[g['output']]}: {signed(g['gain'])} "
+            f"points ({signed(g['corrected_low'])} to {signed(g['corrected_high'])})" for g in clear]
+    up = sum(g["verdict"] == "gain" for g in clear)
+    error = (found.get("photograph") or {}).get("nme_percent")
+    aus = len(next(iter(results.values()))["au"]["f1"])
+    parts = [
+        textwrap.fill(
+            f"`{run['Command']}`; people: {run['People']}; frames: {run['Frames']}; fold {run['Fold'].split(',')[0]}; "
+            f"seed {run['Seed'].split(' (')[0]}; minutes ({run['Device']}): {run['Minutes']}. Mean F1 in % over {aus} "
+            "AUs, 95 % jackknife interval over people.", 120),
+        "**Procedural faces: not comparable with the paper's 63.5 and 61.4.** All figures: "
+        "`data/results/faces_lite.json`.",
+        _table(["Procedural faces, lite model", "F1, AU output", "F1, local output"], rows).rstrip(),
+        textwrap.fill(f"Of {len(gains)} comparisons of a relation module with a control, {up} are gains and "
+                      f"{len(clear) - up} are losses after Holm's correction{' (corrected interval)' if each else ''}"
+                      f"{':' if each else '.'}", 120),
+        "\n".join(each),
+        "" if error is None else
+        f"On the real portrait the landmark error is {number(error)} % of the inter-ocular distance.",
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _difficulty(root: Path | None) -> str:
+    """How hard the faces are, from `python -m benchmarks difficulty`."""
+    found = _read(root, "benchmarks", "difficulty.json")
+    if found is None:
+        return "Not measured yet: `python -m benchmarks difficulty`.\n"
+    table = found["tables"][0]
+    aus = [i for i, column in enumerate(table["columns"]) if column.startswith("AU")]
+    mean, interval = (table["columns"].index(name) for name in ("mean", "95 % interval"))
+
+    def extreme(row: list, pick: Callable) -> str:
+        i = pick(aus, key=lambda i: row[i])
+        return f"{table['columns'][i]} {number(row[i])}"
+
+    rows = [[row[0], number(row[mean]) + (f" ({row[interval]})" if row[interval] else ""), extreme(row, min),
+             extreme(row, max)] for row in table["rows"]]
+    return _table(["Procedural faces", "mean F1", "lowest AU", "highest AU"], rows)
+
+
+def _coverage(root: Path | None) -> str:
+    """How often 95 % intervals hold the truth, from `python -m benchmarks coverage`."""
+    found = _read(root, "data", "results", "coverage.json")
+    if found is None:
+        return "Not measured yet: `python -m benchmarks coverage`.\n"
+    table = found["tables"][0]
+    keep = [0, *(i for i, column in enumerate(table["columns"]) if "holds" in column)]
+    return _table([table["columns"][i] for i in keep],
+                  [[row[0], *(number(row[i]) for i in keep[1:])] for row in table["rows"]])
+
+
+def _relations(root: Path | None) -> str:
+    """What relation modules added where the truth is known, from `lorral experiment`: the local output."""
+    found = _read(root, "data", "results", "relations.json")
+    if found is None:
+        return "Not run yet: `make experiment`.\n"
+    modules = ("mlp", *MODULES)
+    rows = []
+    for hiding, words in {"none": "nothing hidden", "eyes": "eyes hidden"}.items():
+        for strength in (0.0, 0.5, 1.0):
+            cells = select(found, hiding, strength, "real")
+            estimates = [*(relation_gain(cells, name, "local") for name in modules), ceiling_gain(cells, "local")]
+            rows.append([f"{words}, strength {strength:g}", *(_span(vars(e), signed_short) for e in estimates)])
+    verdicts = [v for v in all_gains(found, "mlp") if v["output"] == "local"]
+    kept = [v for v in verdicts if v["verdict"] == "gain"]
+    best = max(kept, key=lambda v: v["estimate"].value, default=None)
+    closing = (f"Of {len(verdicts)} comparisons of a module with the MLP of equal size, local output, {len(kept)} "
+               f"{'is a gain' if len(kept) == 1 else 'are gains'} after Holm's correction")
+    if best:
+        world = (f"strength {best['relation_strength']:g}, {'eyes' if best['hiding'] == 'eyes' else 'nothing'} hidden"
+                 + (", pairs that exclude each other" if best["structure"] == "exclusion" else ""))
+        closing += f"; the largest: {name_of(best['relation'])}, {world}, {signed_short(best['estimate'].value)} points"
+    return (_table(["Procedural faces, local output", *(name_of(name) for name in modules), "ceiling"], rows)
+            + "\n" + textwrap.fill(closing + ".", 120) + "\n")
+
+
+def signed_short(value: float) -> str:
+    """A difference in points with one digit."""
+    return f"{value:+.1f}".replace("-", "−")
+
+
+BLOCKS: dict[str, Callable[[Path | None], str]] = {
+    "faces_lite": _faces_lite, "difficulty": _difficulty, "coverage": _coverage,
+    "relations": _relations,
+}
+"""Name → what renders it from JSON."""
+
+
+# ----------------------------------------------------------------------------------------------------- write and check
+
+
+def write(root=None) -> list[str]:
+    """Render every block of README.md and of the notebooks' Markdown anew; returns the files that changed."""
+    root = Path(root) if root else clone()
+
+    def render(text: str) -> str:
+        return MARKED.sub(lambda m: m[1] + block(m[2], root) + m[4], text)
+
+    changed = []
+    for path in _files(root):
+        text = path.read_text(encoding="utf8")
+        if path.suffix == ".md":
+            new = render(text)
+        else:
+            notebook = json.loads(text)
+            for cell in notebook["cells"]:
+                if cell["cell_type"] == "markdown":
+                    cell["source"] = render("".join(cell["source"])).splitlines(keepends=True)
+            new = json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
+        if new != text:
+            path.write_text(new, encoding="utf8")
+            changed.append(path.relative_to(root).as_posix())
+    return changed
+
+
+def check(root=None, run: bool = True) -> list[str]:
+    """One line for every figure that is not what its JSON says, [] when all are. ``run``: also run results cells."""
+    root = Path(root) if root else clone()
+    known = {**_paper_numbers(), **OTHER_PAPERS}
+    wrong = _json_faults(root)
+    for path in _files(root):
+        name, text = path.relative_to(root).as_posix(), path.read_text(encoding="utf8")
+        if path.suffix == ".md":
+            wrong += _markdown_faults(name, text, root, known)
+            continue
+        cells = json.loads(text)["cells"]
+        # what a cell tagged results prints changes with the run: text must not repeat it
+        printed = set(DECIMAL.findall(" ".join(_shown(cell) for cell in cells if "results" not in _tags(cell))))
+        for cell in cells:
+            if cell["cell_type"] == "markdown":
+                wrong += _markdown_faults(f"{name}, cell {cell.get('id')}", "".join(cell["source"]), root,
+                                          {**known, **dict.fromkeys(printed, "printed by a cell")})
+        if run:
+            wrong += _rerun_faults(name, cells)
+    return wrong
+
+
+def _files(root: Path) -> list[Path]:
+    return [root / "README.md", *sorted((root / "notebooks").glob("*.ipynb"))]
+
+
+def _paper_numbers() -> dict[str, str]:
+    """Figures that need no JSON of ours: as written → what they are."""
+    means = {(row["dataset"], row["method"]): row for row in audit_published()}
+    found = {f"{value:.{places}f}": f"mean of {method} on {dataset}" for (dataset, method), row in means.items()
+             for value, places in ((row["printed"], 1), (row["recomputed"], 1), (row["recomputed"], 2))}
+    for name, numbers, places in (("floor", FLOORS, 2), ("inferred base", INFERRED_BASE, 1),
+                                  ("gain", STATED_GAINS, 1), ("lead", STATED_LEADS, 1)):
+        found |= {f"{value:.{places}f}": f"the paper's {name} on {dataset}" for dataset, value in numbers.items()}
+    return found | {f"{means[dataset, method]['printed'] - base:.1f}": f"gain of {method} on {dataset}"
+                    for dataset, base in INFERRED_BASE.items() for method in VARIANTS.values()}
+
+
+def _markdown_faults(where: str, text: str, root: Path, known: dict) -> list[str]:
+    wrong = []
+    for _, name, stored, _ in MARKED.findall(text):
+        try:
+            fresh = block(name, root)
+        except DataError as error:
+            wrong.append(f"{where}: {error}")
+            continue
+        wrong += [f"{where}: block {name} says {old.strip()!r}, its JSON says {new.strip()!r}"
+                  for old, new in _differences(stored, fresh)]
+    if text.count("<!-- results:") != len(MARKED.findall(text)):
+        wrong.append(f"{where}: a block of results is not closed by <!-- end -->")
+    outside = MARKED.sub(lambda m: "\n" * m[0].count("\n"), text)
+    outside = re.sub(r"```.*?```|`[^`\n]*`|\$\$.*?\$\$|\$[^$\n]*\$", lambda m: "\n" * m[0].count("\n"), outside,
+                     flags=re.S)
+    for i, line in enumerate(outside.splitlines(), start=1):
+        for match in FIGURE.finditer(line):
+            figure = next(group for group in match.groups() if group)
+            if figure not in known:
+                wrong.append(f"{where}, line {i}: {figure} stands outside a block of results and is no number of the "
+                             "paper's; put it into a block, or let a cell print it")
+    return wrong
+
+
+def _differences(stored: str, fresh: str) -> list[tuple[str, str]]:
+    """The first lines that differ, [] when none does."""
+    if stored == fresh:
+        return []
+    old, new = stored.splitlines(), fresh.splitlines()
+    old, new = (lines + [""] * (max(len(old), len(new)) - len(lines)) for lines in (old, new))
+    return [next((a, b) for a, b in zip([*old, "a line more"], [*new, ""], strict=True) if a != b)]
+
+
+def _tags(cell: dict) -> set[str]:
+    return set(cell["metadata"].get("tags", ()))
+
+
+def _shown(cell: dict) -> str:
+    """What a cell has printed or shown in words, a figure's description among it."""
+    return " ".join("".join(o.get("text", o.get("data", {}).get("text/plain", ""))) for o in cell.get("outputs", ()))
+
+
+def _printed(cell: dict) -> str:
+    """What a cell has printed, as stored."""
+    return "".join("".join(o["text"]) for o in cell.get("outputs", ()) if o.get("name") == "stdout")
+
+
+def _rerun_faults(name: str, cells: list[dict]) -> list[str]:
+    """Run the imports, the parameters and the cells tagged ``results``; where do they print something else?"""
+    code = [cell for cell in cells if cell["cell_type"] == "code"]
+    if not any("results" in _tags(cell) for cell in code):
+        return []
+    wrong, space = [], {"__name__": "notebook"}
+    for i, cell in enumerate(code):
+        if i and not _tags(cell) & {"parameters", "results"}:
+            continue
+        printed = io.StringIO()
+        try:
+            with contextlib.redirect_stdout(printed):
+                exec(compile("".join(cell["source"]), f"{name}, cell {cell.get('id')}", "exec"), space)
+        except Exception as error:  # whatever a cell raises is its result
+            return [*wrong, f"{name}, cell {cell.get('id')}: {type(error).__name__}: {' '.join(str(error).split())}"]
+        if "results" in _tags(cell):
+            wrong += [f"{name}, cell {cell.get('id')}: stored {old.strip()!r}, its files say {new.strip()!r}"
+                      for old, new in _differences(_printed(cell), settle(_printed(cell), printed.getvalue())[0])]
+    return wrong
+
+
+def _json_faults(root: Path) -> list[str]:
+    """Do the committed reports keep their own rules and agree with the metrics of the weights that ship?"""
+    wrong = []
+    for path in sorted((root / "data" / "results").glob("*.json")):
+        document, name = _read(root, "data", "results", path.name), path.relative_to(root).as_posix()
+        if isinstance(document, dict) and "comparison" in document:
+            wrong += [f"{name}: {line}" for line in faults(document["comparison"], document["source"])]
+    found, weights = _read(root, "data", "results", "faces_lite.json"), root / "data" / "weights" / "faces_lite"
+    if found is None or len(found.get("folds") or [1]) > 1 or len(found.get("seeds") or [0]) > 1:
+        return wrong  # a mean over several trainings, of which one ships
+    for path in sorted(weights.glob("*/metrics.json")) if weights.is_dir() else ():
+        metrics, relation = json.loads(path.read_text(encoding="utf8")), path.parent.name
+        for output, part in metrics["outputs"].items():
+            stated = found["results"].get(relation, {}).get(output)
+            if stated is None:
+                wrong.append(f"data/results/faces_lite.json: has no result of {relation}, whose weights ship")
+                continue
+            figures = {"mean": (stated["mean_f1"]["value"], part["mean_f1"]), **{
+                au: (stated["f1"][au]["value"], f1) for au, f1 in
+                zip([f"AU{a}" for a in metrics["aus"]], part["f1"], strict=True)}}
+            wrong += [f"data/results/faces_lite.json: {relation}, {OUTPUTS[output]}, {what} {said}; "
+                      f"{path.relative_to(root).as_posix()} has {true}" for what, (said, true) in figures.items()
+                      if not math.isclose(said or 0, true or 0, abs_tol=1e-6)]
+    return wrong

@@ -1,0 +1,342 @@
+"""What lies in run folders, and the figures of merit drawn from it: estimates over a grid of folds and seeds, gains.
+
+A run folder is one fold and one seed. A grid folder holds several, ``fold<f>_seed<s>``, of the same data; a single run
+is a grid of one. Nothing here trains or predicts: every figure comes from the ``metrics.json`` files.
+"""
+
+import json
+import math
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from ..files import DataError
+from ..measure.statistics import Estimate, at_level, cohens_dz, holm, nested_f1, nested_gain
+from ..model.relations import RELATION_NAMES
+
+CONTROLS = ("none", "mlp")
+OUTPUTS = {"local": "local output", "au": "AU output"}
+STEP1 = "step 1"
+BASELINES = "baselines/"
+"""What the names of baselines start with, which have a folder of their own in a run."""
+
+ALPHA = 0.05
+
+
+@dataclass
+class Run:
+    """What lies in a run folder. Missing files are None or empty; unreadable ones are named in ``problems``."""
+
+    folder: Path
+    config: dict = field(default_factory=dict)
+    step1: dict | None = None
+    relations: dict[str, dict] = field(default_factory=dict)
+    baselines: dict[str, dict] = field(default_factory=dict)
+    logs: dict[str, list[dict]] = field(default_factory=dict)
+    photo: dict | None = None
+    overlay: bytes | None = None
+    notebooks: list[Path] = field(default_factory=list)
+    times: dict[str, float] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def metrics(self) -> dict:
+        """Any one metrics.json of the run, for what all of them share ({} when nothing was evaluated)."""
+        return next(iter(self.relations.values()), self.step1 or next(iter(self.baselines.values()), {}))
+
+    @property
+    def scored(self) -> dict[str, dict]:
+        """Everything with a metrics.json: step 1, relations, and baselines as ``baselines/<name>``."""
+        return {**({STEP1: self.step1} if self.step1 else {}), **self.relations,
+                **{BASELINES + name: metrics for name, metrics in self.baselines.items()}}
+
+    @property
+    def source(self) -> str:
+        return str((self.metrics.get("data") or {}).get("source", "unknown"))
+
+    @property
+    def licensed(self) -> bool:
+        """Licensed unless the metrics say otherwise: with doubt, no face is shown."""
+        return bool((self.metrics.get("data") or {}).get("licensed", True))
+
+    @property
+    def data_name(self) -> str:
+        """How tables name the data: ``procedural faces`` for everything that is not a licensed set."""
+        return {"bp4d": "BP4D", "disfa": "DISFA"}.get(self.source.lower(), "procedural faces"
+                                                      if "face" in self.source or "synth" in self.source
+                                                      else f"source “{self.source}”")
+
+
+def load_runs(run_folder) -> Run:
+    """Read a run folder: step1_metrics.json, every relation's metrics.json, logs, photograph, notebooks, times.
+
+    A folder that does not exist is a DataError; files that are missing or broken inside it are not.
+    """
+    folder = Path(run_folder)
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such run folder; make one with `lorral train` or `lorral reproduce`")
+    run = Run(folder)
+    run.config = _json(run, folder / "config.json") or {}
+    run.step1 = _metrics(run, folder / "step1_metrics.json")
+    found = [p.parent.name for p in sorted(folder.glob("*/metrics.json"))]
+    for name in [*(n for n in RELATION_NAMES if n in found), *(n for n in found if n not in RELATION_NAMES)]:
+        metrics = _metrics(run, folder / name / "metrics.json")
+        if metrics is not None:
+            run.relations[name] = metrics
+    for path in sorted(folder.glob("baselines/*/metrics.json")):
+        metrics = _metrics(run, path)
+        if metrics is not None and path.parent.name != "always_positive":  # every metrics.json has that floor
+            run.baselines[path.parent.name] = metrics
+    for name, path in {STEP1: folder / "step1_log.jsonl",
+                       **{n: folder / n / "log.jsonl" for n in run.relations}}.items():
+        rows = _log(run, path)
+        if rows:
+            run.logs[name] = rows
+    run.photo = _json(run, folder / "photo" / "prediction.json")
+    if (folder / "photo" / "overlay.png").is_file():
+        run.overlay = (folder / "photo" / "overlay.png").read_bytes()
+    run.notebooks = [p for p in sorted((folder / "notebooks").glob("*.ipynb")) if not p.name.endswith(".failed.ipynb")]
+    run.times = _json(run, folder / "times.json") or _json(run, folder.parent / "times.json") or {}
+    return run
+
+
+def _json(run: Run, path: Path) -> dict | None:
+    if not path.is_file():
+        return None
+    try:
+        value = json.loads(path.read_text(encoding="utf8"))
+    except (ValueError, OSError):
+        value = None
+    if not isinstance(value, dict):
+        run.problems.append(f"{path.name} of {path.parent.name} cannot be read and is left out.")
+        return None
+    return value
+
+
+def _metrics(run: Run, path: Path) -> dict | None:
+    value = _json(run, path)
+    if value is None:
+        return None
+    try:
+        for name in OUTPUTS:
+            part = value["outputs"][name]
+            float(part["mean_f1"])
+            if len(part["f1"]) != len(value["aus"]):
+                raise ValueError("one F1 per AU")
+    except (KeyError, TypeError, ValueError):
+        run.problems.append(f"{path.name} of {path.parent.name} lacks scores and is left out.")
+        return None
+    return value
+
+
+def _log(run: Run, path: Path) -> list[dict]:
+    try:
+        lines = path.read_text(encoding="utf8").splitlines()
+        return [json.loads(line) for line in lines if line.strip()]
+    except FileNotFoundError:
+        return []
+    except (ValueError, OSError):
+        run.problems.append(f"{path.name} of {path.parent.name} cannot be read and is left out.")
+        return []
+
+
+# ------------------------------------------------------------------------------------------- several folds and seeds
+
+
+@dataclass
+class Grid:
+    """Runs of the same data, one per (fold, seed), and ``record``: what ``grid.json`` says of them ({} when none)."""
+
+    folder: Path
+    runs: list[Run]
+    record: dict = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def first(self) -> Run:
+        return self.runs[0]
+
+    @cached_property
+    def cells(self) -> dict[tuple[int, int], Run]:
+        """{(fold, seed): run}, of the runs in which something was evaluated."""
+        return {(int(run.metrics.get("fold", 1)), int(run.metrics.get("seed", 0))): run
+                for run in self.runs if run.scored}
+
+    @property
+    def folds(self) -> list[int]:
+        return sorted({fold for fold, _ in self.cells})
+
+    @property
+    def seeds(self) -> list[int]:
+        return sorted({seed for _, seed in self.cells})
+
+    @property
+    def metrics(self) -> dict:
+        """Any one metrics.json of the grid ({} when nothing was evaluated)."""
+        return next((run.metrics for run in self.runs if run.metrics), {})
+
+    @property
+    def source(self) -> str:
+        return next((run.source for run in self.runs if run.metrics), "unknown")
+
+    @property
+    def data_name(self) -> str:
+        return next((run.data_name for run in self.runs if run.metrics), self.first.data_name)
+
+    @property
+    def licensed(self) -> bool:
+        """Licensed when one of the runs is, or none says."""
+        return any(run.licensed for run in self.runs if run.metrics) or not self.metrics
+
+    @cached_property
+    def names(self) -> list[str]:
+        """Everything that was scored somewhere: step 1, relations in their usual order, baselines."""
+        found = {name for run in self.runs for name in run.scored}
+        usual = [STEP1, *RELATION_NAMES]
+        relations = sorted(n for n in found if n not in usual and not n.startswith(BASELINES))
+        return [*(n for n in usual if n in found), *relations, *sorted(n for n in found if n.startswith(BASELINES))]
+
+    @property
+    def relations(self) -> list[str]:
+        return [name for name in self.names if name != STEP1 and not name.startswith(BASELINES)]
+
+    def of(self, name: str) -> dict[tuple[int, int], dict]:
+        """{(fold, seed): metrics} of one of :attr:`names`."""
+        return {cell: run.scored[name] for cell, run in self.cells.items() if name in run.scored}
+
+    def average(self, name: str, *path: str | int) -> float | None:
+        """Mean over folds of the mean over seeds of one number in the metrics; None where no cell has it.
+
+        ``path`` leads there: ``average("none", "outputs", "au", "auc", 3)``.
+        """
+        folds: dict[int, list[float]] = {}
+        for (fold, _), value in self.of(name).items():
+            for key in path:
+                value = None if value is None else value[key] if isinstance(value, list) else value.get(key)
+            if value is not None and not math.isnan(value):
+                folds.setdefault(fold, []).append(float(value))
+        return float(np.mean([np.mean(values) for values in folds.values()])) if folds else None
+
+    def floors(self) -> list[float | None]:
+        """F1 (%) of always saying yes for each AU, mean over folds."""
+        return [next((v for n in self.names if (v := self.average(n, "always_positive", "f1", i)) is not None), None)
+                for i in range(len(self.metrics.get("aus", ())))]
+
+    @property
+    def floor(self) -> float | None:
+        """Its mean over the AUs."""
+        return next((v for n in self.names if (v := self.average(n, "always_positive", "mean_f1")) is not None), None)
+
+
+def load_grid(folder) -> Grid:
+    """A grid folder (``fold<f>_seed<s>`` inside it), or one run folder as a grid of one.
+
+    DataError when the folder is not there, or its runs are of different data.
+    """
+    folder = Path(folder)
+    holder = Run(folder)
+    record = _json(holder, folder / "grid.json") or {}
+    planned = [folder / str(cell.get("run")) for cell in record.get("cells") or []]
+    places = [p for p in planned or sorted(folder.glob("fold*_seed*")) if p.is_dir()]
+    if not places:
+        return as_grid(load_runs(folder))
+    runs = [load_runs(place) for place in places]
+    for what, seen in (("data", {run.source for run in runs if run.metrics}),
+                       ("AUs", {tuple(run.metrics["aus"]) for run in runs if run.metrics})):
+        if len(seen) > 1:
+            raise DataError(f"{folder}: holds runs of different {what} ({', '.join(sorted(map(str, seen)))}); "
+                            "report each fold<f>_seed<s> by itself")
+    said = [*holder.problems, *(f"{run.folder.name}: {problem}" for run in runs for problem in run.problems),
+            *(f"{p.name} failed: its failed.ipynb says why." for p in places if (p / "failed.ipynb").exists())]
+    if late := [p.name for p in planned if not (p / "step1_metrics.json").exists()]:
+        said.append(f"{len(late)} of {len(planned)} cells of the grid are not there yet: {', '.join(late)}.")
+    return Grid(folder, runs, record, said)
+
+
+def as_grid(results: Run | Grid) -> Grid:
+    """A run as a grid of one cell; a grid as it is."""
+    return results if isinstance(results, Grid) else Grid(results.folder, [results], problems=results.problems)
+
+
+def name_of(scored: str) -> str:
+    """How tables name what was scored."""
+    if scored.startswith(BASELINES):
+        name = scored.removeprefix(BASELINES)
+        return "linear SVM" if "svm" in name else name.replace("_", " ")
+    return RELATION_NAMES.get(scored, scored)
+
+
+# ------------------------------------------------------------------------------------------------- estimates and gains
+
+
+def unknown(value: float | None) -> Estimate:
+    """A figure about which nothing more is known."""
+    return Estimate(float("nan") if value is None else float(value), *[float("nan")] * 4, 0)
+
+
+def estimate(grid: Grid, name: str, output: str, au: int | None = None) -> Estimate:
+    """F1 (%) of one output over the grid with its jackknife interval over subjects; ``au``: position, else the mean.
+
+    nan where the output was not scored; without an interval where the counts of each person are not there.
+    """
+    parts = {cell: metrics["outputs"][output] for cell, metrics in grid.of(name).items()}
+    try:
+        found = nested_f1({cell: part["per_subject"] for cell, part in parts.items()}, au=au)
+        if au is not None or not math.isnan(found.value):
+            return found
+    except (KeyError, ValueError):
+        pass
+    return unknown(grid.average(name, "outputs", output, *(["mean_f1"] if au is None else ["f1", au])))
+
+
+def au_estimates(grid: Grid, name: str, output: str) -> list[Estimate]:
+    """:func:`estimate` of every AU, its interval cut to 0 to 100."""
+    found = [estimate(grid, name, output, au) for au in range(len(grid.metrics["aus"]))]
+    return [replace(e, low=float(np.clip(e.low, 0, 100)), high=float(np.clip(e.high, 0, 100))) for e in found]
+
+
+def mean_estimates(results: Run | Grid) -> dict[str, dict[str, Estimate]]:
+    """{relation, "step 1" or baseline: {output: mean F1 with its jackknife interval over subjects}}."""
+    grid = as_grid(results)
+    return {name: {output: estimate(grid, name, output) for output in OUTPUTS} for name in grid.names}
+
+
+def gains(results: Run | Grid) -> list[dict]:
+    """What each relation adds over the controls: paired jackknife intervals over subjects, Holm over all rows (D61).
+
+    → dicts with relation, control, output, gain, se, low, high (95 %), n, dz (Cohen's), seed_sd, p, p_holm,
+    corrected_low, corrected_high (the interval at the level Holm tested it at), ``clear`` (Holm rejects: the corrected
+    interval lies off 0), ``verdict``. Positive gains favour the relation. Rows without the same subjects on both sides
+    are left out.
+    """
+    grid = as_grid(results)
+    rows = []
+    for control in CONTROLS:
+        for name in grid.relations:
+            if control not in grid.relations or name == control or (control == "mlp" and name == "none"):
+                continue
+            for output in OUTPUTS:
+                sides = [{cell: m["outputs"][output].get("per_subject") or {} for cell, m in grid.of(n).items()}
+                         for n in (name, control)]
+                try:
+                    rows.append((control, name, output, nested_gain(*sides)))
+                except (TypeError, ValueError):
+                    grid.problems.append(f"{name_of(name)} and {name_of(control)} were not scored on the same people: "
+                                         "no gain is given.")
+    if not rows:
+        return []
+    adjusted, levels = holm([row[3].p for row in rows], ALPHA)
+    result = []
+    for (control, name, output, e), p, level in zip(rows, adjusted, levels, strict=True):
+        wide = at_level(e, 1 - level) if not math.isnan(level) else unknown(e.value)
+        clear = bool(p <= ALPHA)
+        verdict = ("no interval: too few people" if math.isnan(p) else
+                   "not told apart from 0" if not clear else "gain" if e.value > 0 else "loss")
+        result.append({
+            "relation": name, "control": control, "output": output, "gain": e.value, "se": e.se, "low": e.low,
+            "high": e.high, "n": e.n, "dz": cohens_dz(e), "seed_sd": e.seed_sd, "p": e.p, "p_holm": float(p),
+            "corrected_low": wide.low, "corrected_high": wide.high, "clear": clear, "verdict": verdict,
+        })
+    return result

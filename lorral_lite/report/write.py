@@ -1,0 +1,396 @@
+"""Run folders → one report: tables with intervals, figures, the paper's rows with ours beside them, and what it means.
+
+``write_report`` takes one run folder or a grid of them (folds and seeds) and makes a single HTML file that needs
+nothing from the network, and the same content as Markdown and JSON. Whatever is not there (a relation that was not
+trained, no photograph) gives a plain sentence in its place. A figure from procedural faces never stands unmarked beside
+one of the paper: every table says which data it is about, and :func:`.comparison.faults` is asked before
+anything is written.
+"""
+
+import json
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from ..datasets.prepared import open_prepared
+from ..draw.base import png_bytes, shrink_png
+from ..draw.faces import PHOTO_WARNING, prediction_sheet
+from ..draw.results import f1_bars, gain_plot, training_curves
+from ..facs import AU_SETS
+from ..files import DataError, data_file, load_tensors, write_whole
+from .comparison import comparison, faults, minutes
+from .page import Picture, Section, Table, html_page, markdown_page
+from .published import FLOORS, INFERRED_BASE, audit_published, published
+from .results import (
+    BASELINES,
+    CONTROLS,
+    OUTPUTS,
+    STEP1,
+    Grid,
+    Run,
+    au_estimates,
+    estimate,
+    gains,
+    load_grid,
+    load_runs,
+    mean_estimates,
+    name_of,
+)
+from .tables import number, signed, smallest_gain, tables
+
+SITE = Path(__file__).parents[2] / "site" / "index.html"
+"""What `make site` builds; a report links to it where it is."""
+
+__all__ = ["FLOORS", "INFERRED_BASE", "OUTPUTS", "Examples", "Run", "audit_published", "find_examples", "gains",
+           "load_grid", "load_runs", "mean_estimates", "published", "tables", "write_report"]
+
+
+# ---------------------------------------------------------------------------------------------------------- test faces
+
+
+@dataclass
+class Examples:
+    """Test faces for the report: ``labels`` and ``probabilities`` (N, A), ``landmarks`` (N, 49, 2) in image pixels.
+
+    ``images``: N of what :func:`lorral_lite.draw.base.pixels` takes, or None. ``names``: who they are.
+    """
+
+    aus: tuple[int, ...]
+    labels: np.ndarray
+    probabilities: np.ndarray
+    landmarks: np.ndarray
+    true_landmarks: np.ndarray | None = None
+    images: Sequence | None = None
+    names: list[str] | None = None
+
+
+def find_examples(run: Run, relation: str | None = None, count: int = 8, seed: int = 0) -> Examples | None:
+    """Faces of the test fold with what the model said, from the prepared folder and the run's stored predictions.
+
+    Drawn at random, one per person as long as people last: not chosen for looks or success. None when the
+    prepared folder or the predictions are not there any more.
+    """
+    try:
+        name = relation or next((r for r in ("self_attention", *run.relations) if r in run.relations), None)
+        path = run.folder / (f"{name}/predictions.safetensors" if name else "step1_predictions.safetensors")
+        found = {key: value.numpy() for key, value in load_tensors(path)[0].items()}
+        folder = open_prepared(run.config["data"])
+        rows = found["rows"].astype(int)
+        order = np.random.default_rng(seed).permutation(len(rows))
+        subjects = np.asarray(folder.subjects)[rows]
+        seen: dict[str, int] = {}
+        turns = []
+        for i in order:
+            turns.append((seen.setdefault(subjects[i], 0), i))
+            seen[subjects[i]] += 1
+        pick = np.array([i for _, i in sorted(turns, key=lambda t: t[0])[:count]])
+        size = int(run.config["model"]["image_size"])
+        margin = (folder.size - size) // 2
+        images = np.asarray(folder.images)[rows[pick], margin:margin + size, margin:margin + size]
+        return Examples(
+            tuple(folder.aus), found["labels"][pick], 1 / (1 + np.exp(-found["au_logits"][pick])),
+            found["landmarks"][pick], found["true_landmarks"][pick], images, [str(subjects[i]) for i in pick],
+        )
+    except (DataError, KeyError, IndexError, TypeError, ValueError):
+        return None
+
+
+# ---------------------------------------------------------------------------------------------------------- the report
+
+
+def write_report(folder, out_html=None, *, examples: Examples | None = None, show_licensed_faces: bool = False,
+                 command: str | None = None) -> Path:
+    """Write the report of a run folder or a grid of them: one self-contained HTML, report.md and report.json beside it.
+
+    ``out_html`` defaults to report.html in the folder. ``examples`` are test faces (default: :func:`find_examples`).
+    Pixels of licensed faces are never shown unless ``show_licensed_faces``; their landmarks are drawn instead.
+    ``command`` is what made the run, for the record. All three files appear complete or not at all.
+    """
+    grid = load_grid(folder)
+    out = Path(out_html) if out_html is not None else grid.folder / "report.html"
+    if command:
+        grid.record = {**grid.record, "command": command}
+    gain_rows = gains(grid)
+    rows = comparison(grid, gain_rows)
+    if wrong := faults(rows, grid.source):
+        raise RuntimeError(f"the report would break its own rules, so none was written: {wrong[0]}")
+    made = tables(grid, gain_rows, rows)
+    sections = _sections(grid, made, gain_rows, examples, show_licensed_faces, out.parent)
+    summary = _abstract(grid, gain_rows)
+    document = {
+        "title": "lorral-lite report", "data": grid.data_name, "source": grid.source, "licensed": grid.licensed,
+        "folds": grid.folds, "seeds": grid.seeds, "what_was_run": _what_was_run(grid), "summary": summary,
+        "results": _results(grid), "gains": gain_rows, "smallest_gain": smallest_gain(gain_rows), "comparison": rows,
+        "published": published(), "audit": audit_published(), "photograph": grid.first.photo,
+        "problems": grid.problems,
+    }
+    pages = {
+        out: html_page(grid.data_name, summary, _tiles(grid), sections),
+        out.with_suffix(".md"): markdown_page(grid.data_name, summary, sections),
+        out.with_suffix(".json"): json.dumps(_clean(document), indent=1, ensure_ascii=False, allow_nan=False) + "\n",
+    }
+    for path, text in pages.items():
+        write_whole(path, lambda file, text=text: file.write_text(text, encoding="utf8"))
+    return out
+
+
+def _clean(value):
+    """Plain JSON: nan becomes null, whatever the depth."""
+    if isinstance(value, dict):
+        return {str(k): _clean(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_clean(v) for v in value]
+    if isinstance(value, float | np.floating):
+        return float(value) if math.isfinite(value) else None
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _results(grid: Grid) -> dict:
+    """{scored: {output: mean F1, F1 of each AU, AUC and accuracy; floor, landmarks, parameters, seconds, frames}}."""
+    found = {}
+    for name in grid.names:
+        first = next(iter(grid.of(name).values()))
+        result = {output: {
+            "mean_f1": vars(estimate(grid, name, output)),
+            "f1": {f"AU{au}": vars(e) for au, e in zip(first["aus"], au_estimates(grid, name, output), strict=True)},
+            **{key: [grid.average(name, "outputs", output, key, i) for i in range(len(first["aus"]))]
+               for key in ("auc", "accuracy")},
+            **{key: grid.average(name, "outputs", output, key) for key in ("mean_auc", "mean_accuracy")},
+        } for output in OUTPUTS}
+        found[name] = {
+            **result, "always_positive": {"f1": grid.floors(), "mean_f1": grid.floor},
+            "landmarks": {key: grid.average(name, "landmarks", key) for key in ("nme_percent", "failure_percent")},
+            "parameters": first.get("parameters"),
+            "seconds": sum(m.get("seconds") or 0 for m in grid.of(name).values()) or None,
+            "frames": first.get("frames"), "subjects": result["au"]["mean_f1"]["n"] or first.get("subjects"),
+        }
+    return found
+
+
+def _what_was_run(grid: Grid) -> dict[str, str]:
+    m, c, run = grid.metrics, grid.first.config, grid.first
+    steps = [f"{c[s]['epochs']} in step {s[-1]}" for s in ("step1", "step2") if isinstance(c.get(s), dict)]
+    if not steps and run.logs:
+        steps = [f"{len(rows)} ({name_of(name)})" for name, rows in run.logs.items()]
+    several = len(grid.cells) > 1
+    total = sum(sum(r.times.values()) for r in grid.runs) if run.times else None
+    each = " in each fold" if several else ""
+    people = " · ".join(f"{m[k]} {word}" for k, word in (("train_subjects", "to train"), ("subjects", "to test"))
+                        if m.get(k) is not None)
+    frames = " · ".join(f"{m[k]:,} {word}".replace(",", " ") for k, word in
+                        (("train_frames", "to train"), ("frames", "to test")) if m.get(k) is not None)
+    time = [f"{minutes(grid):.1f} training" if minutes(grid) else "", f"{total / 60:.1f} in all" if total else ""]
+    folds, seeds = (", ".join(map(str, numbers)) for numbers in (grid.folds, grid.seeds))
+    parts: dict[str, float] = {}
+    for part, seconds in [item for r in grid.runs for item in r.times.items()]:
+        parts[part] = parts.get(part, 0) + seconds
+    rows = {
+        "Data": grid.data_name + (" (licensed: faces are not shown)" if grid.licensed and m else ""),
+        "People": people and people + each, "Frames": frames and frames + each,
+        "Fold": f"{folds} of {m.get('folds', 3)}, no person in two folds" if grid.cells else "",
+        "Seed": "" if not grid.cells else seeds if len(grid.seeds) > 1 else
+        f"{seeds} (one seed: how much another would change is not known)",
+        "Epochs": ", ".join(steps) + (", last epoch, no selection" if c.get("select") == "last" else ""),
+        "Relations": ", ".join(map(name_of, grid.relations)),
+        "Baselines": ", ".join(["always positive", *(name_of(n) for n in grid.names if n.startswith(BASELINES))]),
+        "Device": str(m.get("device", "")),
+        "Minutes": ", ".join(t for t in time if t),
+        "Where the time went": ", ".join(f"{part} {sec:.0f} s" for part, sec in parts.items() if sec >= 0.5),
+        "Command": grid.record.get("command") or ("lorral reproduce" if run.times else ""),
+        "Software": f"lorral-lite {version('lorral-lite')}, PyTorch {version('torch')}",
+        "Date of report": date.today().isoformat(),
+    }
+    return {key: value or "not recorded" for key, value in rows.items()}
+
+
+def _abstract(grid: Grid, gain_rows: list[dict]) -> list[str]:
+    """The findings in sentences that the tables bear out."""
+    if not grid.names:
+        return ["Nothing has been evaluated in this run folder yet."]
+    said = []
+    base = "none" if "none" in grid.relations else grid.names[0]
+    local, au = (estimate(grid, base, output) for output in OUTPUTS)
+    what = "Without a relation module" if base in ("none", STEP1) else f"With {name_of(base)}"
+    said.append(f"{what} the model reaches a mean F1 of {number(au.value)} % (AU output) and {number(local.value)} % "
+                f"(local output) on unseen people" + (f"; always saying yes would score {number(grid.floor)} %."
+                                                      if grid.floor is not None else "."))
+    for control in CONTROLS:
+        rows = [g for g in gain_rows if g["control"] == control and g["relation"] not in CONTROLS]
+        if rows:
+            up, down = (sum(g["verdict"] == v for g in rows) for v in ("gain", "loss"))
+            best = max(rows, key=lambda g: g["gain"])
+            said.append(
+                f"Against {'the same network with the same extra epochs' if control == 'none' else 'the MLP control'}, "
+                f"clear gains after Holm's correction: {up} of {len(rows)}; clear losses: {down}; the largest "
+                f"difference is {signed(best['gain'])} points ({name_of(best['relation'])}, {best['output']} output).")
+    if grid.data_name == "procedural faces":
+        said.append("All of this is on procedural faces. It says nothing about the level a model reaches on BP4D or "
+                    "DISFA, and none of it may stand beside the paper's 63.5 and 61.4.")
+    return said
+
+
+def _tiles(grid: Grid) -> list[tuple[str, str]]:
+    if not grid.names:
+        return []
+    base = "none" if "none" in grid.relations else grid.names[0]
+    marks = grid.average(base, "landmarks", "nme_percent")
+    return [*((f"{number(estimate(grid, base, output).value)} %", f"mean F1, {OUTPUTS[output]}, {name_of(base)}")
+              for output in ("au", "local")),
+            (f"{number(grid.floor)} %", "mean F1 of always saying yes"),
+            (f"{number(marks, 2)} %", "landmark error, of the inter-ocular distance")]
+
+
+def _sections(grid: Grid, made: list[Table], gain_rows, examples, show_licensed, base: Path) -> list[Section]:
+    table = {t.id: t for t in made}
+    ours = grid.source.lower() in AU_SETS
+    sections = [Section("run", "What was run", [_what_was_run(grid)])]
+
+    results: list = [table[name] for name in ("summary", "folds-local", "folds-au") if name in table]
+    for output in OUTPUTS if grid.relations else ():
+        results += [_f1_picture(grid, output), table[f"f1-{output}"]]
+    if not grid.relations:
+        results.append("No relation has been trained and evaluated in this run yet: step 2 is missing.")
+    sections.append(Section("results", "Results", results))
+
+    parts: list = []
+    if gain_rows:
+        shown = [{**g, "low": None if math.isnan(g["low"]) else g["low"],
+                  "high": None if math.isnan(g["high"]) else g["high"]} for g in gain_rows]
+        parts += [_picture(gain_plot(shown), "Paired gains in mean F1 with 95 % intervals over subjects. "
+                           "Filled marks stay off zero after Holm's correction over all rows."), table["gains"]]
+    else:
+        parts.append("There is no pair to compare: a gain needs a relation and the control without relation, scored "
+                     "on the same people.")
+    sections.append(Section("gains", "Do relations help?", parts))
+
+    sections.append(Section("published", "The paper, and ours beside it", [
+        f"Every row of the paper's Tables 1 to 4. Rows of {grid.data_name} are measured here; the others need the "
+        "other data set." if ours else
+        "Every row of the paper's Tables 1 to 4. None of them can be attempted without the licensed data: the command "
+        "in each row is what a holder of the data runs. What was measured here has a table of its own, first, and is "
+        "not to be compared with the paper's: another data set, other faces, other labels.",
+        *(table[name] for name in ("ours", "paper-1", "published-bp4d", "paper-3", "paper-2", "published-disfa",
+                                   "paper-4", "audit") if name in table)]))
+
+    curves: list = []
+    if len(grid.runs) > 1:
+        curves.append(f"The first cell of the grid, {grid.first.folder.name}.")
+    if STEP1 in grid.first.logs:
+        curves.append(_picture(training_curves(grid.first.logs[STEP1], "Step 1: no relation"),
+                               "Losses and learning rate of step 1 over its epochs."))
+    later = {n: rows for n, rows in grid.first.logs.items() if n != STEP1}
+    if later:
+        curves.append(_picture(training_curves(later, "Step 2: everything below the relation is frozen"),
+                               "Training loss and learning rate of step 2, one line per relation."))
+    sections.append(Section("curves", "Training", curves if grid.first.logs else
+                            ["No training log was found in this run folder."]))
+
+    sections.append(Section("faces", "Faces of the test fold", _faces(grid, examples, show_licensed)))
+    sections.append(Section("photograph", "One real photograph", _photograph(grid.first)))
+    links = [f"[{run.folder.name + ': ' if len(grid.runs) > 1 else ''}{p.stem.replace('_', ' ')}]"
+             f"({Path(os.path.relpath(p, base)).as_posix()})" for run in grid.runs for p in run.notebooks]
+    course = [[f"[the course as web pages]({Path(os.path.relpath(SITE, base)).as_posix()})"]] if SITE.is_file() else []
+    sections.append(Section("notebooks", "Notebooks executed on this run",
+                            [links or "No notebook was executed on this run.", *course]))
+    sections.append(Section("limits", "Limits", [[*_interval_limits(grid), *_other_limits(grid)]]))
+    return sections
+
+
+def _interval_limits(grid: Grid) -> list[str]:
+    said = ["Intervals are over subjects. They do not contain what another training seed would change"
+            + ("; one seed was run." if len(grid.seeds) < 2 else f"; the spread of {len(grid.seeds)} seeds stands "
+               "beside them.")]
+    try:
+        found = json.loads(data_file("results", "coverage.json").read_text(encoding="utf8"))["tables"][0]
+        column = {name: i for i, name in enumerate(found["columns"])}
+        share = column["jackknife-t holds the true F1, %"]
+        shares = [row[share] for row in found["rows"]]
+        boot = [row[-1] for row in found["rows"] if row[-1] is not None]
+        said.append(f"On simulated data sets such 95 % intervals held the true mean F1 in {min(shares):.1f} to "
+                    f"{max(shares):.1f} of 100 cases, percentile bootstrap intervals in {min(boot):.1f} to "
+                    f"{max(boot):.1f} (`python -m benchmarks coverage`, data/results/coverage.json).")
+    except (FileNotFoundError, KeyError, ValueError, IndexError):
+        said.append("How often such intervals hold the truth: `python -m benchmarks coverage`.")
+    if len(grid.folds) < 3:
+        said.append(f"{'One fold was' if len(grid.folds) < 2 else 'Two folds were'} tested; the paper averages three.")
+    return said
+
+
+def _other_limits(grid: Grid) -> list[str]:
+    return [
+        "A gain on the AU output does not isolate the relation module: that output also sees the global and landmark "
+        "features.",
+        *([] if grid.source.lower() in AU_SETS else
+          ["Procedural faces are simpler than people. What holds on them is a statement about the method on data whose "
+           "truth is known, not about faces in the world."]),
+        f"Photographs: {PHOTO_WARNING}. Action units are movements, not emotions, and nobody should be judged "
+        "by them.",
+        *grid.problems,
+    ]
+
+
+def _f1_picture(grid: Grid, output: str) -> Picture:
+    drawn, spans = {}, {}
+    for name in (n for n in grid.names if n != STEP1):
+        shown = name_of(name) if name.startswith(BASELINES) else name
+        mean = estimate(grid, name, output)
+        f1 = [e.value for e in au_estimates(grid, name, output)]
+        drawn[shown] = {"aus": grid.metrics["aus"], "outputs": {output: {"f1": f1, "mean_f1": mean.value}}}
+        if not math.isnan(mean.low):
+            spans[shown] = (mean.low, mean.high)
+    fig = f1_bars(drawn, grid.floors(), output=output, intervals=spans,
+                          title=f"{OUTPUTS[output][:1].upper()}{OUTPUTS[output][1:]}, {grid.data_name}")
+    return _picture(fig, f"F1 per action unit of every relation, {OUTPUTS[output]}. Grey: always positive. Bars at the "
+                         "mean: 95 % interval over subjects.")
+
+
+def _picture(fig, caption: str) -> Picture:
+    return Picture(png_bytes(fig), fig.alt, caption)
+
+
+def _faces(grid: Grid, examples: Examples | None, show_licensed: bool) -> list:
+    examples = find_examples(grid.first) if examples is None else examples
+    if examples is None or not len(examples.labels):
+        return ["No test faces can be shown: the prepared folder or the stored predictions are not there any more."]
+    hidden = grid.licensed and not show_licensed
+    fig = prediction_sheet(
+        examples.aus, examples.labels, examples.probabilities, examples.landmarks,
+        None if hidden else examples.images, examples.names, true_landmarks=examples.true_landmarks,
+    )
+    drawn = [_picture(fig, "Faces drawn at random, one per person as long as people last, with the predicted landmarks "
+                           "over the true ones (pale) and the AUs of the AU output.")]
+    if hidden:
+        drawn.insert(0, "The faces of this data set are licensed and are not shown: only their landmarks are drawn.")
+    elif grid.licensed:
+        drawn.insert(0, "These are licensed faces: this report must not be shared.")
+    return drawn
+
+
+def _photograph(run: Run) -> list:
+    if run.photo is None and run.overlay is None:
+        return ["No photograph was looked at in this run (`lorral predict PHOTO`)."]
+    photo = run.photo or {}
+    said = [f"**{PHOTO_WARNING[:1].upper()}{PHOTO_WARNING[1:]}.**"]
+    error = photo.get("nme_percent")
+    if error is not None:
+        said.append(f"Landmark error on this photograph: {number(error)} % of the inter-ocular distance, against 49 "
+                    "points measured independently of the model.")
+    if photo.get("withheld"):
+        said.append(f"The action units are withheld: {photo.get('reason') or 'no reason was recorded'}.")
+    if run.overlay is not None:
+        try:
+            png = shrink_png(run.overlay)
+            said.append(Picture(png, "A photograph with the predicted landmarks drawn on the face"
+                                + (", action units withheld" if photo.get("withheld") else ", and AU probabilities"),
+                                f"{photo.get('photo', 'The photograph')}: {PHOTO_WARNING}."))
+        except (OSError, ValueError):
+            said.append("The overlay picture cannot be read.")
+    else:
+        said.append("The overlay picture is missing.")
+    return said

@@ -1,0 +1,289 @@
+"""``lorral experiment``: do relation modules help, and when? Tested where the true relations are known.
+
+A world is (relation strength, structure); evidence is either whole or hidden in one region. For every seed:
+
+1. step 1 is trained once per hiding on faces of the training people whose AUs are independent (strength 0), so that
+   nothing but a relation module can learn relations (D102);
+2. in every world the same people show other AUs; step 2 is trained on cached features of two views (D103) with every
+   relation, and tested on unseen people of the same world;
+3. beside the scores stand the ceiling (:mod:`lorral_lite.study.ceiling`) and the learned attention.
+
+    <out>/<hiding>/seed<s>/step1/, <world>.json      what one world gave; what is there is not done again
+"""
+
+import json
+import multiprocessing
+import shutil
+import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..datasets.folds import fold_rows
+from ..datasets.prepared import FaceDataset, open_prepared
+from ..datasets.synthetic import prepare_faces
+from ..faces.population import Population
+from ..files import DataError, load_tensors, read_json, write_json, write_whole
+from ..measure.statistics import Estimate, holm, jackknife
+from ..model.relations import RELATIONS
+from ..output import progress_bar
+from ..training.config import RunConfig, Schedule
+from ..training.evaluation import evaluate
+from ..training.run_folder import claim, load_model
+from ..training.steps import train_step1, train_step2
+from .ceiling import ceiling, pattern_probabilities
+
+WORLDS: dict[str, tuple[float, str]] = {
+    "strength0": (0.0, "real"), "strength0.5_real": (0.5, "real"), "strength0.5_exclusion": (0.5, "exclusion"),
+    "strength1_real": (1.0, "real"), "strength1_exclusion": (1.0, "exclusion"),
+}
+"""Name → (relation strength, structure). At strength 0 AUs are independent, whatever the structure."""
+
+HIDINGS: dict[str, tuple[int, ...]] = {"none": (), "eyes": (6, 7)}
+"""Name → AUs whose evidence is covered: nothing, or the region of the eyes (dark glasses over AU 6 and 7)."""
+
+STEP2 = Schedule(16, 0.01, 0.3, 6)
+VIEWS = 2  # D103
+
+MODULES = tuple(name for name in RELATIONS if name not in ("none", "mlp"))
+OUTPUTS = ("local", "au")
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large each training is: people, two thirds of them to train on, and frames of each in a world and for step 1;
+    ``epochs`` of either step, None: as many as lite's in step 1 and :data:`STEP2` in step 2."""
+
+    subjects: int = 90
+    frames: int = 30
+    step1_frames: int = 50
+    epochs: int | None = None
+
+
+def run_config(data, aus, seed: int, size: Size) -> RunConfig:
+    """lite()'s recipe (D19) with two cached views and a longer step 2; fewer epochs when the size says so."""
+    config = RunConfig.lite(data, aus, seed=seed, step2=STEP2, views=VIEWS)
+    if size.epochs is not None:
+        config = replace(config, step1=replace(config.step1, epochs=size.epochs),
+                         step2=replace(config.step2, epochs=size.epochs))
+    return config
+
+
+def run_seed(out, hiding: str, seed: int, size: Size, progress: bool = False) -> int:
+    """Step 1, then all worlds of one hiding and seed, on one thread; returns how many worlds were computed now."""
+    torch.set_num_threads(1)
+    folder, done = Path(out) / hiding / f"seed{seed}", 0
+    faces = {"subjects": size.subjects, "hidden": HIDINGS[hiding], "seed": seed, "device": "cpu", "progress": progress}
+    step1, data = folder / "step1", folder / "step1_data"
+    if not (step1 / "step1.safetensors").exists():
+        if not data.exists():
+            prepare_faces(data, frames=size.step1_frames, relation_strength=0.0, **faces)
+        train_step1(step1, run_config(data, open_prepared(data).aus, seed, size), "cpu", progress)
+    shutil.rmtree(data, ignore_errors=True)
+    for world, (strength, structure) in WORLDS.items():
+        if not (folder / f"{world}.json").exists():
+            data = folder / f"{world}_data"
+            if not data.exists():
+                prepare_faces(data, frames=size.frames, relation_strength=strength, structure=structure, **faces)
+            found = run_world(folder / world, data, step1, hiding, world, seed, size, progress)
+            write_json(folder / f"{world}.json", found)
+            shutil.rmtree(folder / world)
+            shutil.rmtree(data)
+            done += 1
+    return done
+
+
+def run_world(run: Path, data: Path, step1: Path, hiding: str, world: str, seed: int, size: Size,
+              progress: bool = False) -> dict:
+    """Train and test every relation on the faces of one world, starting from the shared step 1; returns its figures."""
+    started = time.perf_counter()
+    strength, structure = WORLDS[world]
+    faces = open_prepared(data)
+    claim(run / "config.json", run_config(data, faces.aus, seed, size).to_dict())
+    shutil.copyfile(step1 / "step1.safetensors", run / "step1.safetensors")
+    people = Population(relation_strength=strength, structure=structure, hidden=HIDINGS[hiding], seed=seed)
+    result = {"hiding": hiding, "hidden": list(HIDINGS[hiding]), "covered": list(people.covered), "seed": seed,
+              "relation_strength": strength, "structure": structure, "aus": list(faces.aus), "relations": {}}
+    for relation in RELATIONS:
+        train_step2(run, relation, "cpu", progress)
+        metrics = evaluate(run, relation, "cpu", progress)
+        result["relations"][relation] = {
+            output: {"mean_f1": metrics["outputs"][output]["mean_f1"], "f1": metrics["outputs"][output]["f1"]}
+            for output in OUTPUTS
+        }
+    result["always_positive"] = metrics["always_positive"]
+    result["landmark_nme_percent"] = metrics["landmarks"]["nme_percent"]
+    result["frames"] = {"train": metrics["train_frames"], "test": metrics["frames"]}
+    result["subjects"] = {"train": metrics["train_subjects"], "test": metrics["subjects"]}
+    found, _ = load_tensors(run / "none" / "predictions.safetensors")
+    subjects, prior = faces.subjects[found["rows"].numpy()], pattern_probabilities(people)
+    result["ceiling"] = {}
+    for output, key in (("local", "local_au_logits"), ("au", "au_logits")):
+        f1 = ceiling(found[key], found["labels"], subjects, people, prior)
+        result["ceiling"][output] = {name: values.tolist() for name, values in f1.items()}
+    result["attention"] = mean_attention(run, "self_attention").round(4).tolist()
+    result["expected_phi"] = people.expected_phi.round(4).tolist()
+    result["seconds"] = round(time.perf_counter() - started, 1)
+    return result
+
+
+@torch.no_grad()
+def mean_attention(run, relation: str) -> np.ndarray:
+    """(A, A) attention of a trained relation, mean over heads and the unseen faces: row AU listens to column AU."""
+    config = read_json(Path(run) / "config.json")
+    faces, model = open_prepared(config["data"]), load_model(run, relation, "cpu")
+    _, test = fold_rows(faces, config["fold"], config["folds"])
+    dataset = FaceDataset(faces, test, model.config.image_size, train=False)
+    weights = []
+    for block in np.array_split(np.arange(len(test)), -(-len(test) // 64)):
+        model(dataset[block]["image"])
+        weights.append(model.relation.attention.mean(1))
+    return torch.cat(weights).mean(0).numpy()
+
+
+def run_experiment(out="runs/relations", seeds: int = 5, size: Size = Size(), jobs: int = 2, progress: bool = True,
+                   say=print) -> dict:
+    """All hidings and seeds, ``jobs`` at a time; what is there already is left. Returns :func:`collect`'s result.
+
+    A job that fails leaves one line while the others go on, and a DataError at the end.
+    """
+    out = Path(out)
+    settings = asdict(size)
+    if (out / "settings.json").exists() and read_json(out / "settings.json") != settings:
+        raise DataError(f"{out}: holds an experiment of another size ({read_json(out / 'settings.json')}); "
+                        "choose another --out")
+    write_json(out / "settings.json", settings)
+    cells = [(hiding, seed) for seed in range(seeds) for hiding in HIDINGS]
+    failed = []
+    spawn = multiprocessing.get_context("spawn")
+    bar = progress_bar(total=len(cells), desc="experiment", unit="seed", disable=not progress)
+    with ProcessPoolExecutor(jobs, mp_context=spawn) as pool, bar:
+        waiting = {pool.submit(run_seed, out, *cell, size): cell for cell in cells}
+        for job in as_completed(waiting):
+            cell = waiting[job]
+            try:
+                job.result()
+            except Exception as error:  # one failed cell must not stop the others
+                failed.append(cell)
+                say(f"{cell[0]}, seed {cell[1]}: failed ({' '.join(str(error).split())})")
+            bar.update()
+    if failed:
+        raise DataError(f"{out}: {len(failed)} of {len(cells)} cells failed; the same command tries them again")
+    return collect(out, seeds)
+
+
+def collect(out, seeds: int) -> dict:
+    """Everything that finished, as one dict for JSON: figures rounded to 0.01 points."""
+    out = Path(out)
+    cells = [read_json(out / hiding / f"seed{seed}" / f"{world}.json")
+             for hiding in HIDINGS for seed in range(seeds) for world in WORLDS]
+    settings = read_json(out / "settings.json")
+    command = (f"lorral experiment --out {out} --seeds {seeds} --subjects {settings['subjects']} "
+               f"--frames {settings['frames']} --step1-frames {settings['step1_frames']}"
+               + (f" --epochs {settings['epochs']}" if settings["epochs"] else ""))
+    return {"command": command, "data": "procedural faces", "settings": settings, "seeds": seeds,
+            "cells": [rounded(cell) for cell in cells]}
+
+
+def rounded(value, digits: int = 2):
+    """Numbers in nested dicts and lists, rounded; relation tables keep their four digits."""
+    if isinstance(value, dict):
+        return {k: v if k in ("attention", "expected_phi") else rounded(v, digits) for k, v in value.items()}
+    if isinstance(value, list):
+        return [rounded(v, digits) for v in value]
+    return round(value, digits) if isinstance(value, float) else value
+
+
+# ------------------------------------------------------------------------------------------------------ what came out
+
+
+def select(result: dict, hiding: str, strength: float, structure: str) -> list[dict]:
+    """The cells of one world and hiding, one per seed, in order. At strength 0 both structures are the same cells."""
+    cells = [c for c in result["cells"] if (c["hiding"], c["relation_strength"]) == (hiding, strength)
+             and (c["structure"] == structure or strength == 0)]
+    if not cells:
+        raise ValueError(f"no cell of hiding {hiding!r}, strength {strength}, structure {structure!r}")
+    return sorted(cells, key=lambda c: c["seed"])
+
+
+def over_seeds(values, level: float = 0.95) -> Estimate:
+    """Mean of one value per seed with its t interval. Every seed has its own people, faces and training, so this
+    interval contains what a jackknife over the people of one run leaves out: retraining (D104)."""
+    return jackknife(values, level=level)  # of a mean: Student's interval exactly
+
+
+def relation_gain(cells: list[dict], relation: str, output: str, control: str = "none",
+                  au: int | None = None) -> Estimate:
+    """Gain in mean F1 (or in that of one AU) of a relation over a control, in points, over the seeds."""
+    def score(cell, name):
+        part = cell["relations"][name][output]
+        return part["mean_f1"] if au is None else part["f1"][cell["aus"].index(au)]
+
+    return over_seeds([score(cell, relation) - score(cell, control) for cell in cells])
+
+
+def ceiling_gain(cells: list[dict], output: str, au: int | None = None) -> Estimate:
+    """What the true distribution of patterns could add to the control's calibrated evidence, in points."""
+    def difference(cell):
+        joint, alone = (np.array(cell["ceiling"][output][name]) for name in ("joint", "alone"))
+        return float((joint - alone).mean() if au is None else (joint - alone)[cell["aus"].index(au)])
+
+    return over_seeds([difference(cell) for cell in cells])
+
+
+def attention_correlation(cells: list[dict]) -> Estimate:
+    """Pearson correlation, over pairs of different AUs, of learned attention and true phi; one value per seed."""
+    pairs = ~np.eye(len(cells[0]["aus"]), dtype=bool)
+    return over_seeds([np.corrcoef(np.array(c["attention"])[pairs], np.array(c["expected_phi"])[pairs])[0, 1]
+                       for c in cells])
+
+
+def all_gains(result: dict, control: str = "none") -> list[dict]:
+    """One row per hiding, world, module and output, with Holm's correction over all rows of an output (D61)."""
+    rows = []
+    for output in OUTPUTS:
+        mine = []
+        for hiding in HIDINGS:
+            for strength, structure in WORLDS.values():
+                cells = select(result, hiding, strength, structure)
+                for relation in MODULES:
+                    e = relation_gain(cells, relation, output, control)
+                    mine.append({"output": output, "hiding": hiding, "relation_strength": strength,
+                                 "structure": structure, "relation": relation, "control": control, "estimate": e})
+        adjusted, _ = holm([row["estimate"].p for row in mine])
+        for row, p in zip(mine, adjusted, strict=True):
+            row["holm_p"] = float(p)
+            sign = "gain" if row["estimate"].value > 0 else "loss"
+            row["verdict"] = sign if p < 0.05 else "not told apart from 0"
+        rows += mine
+    return rows
+
+
+def summary(result: dict) -> str:
+    """A table in plain text: gains over both controls and the ceiling, per hiding and world."""
+    lines = [f"{'hidden':7}{'strength':9}{'structure':11}{'output':7}"
+             + "".join(f"{m:>20}" for m in ("mlp", *MODULES)) + f"{'ceiling':>20}"]
+    for hiding in HIDINGS:
+        for strength, structure in WORLDS.values():
+            cells = select(result, hiding, strength, structure)
+            for output in OUTPUTS:
+                values = [*[relation_gain(cells, m, output) for m in ("mlp", *MODULES)], ceiling_gain(cells, output)]
+                lines.append(f"{hiding:7}{strength:<9g}{structure:11}{output:7}" + "".join(
+                    f"{f'{e.value:+.1f} ({e.low:+.1f} to {e.high:+.1f})':>20}" for e in values))
+    return "\n".join(lines)
+
+
+def write_result(path, result: dict) -> None:
+    """Write :func:`collect`'s result as JSON, a line for each cell: the file is the old one or the new one, whole."""
+    lines = ",\n".join(json.dumps(cell) for cell in result["cells"])
+    rest = {key: value for key, value in result.items() if key != "cells"}
+    text = json.dumps(rest)[:-1] + f', "cells": [\n{lines}\n]}}\n'
+    write_whole(Path(path), lambda temporary: temporary.write_text(text, encoding="utf8"))
+
+
+def read_result(path) -> dict:
+    """The JSON that ``lorral experiment --results`` wrote."""
+    return read_json(Path(path))

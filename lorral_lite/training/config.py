@@ -1,0 +1,94 @@
+"""What decides a run: the schedules of the two steps and all other settings."""
+
+import zlib
+from dataclasses import asdict, dataclass, field, replace
+
+import numpy as np
+
+from ..model.lorral import LoRRaLConfig
+from ..model.readings import check_readings
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Learning rate ``lr`` × ``gamma`` every ``every`` epochs (paper section 3.5: 0.01 × 0.3 every 2, 30 epochs)."""
+
+    epochs: int = 30
+    lr: float = 0.01
+    gamma: float = 0.3
+    every: int = 2
+
+    def __post_init__(self):
+        if min(self.epochs, self.every) < 1 or self.lr <= 0 or not 0 < self.gamma <= 1:
+            raise ValueError(f"a schedule needs epochs and every ≥ 1, lr > 0 and 0 < gamma ≤ 1, got {self}")
+
+    def at(self, epoch: int) -> float:
+        """Learning rate of the 0-based epoch."""
+        return self.lr * self.gamma ** (epoch // self.every)
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """All that decides a run. :meth:`paper` follows the paper's letter, :meth:`lite` is for two CPU cores (D19)."""
+
+    model: LoRRaLConfig
+    data: str
+    fold: int = 1
+    folds: int = 3
+    seed: int = 0
+    step1: Schedule = field(default_factory=Schedule)
+    step2: Schedule = field(default_factory=Schedule)
+    batch_size: int = 16  # D22
+    loss: str = "ce"
+    momentum: float = 0.9  # D74
+    weight_decay: float = 5e-4
+    true_landmark_epochs: int = 1  # D16: crops follow the true landmarks for so many epochs of step 1
+    crop_jitter: float = 0.01  # D16: standard deviation of the true landmarks' jitter, in image widths
+    jitter: float = 0.0  # D70: strength of the photometric augmentation
+    views: int = 0  # D18: cached views in step 2; 0 trains the landmark module on fresh views
+    precision: str = "fp32"  # D75: "bf16" trains with bfloat16 convolutions; weights and losses stay float32
+    select: str = "last"  # D24: "held_out" keeps the best epoch on held-out training subjects
+    threads: int | None = None  # D105: CPU threads; None: the run tries at its start what is faster here, and keeps it
+    readings: tuple[str, ...] = ()  # other readings of the paper, see lorral_lite.model.readings
+
+    def __post_init__(self):
+        object.__setattr__(self, "readings", check_readings(self.readings))
+        if self.select not in ("last", "held_out"):
+            raise ValueError(f"select must be 'last' or 'held_out', got {self.select!r}")
+        if self.precision not in ("fp32", "bf16"):
+            raise ValueError(f"precision must be 'fp32' or 'bf16', got {self.precision!r}")
+        if self.threads is not None and self.threads < 1:
+            raise ValueError(f"threads must be at least 1, or None to try, got {self.threads}")
+        if self.loss not in ("ce", "jaa"):
+            raise ValueError(f"loss must be 'ce' or 'jaa', got {self.loss!r}")
+
+    @classmethod
+    def paper(cls, data, aus, **changes) -> "RunConfig":
+        """Section 3.5 to the letter: 30 epochs a step, the landmark module trains on in step 2."""
+        return replace(cls(LoRRaLConfig.paper(aus=tuple(aus)), str(data)), **changes)
+
+    @classmethod
+    def lite(cls, data, aus, **changes) -> "RunConfig":
+        """Small faces, few epochs: minutes on two CPU cores (D18, D19, D70)."""
+        small = cls(
+            LoRRaLConfig.lite(aus=tuple(aus)), str(data),
+            step1=Schedule(16, 0.02, 0.3, 5), step2=Schedule(10, 0.01, 0.3, 4),
+            true_landmark_epochs=2, jitter=1.0, views=4,
+        )
+        return replace(small, **changes)
+
+    def to_dict(self) -> dict:
+        """Plain JSON values; :meth:`from_dict` reads them back."""
+        values = {**asdict(self), "model": self.model.to_dict(), "readings": list(self.readings)}
+        return {k: v for k, v in values.items() if v or k not in ("threads", "readings")}  # as older runs have it
+
+    @classmethod
+    def from_dict(cls, values: dict) -> "RunConfig":
+        """The config that :meth:`to_dict` wrote."""
+        steps = {name: Schedule(**values[name]) for name in ("step1", "step2")}
+        return cls(**{**values, "model": LoRRaLConfig.from_dict(values["model"]), **steps})
+
+
+def seed_of(*keys: int) -> int:
+    """One seed out of several numbers, such as (run seed, step, epoch)."""
+    return zlib.crc32(np.asarray(keys, dtype=np.int64).tobytes())

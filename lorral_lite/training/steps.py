@@ -1,0 +1,311 @@
+"""Two-step training (paper section 3.5): step 1 without relation, step 2 with the relation and frozen features.
+
+Every epoch is seeded from (seed, step, epoch) and every view of a face from (seed, epoch, row), so a run that was
+stopped at any moment goes on after its last whole epoch and ends in the same weights, on the same number of CPU
+threads, which the run chooses once and keeps in its config (D105).
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from ..datasets.folds import fold_rows, hold_out
+from ..datasets.prepared import FaceDataset, PreparedFolder, as_batch, counter_uniform
+from ..datasets.writing import keep_out_of_git
+from ..device import cores, pick_device, threads
+from ..files import DataError, load_tensors, read_json, save_tensors, write_json, write_whole
+from ..measure.metrics import summarise
+from ..model.lorral import Features, LoRRaL, Output
+from ..model.losses import Losses, au_weights_from_rates, lorral_loss
+from ..output import progress_bar
+from .config import RunConfig, Schedule, seed_of
+from .evaluation import evaluate, predict_rows
+from .feature_cache import cached_features
+from .run_folder import claim, load_model, new_model, open_data, read_run_config, save_weights
+
+__all__ = [
+    "RunConfig", "Schedule", "evaluate", "load_model", "load_tensors", "pick_device", "predict_rows", "read_json",
+    "save_tensors", "train_step1", "train_step2", "write_json", "write_whole",
+]  # fmt: skip
+
+
+class Material(NamedTuple):
+    """What a step learns from: rows of a prepared folder, and held-out rows for choosing an epoch (or none)."""
+
+    folder: PreparedFolder
+    rows: np.ndarray
+    held: np.ndarray
+
+
+def train_step1(run, config: RunConfig, device=None, progress: bool = True, on_epoch=None, workers: int = 0) -> LoRRaL:
+    """Step 1: everything but the relation, from scratch. Does nothing but load when the run folder has it already.
+
+    ``on_epoch(log)`` is called with the log's rows so far whenever an epoch is safely on disk, for live curves.
+    ``workers`` processes read the faces; their number changes nothing in the result.
+    """
+    run, device = Path(run), pick_device(device)
+    folder, rows, _ = material = training_material(config)
+    config = settle_threads(run, config, material, device)
+    model = new_model(config)
+    claim(run / "config.json", config.to_dict())
+    if folder.meta["licensed"]:
+        keep_out_of_git(run)
+    if is_done(run, 1):
+        return load_model(run, device=device)
+    crop = config.model.image_size
+    model.set_mean_shape(torch.from_numpy(folder.landmarks[rows].mean(0) - (folder.size - crop) / 2))  # D6
+    model.to(device)
+    dataset = FaceDataset(folder, rows, crop, train=True, seed=config.seed, jitter=config.jitter)
+
+    def batches(epoch: int) -> Iterator[dict]:
+        dataset.set_epoch(epoch)
+        loader = DataLoader(dataset, config.batch_size, shuffle=True, drop_last=len(rows) > config.batch_size,  # D74
+                            collate_fn=as_batch, num_workers=workers)
+        for batch in loader:
+            yield {key: value.to(device) for key, value in batch.items()}
+
+    def answer(batch: dict, epoch: int) -> Output:
+        crops_at = None
+        if epoch < config.true_landmark_epochs:  # D16
+            noise = torch.randn_like(batch["landmarks"]) * config.crop_jitter * crop
+            crops_at = batch["landmarks"] + noise
+        return model(batch["image"], crops_at)
+
+    length = len(rows) // config.batch_size or 1
+    with threads(config.threads):
+        fit(1, run, model, batches, answer, config, material, length, progress, on_epoch)
+    save_weights(run / "step1.safetensors", model.state_dict(), config.model.aus)
+    is_done(run, 1)
+    return model
+
+
+def train_step2(run, relation: str, device=None, progress: bool = True, on_epoch=None, **options) -> LoRRaL:
+    """Step 2: put the relation in, freeze what step 1 learned, train relation and heads (and, as the paper says, the
+    landmark module when no features are cached). ``options`` go to the relation. Loads when it was done already.
+    ``on_epoch`` as in :func:`train_step1`."""
+    run, device = Path(run), pick_device(device)
+    config = read_run_config(run)
+    out = run / relation
+    _, rows, _ = material = training_material(config)
+    model = load_model(run)
+    model.set_relation(relation, seed=seed_of(config.seed, 2, 0), **options)  # D17
+    model.freeze_step1(train_landmarks=config.views == 0)  # D18
+    claim(out / "config.json", {"relation": relation, "options": options, "run": config.to_dict()})
+    if is_done(out, 2):
+        return load_model(run, relation, device)
+    model.to(device)
+    dataset = FaceDataset(material.folder, rows, config.model.image_size, True, config.seed + 1, config.jitter)
+    if config.views:
+        with threads(config.threads):
+            cache = cached_features(run, model, dataset, config.views, device, progress, out / ".features.partial")
+
+    def batches(epoch: int) -> Iterator[dict]:
+        dataset.set_epoch(epoch)
+        for chosen in torch.randperm(len(rows)).split(config.batch_size):
+            if not config.views:
+                yield {key: value.to(device) for key, value in dataset[chosen.numpy()].items()}
+            else:
+                u = counter_uniform(config.seed, epoch, rows[chosen.numpy()], 1)[:, 0]
+                view = torch.from_numpy((u * config.views).astype(np.int64))
+                yield {key: value[view, chosen].to(device) for key, value in cache.items()}
+
+    def answer(batch: dict, epoch: int) -> Output:
+        if not config.views:
+            return model(batch["image"])
+        return model.from_features(Features(**{name: batch[f"feature.{name}"] for name in Features._fields}))
+
+    length = -(-len(rows) // config.batch_size)
+    with threads(1 if config.views else config.threads):  # D80: too little work to share
+        fit(2, out, model, batches, answer, config, material, length, progress, on_epoch)
+    step1, _ = load_tensors(run / "step1.safetensors")
+    state = {k: v.cpu() for k, v in model.state_dict().items()}
+    changed = {k: v for k, v in state.items() if k not in step1 or not torch.equal(v, step1[k])}
+    save_weights(out / "step2.safetensors", changed, config.model.aus)
+    is_done(out, 2)
+    return model
+
+
+def fit(step: int, out: Path, model: LoRRaL, batches: Callable[[int], Iterable[dict]],
+        answer: Callable[[dict, int], Output], config: RunConfig, material: Material, length: int, progress: bool,
+        on_epoch: Callable[[list[dict]], None] | None) -> None:
+    """The loop of both steps: SGD with the paper's momentum and weight decay over the epochs of the step's schedule.
+
+    ``batches(epoch)`` yields ``length`` dicts with labels and landmarks, ``answer(batch, epoch)`` is the model's
+    output for one. Files go to ``out``; an epoch that was finished there before is not trained again.
+    """
+    schedule = config.step1 if step == 1 else config.step2
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    optimiser = torch.optim.SGD(trained.values(), lr=schedule.lr, momentum=config.momentum,
+                                weight_decay=config.weight_decay, foreach=True)  # the same numbers, fewer calls
+    au_weights = weights_of_aus(config, material, model)
+    log, best = resume(step, out, model, optimiser, trained)
+    device = model.mean_shape.device
+    bar = progress_bar(total=schedule.epochs * length, initial=len(log) * length, disable=not progress,
+                       desc=f"step {step}" + (f" {out.name}" if step == 2 else ""), unit="batch")
+    for epoch in range(len(log), schedule.epochs):
+        check_still_there(material.folder)
+        started = time.perf_counter()
+        torch.manual_seed(seed_of(config.seed, step, epoch))
+        for group in optimiser.param_groups:
+            group["lr"] = schedule.at(epoch)
+        model.train()
+        sums, count = torch.zeros(4, device=device), 0
+        for batch in batches(epoch):
+            losses = learn(batch, lambda batch, epoch=epoch: answer(batch, epoch), optimiser, config, au_weights)
+            sums += torch.stack(losses).detach()
+            count += 1
+            bar.update()
+        means = (sums / count).tolist()
+        if not np.isfinite(means).all():
+            raise DataError(f"{out}: the loss is not finite in epoch {epoch}; lower the learning rate "
+                            f"(now {schedule.at(epoch):g}); the last good epoch is kept")
+        line = {"epoch": epoch, "step": step, "lr": schedule.at(epoch),
+                **dict(zip(("train_loss", "au", "local_au", "landmark"), means, strict=True)),
+                "seconds": time.perf_counter() - started}
+        if len(material.held):
+            line["val_mean_f1"] = held_out_f1(model, material)
+            if line["val_mean_f1"] > max((x["val_mean_f1"] for x in log), default=-1):
+                best = {f"best.{k}": v.detach().cpu().clone() for k, v in model.state_dict().items()}
+        log.append(line)
+        save_resume(step, out, model, optimiser, trained, log, best)
+        bar.set_postfix(loss=f"{means[0]:.3f}")
+        if on_epoch:
+            on_epoch([dict(row) for row in log])
+    bar.close()
+    if best:
+        model.load_state_dict({k.removeprefix("best."): v for k, v in best.items()})  # D24
+    model.eval()
+
+
+def learn(batch: dict, answer: Callable[[dict], Output], optimiser, config: RunConfig, au_weights=None) -> Losses:
+    """One step of the optimiser on what ``answer(batch)`` says; returns its losses."""
+    with torch.autocast(batch["landmarks"].device.type, torch.bfloat16, enabled=config.precision == "bf16"):  # D75
+        output = answer(batch)
+    output = Output(*(part.float() for part in output))
+    losses = lorral_loss(output, batch["labels"], batch["landmarks"], config.loss, au_weights)
+    optimiser.zero_grad(set_to_none=True)
+    losses.total.backward()
+    optimiser.step()
+    return losses
+
+
+# ------------------------------------------------------------------------------------------------- what the loop needs
+
+
+def settle_threads(run: Path, config: RunConfig, material: Material, device: torch.device) -> RunConfig:
+    """The config with the run's number of CPU threads: the one asked for, else the stored one where the run folder is
+    there already (None in runs older than this choice), else what is faster here; None on a GPU (D105)."""
+    if config.threads is None and (run / "config.json").exists():
+        with suppress(DataError):  # claim says what is wrong with that folder
+            config = replace(config, threads=read_run_config(run).threads)
+    elif config.threads is None and device.type == "cpu":
+        return replace(config, threads=faster_threads(config, material.folder, material.rows))
+    return config
+
+
+def faster_threads(config: RunConfig, folder: PreparedFolder, rows: np.ndarray) -> int:
+    """1, or as many threads as PyTorch would take and this process has cores: with which five training steps are
+    faster now. Cores that other programs use make several threads wait for each other (benchmarks/README.md)."""
+    most = min(torch.get_num_threads(), cores())
+    if most == 1:
+        return 1
+    model = new_model(config).train()
+    dataset = FaceDataset(folder, rows, config.model.image_size, train=True, seed=config.seed, jitter=config.jitter)
+    batch = np.arange(min(config.batch_size, len(rows)))
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.0, momentum=config.momentum, foreach=True)
+    spent = {1: [], most: []}
+    for _ in range(1 + 5):  # the first is to warm up
+        for count, seconds in spent.items():  # in turns, so that what other programs do meets both
+            with threads(count):
+                started = time.perf_counter()
+                learn(dataset[batch], lambda batch: model(batch["image"]), optimiser, config)
+                seconds.append(time.perf_counter() - started)
+    return min(spent, key=lambda count: sum(spent[count][1:]))
+
+
+def training_material(config: RunConfig) -> Material:
+    """The training rows of the run's fold, less the held-out ones; no subject of the test fold is among them."""
+    folder = open_data(config)
+    rows, test = fold_rows(folder, config.fold, config.folds)
+    assert not set(folder.subjects[rows]) & set(folder.subjects[test]), "a subject is in train and test"
+    held = rows[:0]
+    if config.select == "held_out":
+        rows, held = hold_out(folder, rows, seed=config.seed)
+    return Material(folder, rows, held)
+
+
+def weights_of_aus(config: RunConfig, material: Material, model: LoRRaL) -> Tensor | None:
+    """JAA-Net's weight of each AU from the rates of the training rows, for ``loss="jaa"``; else None (D14)."""
+    if config.loss != "jaa":
+        return None
+    labels = np.asarray(material.folder.labels[material.rows])
+    rates = (labels == 1).sum(0) / np.maximum((labels >= 0).sum(0), 1)
+    return au_weights_from_rates(torch.tensor(rates, dtype=torch.float32)).to(model.mean_shape.device)
+
+
+def check_still_there(folder: PreparedFolder) -> None:
+    """One line when the prepared folder has disappeared, or is another one than when training began."""
+    try:
+        there = json.loads((folder.path / "meta.json").read_text(encoding="utf8"))
+    except (OSError, ValueError):
+        there = None
+    if there != folder.meta:
+        what = "is another one than" if there else "has disappeared"
+        raise DataError(f"{folder.path}: this prepared folder {what} since training began; put it back and give the "
+                        "same command again: it goes on after the last whole epoch")
+
+
+def held_out_f1(model: LoRRaL, material: Material) -> float:
+    found = predict_rows(model, material.folder, material.held)
+    return summarise(found["au_logits"], found["labels"], material.folder.subjects[material.held])["mean_f1"]
+
+
+# ---------------------------------------------------------------------------------------------- stopping and going on
+
+
+def save_resume(step: int, out: Path, model, optimiser, trained: dict, log: list[dict], best: dict) -> None:
+    """Put all that the next epoch needs on the disk in one file, whole or not at all; then the readable log."""
+    tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
+    for name, p in trained.items():
+        tensors[f"momentum.{name}"] = optimiser.state[p]["momentum_buffer"]
+    save_tensors(out / f"step{step}_resume.safetensors", {**tensors, **best}, {"log": json.dumps(log)})
+    write_log(step, out, log)
+
+
+def resume(step: int, out: Path, model, optimiser, trained: dict) -> tuple[list[dict], dict]:
+    """(log, best weights) of the epochs done so far; model and optimiser are set to the end of the last one."""
+    path = out / f"step{step}_resume.safetensors"
+    if not path.exists():
+        return [], {}
+    tensors, metadata = load_tensors(path)
+    try:
+        model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")})
+        for name, p in trained.items():
+            optimiser.state[p]["momentum_buffer"] = tensors[f"momentum.{name}"].to(p.device, copy=True)
+        log = json.loads(metadata["log"])
+    except (KeyError, RuntimeError):
+        raise DataError(f"{path}: holds the state of another model; delete it to start this step again") from None
+    write_log(step, out, log)  # the run may have been stopped before it wrote the last line
+    return log, {k: v.clone() for k, v in tensors.items() if k.startswith("best.")}
+
+
+def write_log(step: int, out: Path, log: list[dict]) -> None:
+    lines = "".join(json.dumps(x) + "\n" for x in log)
+    write_whole(out / ("step1_log.jsonl" if step == 1 else "log.jsonl"), lambda t: t.write_text(lines, encoding="utf8"))
+
+
+def is_done(out: Path, step: int) -> bool:
+    """Whether the step's weights are there; then its resume file goes, even if the run was stopped between the two."""
+    done = (out / f"step{step}.safetensors").exists()
+    if done:
+        (out / f"step{step}_resume.safetensors").unlink(missing_ok=True)
+    return done

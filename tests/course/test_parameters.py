@@ -1,0 +1,142 @@
+"""Parameters of the notebooks: each is explained and checked, and what does not fit is refused in one line."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from click.testing import CliRunner
+from nbformat.v4 import new_code_cell, new_notebook
+
+from lorral_lite.course.parameters import ParameterError, check_parameters, injected
+from lorral_lite.model.relations import RELATION_NAMES
+
+FOLDER = Path(__file__).parents[2] / "notebooks"
+NOTEBOOKS = [*sorted(FOLDER.glob("*.ipynb")), *sorted((FOLDER / "solutions").glob("*.ipynb"))]
+KERNEL = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
+
+
+def space(source, cells=()):
+    """What ``globals()`` is behind a parameters cell, in a kernel that has run ``cells``."""
+    namespace = {"In": ["", *cells]}
+    exec(source, namespace)
+    return namespace
+
+
+@pytest.mark.parametrize(("source", "limits", "said"), [
+    ("x: int = 3", (4, None), "x = 3: give a whole number from 4 on"),
+    ("x: int = 9", (4, 8), "x = 9: give a whole number from 4 to 8"),
+    ("x: int = True", (0, 8), "x = True: give a whole number from 0 to 8"),
+    ("x: int = 4.0", (0, 8), "x = 4.0: give a whole number from 0 to 8"),
+    ("x: float = '1e-4'", (0, 1), "x = '1e-4': give a number from 0 to 1"),
+    ("x: float = float('nan')", (0, 1), "x = nan: give a number from 0 to 1"),
+    ("x: bool = 'true'", None, "x = 'true': give True or False"),
+    ("x: bool = 1", None, "x = 1: give True or False"),
+    ("x: str = 3", None, "x = 3: give text"),
+    ("x: str = 'gpu'", ("auto", "cpu"), "x = 'gpu': give one of auto, cpu"),
+    ("x: str = 'no/such'", "folder", "x = 'no/such': give a folder that exists, or nothing"),
+    ("x: str = '.'", "file", "x = '.': give a file that exists, or nothing"),
+])  # fmt: skip
+def test_a_value_out_of_range_is_refused_in_one_line(source, limits, said):
+    with pytest.raises(ParameterError) as caught:
+        check_parameters(space(source), x=limits)
+    assert str(caught.value) == said
+    assert caught.value._render_traceback_() == [f"ParameterError: {said}"]
+
+
+@pytest.mark.parametrize(("source", "limits"), [
+    ("x: int = 4", (4, None)), ("x: int = 8", (4, 8)), ("x: float = 1", (0, 1)), ("x: bool = False", None),
+    ("x: str = ''", None), ("x: str = 'cpu'", ("auto", "cpu")), ("x: str = ''", "folder"), ("x: str = '.'", "folder"),
+    ("x: str = ''", "file"), (f"x: str = {__file__!r}", "file"),
+])  # fmt: skip
+def test_a_value_in_range_passes(source, limits):
+    check_parameters(space(source), x=limits)
+
+
+def test_an_unknown_name_is_refused():
+    check_parameters(space("x: int = 4", ["x: int = 3", "# Parameters\nx = 4\n"]), x=(0, 9))
+    with pytest.raises(ParameterError, match="sead: no such parameter; this notebook has x, y"):
+        check_parameters(space("x: int = 4\ny: int = 4", ["# Parameters\nx = 4\nsead = 1\n"]), x=(0, 9), y=(0, 9))
+
+
+def test_only_papermills_own_cell_counts_as_injected():
+    assert injected(["", "a = 1", "# Parameters\nb = 2\nc = [1]\n", "# Parameters of the model\nd = 3"]) == ["b", "c"]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+def test_papermill_stops_at_one_clear_line(tmp_path):
+    """In a real kernel: both refusals and, beside them, a run that passes."""
+    notebook = new_notebook(metadata=KERNEL, cells=[
+        new_code_cell("x: int = 4  # a number", metadata={"tags": ["parameters"]}),
+        new_code_cell("from lorral_lite.course.parameters import check_parameters\n\n"
+                      "check_parameters(globals(), x=(0, 9))"),
+        new_code_cell("print('went on with', x)")])
+    nbformat.write(notebook, tmp_path / "in.ipynb")
+    runs = {"5": ["-p", "x", "5"], "10": ["-p", "x", "10"], "y": ["-p", "y", "5"]}
+    started = {name: subprocess.Popen(
+        [sys.executable, "-m", "papermill", "in.ipynb", f"{name}.ipynb", "--no-progress-bar", *options], cwd=tmp_path,
+        stderr=subprocess.PIPE, text=True) for name, options in runs.items()}
+    said = {name: process.communicate()[1] for name, process in started.items()}
+    assert {name: process.returncode for name, process in started.items()} == {"5": 0, "10": 1, "y": 1}, said
+    assert nbformat.read(tmp_path / "5.ipynb", as_version=4).cells[-1].outputs[0].text == "went on with 5\n"
+    assert said["10"].rstrip().endswith("ParameterError: x = 10: give a whole number from 0 to 9")
+    assert said["y"].rstrip().endswith("ParameterError: y: no such parameter; this notebook has x")
+    assert "check_parameters(" not in said["10"].split("Exception encountered")[1], "no traceback of our own code"
+
+
+# ------------------------------------------------------------------------------------------------ every notebook
+
+
+def parameters_and_check(path):
+    """Source of the parameters cell, and the call that the cell right behind it begins with."""
+    cells = nbformat.read(path, as_version=4).cells
+    place = next(k for k, cell in enumerate(cells) if "parameters" in cell.metadata.get("tags", []))
+    assert cells[place + 1].cell_type == "code"
+    lines = [line for line in ast.parse(cells[place + 1].source).body if not isinstance(line, ast.ImportFrom)]
+    assert ast.unparse(lines[0]).startswith("check_parameters(globals(), "), "the first thing behind the parameters"
+    return cells[place].source, lines[0].value
+
+
+def limits_of(call, source) -> dict:
+    names = {**space(source), "RELATION_NAMES": RELATION_NAMES}
+    return {word.arg: eval(ast.unparse(word.value), names) for word in call.keywords}
+
+
+def wrong_values(kind, limits):
+    yield {int: "one", float: "1e-4", bool: "true", str: 1}[kind]
+    if isinstance(limits, tuple) and kind is not str:
+        yield limits[0] - 1
+        if limits[1] is not None:
+            yield limits[1] + 1
+    elif limits is not None:
+        yield "no such thing"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: "/".join(p.parts[-2:]))
+def test_a_notebook_checks_its_parameters_first(path):
+    source, call = parameters_and_check(path)
+    limits = limits_of(call, source)
+    check_parameters(space(source), **limits)  # its own values pass
+    kinds = space(source)["__annotations__"]
+    assert list(limits) == list(kinds)
+    for name, kind in kinds.items():
+        for value in wrong_values(kind, limits[name]):
+            with pytest.raises(ParameterError, match=f"^{name} = "):
+                check_parameters({**space(source), name: value}, **limits)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: "/".join(p.parts[-2:]))
+def test_papermill_explains_every_parameter(path):
+    from papermill.cli import papermill
+
+    shown = CliRunner().invoke(papermill, [str(path), "--help-notebook"])
+    assert shown.exit_code == 0, shown.output
+    lines = dict(re.findall(r"^  (\w+: \w+) \(default .*?\)\s+(.*)$", shown.output, re.M))
+    cells = nbformat.read(path, as_version=4).cells
+    kinds = space(next(c.source for c in cells if "parameters" in c.metadata.get("tags", [])))["__annotations__"]
+    assert list(lines) == [f"{name}: {kind.__name__}" for name, kind in kinds.items()]
+    assert all(len(words) > 10 for words in lines.values()), lines

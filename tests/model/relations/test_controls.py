@@ -1,0 +1,99 @@
+"""The two controls: nothing at all, and as many parameters without any relation."""
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from lorral_lite.model.relations import RELATIONS, MLPRelation, NoRelation, SelfAttentionRelation, make_relation
+
+
+def count(module) -> int:
+    return sum(p.numel() for p in module.parameters())
+
+
+def test_no_relation_hands_the_tokens_on():
+    tokens = torch.randn(2, 5, 6)
+    assert NoRelation(6, 5)(tokens) is tokens
+    assert count(NoRelation(6, 5)) == 0
+
+
+@pytest.mark.parametrize("dim", [8, 24, 160])
+def test_mlp_has_the_parameters_of_self_attention_within_2_percent(dim):
+    target = count(SelfAttentionRelation(dim, 12))
+    assert count(MLPRelation(dim, 12)) == pytest.approx(target, rel=0.02)
+    assert count(MLPRelation(dim, 12, parameters=target)) == count(MLPRelation(dim, 12))
+
+
+def test_mlp_meets_a_given_number():
+    assert count(MLPRelation(24, 12, parameters=3000)) == pytest.approx(3000, rel=0.02)
+    with pytest.raises(ValueError, match="an MLP of width 24 cannot have 10 parameters within 2 %: nearest 121"):
+        MLPRelation(24, 12, parameters=10)
+
+
+def test_mlp_lets_no_au_see_another():
+    layer, tokens = MLPRelation(6, 5).double().eval(), torch.randn(2, 5, 6, dtype=torch.float64, requires_grad=True)
+    (grad,) = torch.autograd.grad(layer(tokens)[:, 2].sum(), tokens)
+    assert grad[:, 2].abs().min() > 0
+    assert grad[:, [0, 1, 3, 4]].abs().max() == 0
+
+
+def test_mlp_matches_its_formula():
+    torch.manual_seed(0)
+    layer, x = MLPRelation(4, 3).double().eval(), torch.randn(2, 3, 4, dtype=torch.float64)
+    norm, first, _, _, last = layer.mlp
+    with torch.no_grad():
+        for b in range(2):
+            for a in range(3):
+                token = [float(v) for v in x[b, a]]
+                mean = sum(token) / 4
+                std = (sum((v - mean) ** 2 for v in token) / 4 + norm.eps) ** 0.5
+                z = [(v - mean) / std for v in token]
+                h = [sum(float(w) * v for w, v in zip(row, z, strict=True)) for row in first.weight]
+                h = [u + float(c) for u, c in zip(h, first.bias, strict=True)]
+                h = [max(0.0, u) for u in h]
+                for d in range(4):
+                    out = sum(float(w) * u for w, u in zip(last.weight[d], h, strict=True)) + float(last.bias[d])
+                    assert float(layer(x)[b, a, d]) == pytest.approx(token[d] + out, abs=1e-12)
+
+
+def test_mlp_drops_hidden_units_while_training_only():
+    """D30."""
+    torch.manual_seed(0)
+    layer, tokens, inputs = MLPRelation(8, 5, dropout=0.5), torch.randn(2, 5, 8), []
+    layer.mlp[-1].register_forward_pre_hook(lambda _, given: inputs.append(given[0]))
+    for mode in (True, False):
+        layer.train(mode)(tokens)
+    kept = inputs[0] != 0
+    assert 0 < kept.double().mean() < (inputs[1] != 0).double().mean()
+    assert_close(inputs[0][kept], 2 * inputs[1][kept])
+    assert MLPRelation(8, 5).mlp[3].p == 0.1
+
+
+@pytest.mark.parametrize("name", RELATIONS)
+def test_every_relation_keeps_shape_and_dtype(name):
+    for dtype in (torch.float32, torch.float64):
+        tokens = torch.randn(3, 5, 8, dtype=dtype)
+        result = make_relation(name, 8, 5).to(dtype).eval()(tokens)
+        assert result.shape == tokens.shape
+        assert result.dtype == dtype
+
+
+@pytest.mark.parametrize("name", RELATIONS)
+def test_the_result_for_a_face_does_not_depend_on_its_batch(name):
+    torch.manual_seed(0)
+    layer, tokens = make_relation(name, 8, 5).double().eval(), torch.randn(4, 5, 8, dtype=torch.float64)
+    assert_close(layer(tokens)[2:3], layer(tokens[2:3]), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", RELATIONS)
+def test_wrong_tokens_are_refused(name):
+    with pytest.raises(ValueError, match=r"tokens must be \(B, 5, 8\), got \(2, 8, 5\)"):
+        make_relation(name, 8, 5)(torch.zeros(2, 8, 5))
+
+
+def test_unknown_names_are_refused_with_the_known_ones():
+    with pytest.raises(ValueError, match=r"unknown relation 'gnn': choose from none, mlp, bilstm, self_attention"):
+        make_relation("gnn", 8, 5)
+    assert isinstance(make_relation(None, 8, 5), NoRelation)
+    with pytest.raises(ValueError, match="at least 1 feature and 1 action unit, got 0 and 5"):
+        NoRelation(0, 5)

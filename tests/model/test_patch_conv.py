@@ -1,0 +1,169 @@
+"""PatchConv against the loop of per-part modules that it replaces, and its parts against each other."""
+
+import pytest
+import torch
+from literal import convolve, norm_act
+from torch import nn
+from torch.testing import assert_close
+
+from lorral_lite import PatchConv
+from lorral_lite.model.patch_conv import fold, unfold
+
+
+class LoopPatchConv(nn.Module):
+    """The definition: for each part its own nn modules, applied one after the other and concatenated."""
+
+    def __init__(self, folded: PatchConv, in_channels: int, width: int) -> None:
+        super().__init__()
+        self.grid = folded.grid
+        self.conv = nn.Conv2d(in_channels, width, 3, padding=1)
+        self.parts = nn.ModuleList(
+            nn.Sequential(nn.BatchNorm2d(width), nn.PReLU(width), nn.Conv2d(width, width, 3, padding=1))
+            for _ in range(self.grid**2)
+        )
+        self.conv.load_state_dict(folded.conv.state_dict())
+        for p, (norm, act, conv) in enumerate(self.parts):
+            rows = slice(p * width, (p + 1) * width)
+            for mine, theirs in ((norm, folded.part_norm), (act, folded.part_act), (conv, folded.part_conv)):
+                state = theirs.state_dict()
+                mine.load_state_dict({k: v[rows] if v.ndim else v for k, v in state.items()})
+
+    def forward(self, x):
+        x = self.conv(x)
+        h, w = x.shape[-2] // self.grid, x.shape[-1] // self.grid
+        rows = []
+        for r in range(self.grid):
+            row = []
+            for c in range(self.grid):
+                part = x[:, :, r * h : (r + 1) * h, c * w : (c + 1) * w]
+                row.append(self.parts[r * self.grid + c](part))
+            rows.append(torch.cat(row, dim=3))
+        return torch.cat(rows, dim=2)
+
+
+def random_patch_conv(in_channels=3, out_channels=5, grid=4) -> PatchConv:
+    """Every part with other numbers, as after training."""
+    torch.manual_seed(1)
+    layer = PatchConv(in_channels, out_channels, grid)
+    with torch.no_grad():
+        for value in (*layer.parameters(), layer.part_norm.running_mean):
+            value.normal_()
+        layer.part_norm.running_var.uniform_(0.5, 2)
+    return layer
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("training", [True, False])
+def test_folded_patch_conv_equals_loop_of_per_part_modules(training, memory_format):
+    layer = random_patch_conv().train(training)
+    loop = LoopPatchConv(layer, 3, 5).train(training)
+    x = torch.randn(2, 3, 12, 20).to(memory_format=memory_format)
+    ours, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
+    result, expected = layer(ours), loop(theirs)
+    assert_close(result, expected, atol=1e-5, rtol=1e-5)
+    direction = torch.randn_like(expected)
+    result.backward(direction)
+    expected.backward(direction)
+    assert_close(ours.grad, theirs.grad, atol=1e-4, rtol=1e-4)
+    for i, mine in enumerate((layer.part_norm, layer.part_act, layer.part_conv)):
+        for name, value in mine.named_parameters():
+            parts = torch.cat([getattr(part[i], name).grad for part in loop.parts])
+            assert_close(value.grad, parts, atol=1e-3, rtol=1e-4)
+    assert_close(layer.conv.weight.grad, loop.conv.weight.grad, atol=1e-3, rtol=1e-4)
+    means = torch.cat([part[0].running_mean for part in loop.parts])
+    assert_close(layer.part_norm.running_mean, means, atol=1e-6, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_matches_literal_loops():
+    """Each part by itself: its own statistics, its own slopes, its own filters, a border of zeros."""
+    layer = random_patch_conv(2, 3, 2).double()
+    x = torch.randn(2, 2, 4, 6, dtype=torch.float64)
+    whole, result = convolve(x, layer.conv.weight, layer.conv.bias), layer(x)
+    norm = layer.part_norm
+    for r in range(2):
+        for c in range(2):
+            own = slice(3 * (2 * r + c), 3 * (2 * r + c) + 3)
+            place = (slice(None), slice(None), slice(2 * r, 2 * r + 2), slice(3 * c, 3 * c + 3))
+            part = norm_act(whole[place], norm.weight[own], norm.bias[own], norm.eps, layer.part_act.weight[own])
+            expected = convolve(part, layer.part_conv.weight[own], layer.part_conv.bias[own])
+            assert_close(result[place], expected, rtol=1e-10, atol=1e-10)
+
+
+@torch.no_grad()
+def test_one_part_is_the_plain_stack():
+    layer = random_patch_conv(3, 4, 1).double()
+    x = torch.randn(2, 3, 5, 7, dtype=torch.float64)
+    plain = nn.Sequential(layer.conv, layer.part_norm, layer.part_act, layer.part_conv)
+    assert_close(layer(x), plain(x), rtol=1e-12, atol=1e-12)
+
+
+def test_after_the_first_convolution_no_gradient_passes_between_parts():
+    layer = random_patch_conv(2, 3, 2).eval()
+    with torch.no_grad():  # the first convolution hands each pixel on, so only the parts' own stage can spread
+        layer.conv.weight.zero_()
+        layer.conv.weight[:, :, 1, 1] = 1
+    x = torch.randn(1, 2, 8, 12, requires_grad=True)
+    (grad,) = torch.autograd.grad(layer(x)[:, :, :4, 6:].sum(), x)
+    inside = torch.zeros(8, 12, dtype=torch.bool)
+    inside[:4, 6:] = True
+    assert (grad[:, :, ~inside] == 0).all()
+    assert (grad[:, :, inside] != 0).all()
+
+
+def test_the_first_convolution_reaches_one_pixel_across():
+    layer = random_patch_conv(2, 3, 2).eval()
+    x = torch.randn(1, 2, 8, 12, requires_grad=True)
+    (grad,) = torch.autograd.grad(layer(x)[:, :, :4, 6:].sum(), x)
+    reached = grad[0].abs().sum(0) > 0
+    expected = torch.zeros(8, 12, dtype=torch.bool)
+    expected[:5, 5:] = True
+    assert (reached == expected).all()
+
+
+def test_fold_lays_parts_row_by_row_and_unfold_inverts_it():
+    x = torch.arange(2 * 3 * 4 * 6).reshape(2, 3, 4, 6)
+    parts = fold(x, 2)
+    assert parts.shape == (2, 12, 2, 3)
+    assert_close(parts[:, 3:6], x[:, :, :2, 3:])  # part 1: first row, second column
+    assert_close(parts[:, 6:9], x[:, :, 2:, :3])
+    assert_close(unfold(parts, 2), x)
+
+
+def test_both_directions_write_channels_last():
+    x = torch.randn(2, 3, 4, 6).to(memory_format=torch.channels_last).requires_grad_()
+    parts = fold(x, 2)
+    back = unfold(parts, 2)
+    direction = torch.randn_like(back)
+    for result, source in ((parts, x), (back, parts)):
+        assert result.is_contiguous(memory_format=torch.channels_last)
+        given = torch.randn(result.shape).to(memory_format=torch.channels_last)
+        (grad,) = torch.autograd.grad(result, source, given, retain_graph=True)
+        assert grad.is_contiguous(memory_format=torch.channels_last)
+    assert_close(torch.autograd.grad(back, x, direction)[0], direction)
+
+
+def test_gradcheck():
+    layer = random_patch_conv(1, 2, 2).double()
+    assert torch.autograd.gradcheck(layer, torch.randn(2, 1, 4, 6, dtype=torch.float64, requires_grad=True))
+
+
+def test_shape_dtype_and_layout():
+    result = PatchConv(3, 4, grid=2).double()(torch.randn(2, 3, 6, 10, dtype=torch.float64))
+    assert result.shape == (2, 4, 6, 10)
+    assert result.dtype == torch.float64
+    assert result.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_one_convolution_holds_all_parts():
+    assert sum(isinstance(m, nn.Conv2d) for m in PatchConv(3, 4, grid=8).modules()) == 2
+
+
+def test_sizes_that_do_not_divide_are_refused_with_sizes_that_do():
+    with pytest.raises(ValueError, match=r"a map of 44×45 cannot be cut into 8×8 equal parts.*multiples of 8.*48×48"):
+        PatchConv(3, 4, grid=8)(torch.zeros(1, 3, 44, 45))
+    for height, width in ((48, 45), (45, 48)):
+        with pytest.raises(ValueError, match=rf"a map of {height}×{width} cannot be cut .* the nearest is 48×48"):
+            PatchConv(3, 4, grid=8)(torch.zeros(1, 3, height, width))
+    with pytest.raises(ValueError, match="at least 1, got 3, 4 and 0"):
+        PatchConv(3, 4, grid=0)

@@ -1,0 +1,326 @@
+"""The paper's rows with ours beside them: complete, never mixed with procedural figures, and judged by one rule."""
+
+import copy
+import html.parser
+import json
+
+import pytest
+from test_reporting import BP4D, make_run, metrics
+
+from lorral_lite.facs import AU_SETS
+from lorral_lite.files import DataError
+from lorral_lite.measure.statistics import nested_f1, nested_gain
+from lorral_lite.report import comparison as compared
+from lorral_lite.report.comparison import COLUMNS, comparison, faults
+from lorral_lite.report.published import published
+from lorral_lite.report.results import estimate, gains, load_grid
+from lorral_lite.report.tables import tables
+from lorral_lite.report.write import write_report
+
+MODEL = {"data": "prepared", "select": "last", "model": {"name": "paper", "image_size": 176}}
+
+
+def make_grid(folder, folds=3, seeds=1, source="bp4d", licensed=True, model="paper", shift=0.1):
+    """A finished grid as `lorral reproduce` leaves it: people named by fold, relations, a linear SVM."""
+    for fold in range(1, folds + 1):
+        for seed in range(seeds):
+            run = make_run(folder / f"fold{fold}_seed{seed}", relations={}, source=source, licensed=licensed)
+            (run / "config.json").write_text(json.dumps({**MODEL, "model": {**MODEL["model"], "name": model}}))
+            for name, part in (("", 0.0), ("none", 0.0), ("self_attention", shift), ("hopfield", -shift),
+                               ("baselines/linear_svm", -0.15), ("baselines/always_positive", -0.2)):
+                found = metrics(name.split("/")[-1] or None, part, 10 * fold + seed, licensed, source)
+                found.update(fold=fold, seed=seed)
+                for output in found["outputs"].values():
+                    output["per_subject"] = {f"F{fold}{k}": v for k, v in output["per_subject"].items()}
+                (run / name).mkdir(parents=True, exist_ok=True)
+                (run / name / ("metrics.json" if name else "step1_metrics.json")).write_text(json.dumps(found))
+    (folder / "grid.json").write_text(json.dumps({
+        "data": source, "profile": "paper", "command": f"lorral reproduce --data {source} ROOT --profile paper",
+        "cells": [{"run": f"fold{f}_seed{s}", "fold": f, "seed": s} for f in range(1, folds + 1)
+                  for s in range(seeds)]}))
+    return folder
+
+
+def rows_of(folder) -> list[dict]:
+    grid = load_grid(folder)
+    return comparison(grid, gains(grid))
+
+
+@pytest.fixture(scope="module")
+def procedural(tmp_path_factory):
+    return rows_of(make_run(tmp_path_factory.mktemp("faces") / "run"))
+
+
+@pytest.fixture(scope="module")
+def licensed(tmp_path_factory):
+    return rows_of(make_grid(tmp_path_factory.mktemp("bp4d") / "grid"))
+
+
+# ---------------------------------------------------------------------------------------- every number has a row
+
+
+def test_every_published_number_has_a_row_with_every_column(procedural, licensed):
+    for rows, source in ((procedural, "faces"), (licensed, "bp4d")):
+        assert faults(rows, source) == []
+        for dataset, main, ablation in (("bp4d", 1, 3), ("disfa", 2, 4)):
+            count = sum(r["dataset"] == dataset for r in published())
+            methods = len({r["method"] for r in published() if r["dataset"] == dataset})
+            assert sum(r["table"] == main for r in rows) == count + methods + 1  # each AU, the means, the claim
+            assert sum(r["table"] == ablation for r in rows) == 5  # base, its lost AUs, three gains
+    by = {(r["table"], r["row"]): r for r in procedural}
+    assert by[1, "LoRRaL(H)"]["paper"] == "63.5 (Table 1, v1)"
+    assert by[1, "LoRRaL(H), AU12"]["paper"] == "90.6 (Table 1, v1)"
+    assert by[3, "no relation (average)"]["paper"] == "62.6 (inferred from §4.3, v1)"
+    assert by[4, "LoRRaL(SA) over no relation"]["paper"] == "+2.1 (§4.3, v1)"
+    assert by[4, "LoRRaL(B) over no relation"]["paper"] == "+1.2 (inferred from §4.3, v1)"
+    assert by[3, "no relation, each AU"]["verdict"] == "cannot: the paper's values cannot be recovered"
+
+
+def test_without_the_licensed_data_every_row_says_what_it_needs(procedural):
+    for row in (r for r in procedural if r["dataset"]):
+        assert row["ours"] == "–"
+        assert row["verdict"].startswith(("not attempted: needs " + row["dataset"].upper(), "cannot",
+                                          "not attempted: another paper's method"))
+        if row["verdict"].startswith("not attempted: needs"):
+            assert row["command"] == f"lorral reproduce --data {row['dataset']} ROOT --profile paper"
+
+
+def test_procedural_figures_have_rows_of_their_own(procedural):
+    own = [r for r in procedural if r["dataset"] is None]
+    assert [r["row"] for r in own][:3] == ["no relation, before step 2", "no relation", "MLP control"]
+    assert {(r["paper"], r["data"], r["verdict"]) for r in own} == {
+        ("none: other data", "procedural faces", "no published value")}
+    assert all(r["ours"].count("local output") == 1 for r in own)
+    assert compared._ours({"au": {"value": 5.0, "low": 4.0, "high": 6.0},
+                           "local": {"value": 5.0, "low": 4.0, "high": 6.0}}, "level") == "5.0 (4.0 to 6.0)"
+
+
+# ---------------------------------------------------------------------------------------- broken reports are found
+
+
+def doctored(rows, **change):
+    rows = copy.deepcopy(rows)
+    row = next(r for r in rows if r["row"] == "LoRRaL(SA)" and r["dataset"] == "bp4d")
+    row.update(change)
+    return rows
+
+
+@pytest.mark.parametrize("column", COLUMNS)
+def test_a_row_without_a_column_is_found(procedural, column):
+    broken = copy.deepcopy(procedural)
+    del broken[40][column]
+    blank = doctored(procedural, **{column: ""})
+    assert any(f"column {column!r} is missing or empty" in line for line in faults(broken, "faces"))
+    assert any(f"column {column!r} is missing or empty" in line for line in faults(blank, "faces"))
+
+
+def test_a_procedural_figure_in_a_licensed_column_is_found(procedural):
+    ours = next(r for r in procedural if r["row"] == "self-attention")
+    moved = doctored(procedural, ours=ours["ours"], measured=ours["measured"], verdict="reproduced")
+    assert any("a figure measured on 'faces' stands in a column of BP4D" in line for line in faults(moved, "faces"))
+    printed = doctored(procedural, ours=ours["ours"])
+    assert any("was not measured" in line for line in faults(printed, "faces"))
+    renamed = doctored(procedural, ours=ours["ours"], measured={**ours["measured"], "source": "bp4d"})
+    assert faults(renamed, "faces") == ["Table 1, LoRRaL(SA): measured on 'bp4d', the report is about 'faces'"]
+    data = doctored(procedural, data="procedural faces")
+    assert any("its data must be BP4D" in line for line in faults(data, "faces"))
+
+
+def test_other_lies_are_found(procedural, licensed):
+    gone = [r for r in procedural if r["row"] != "DSIN, AU12" or r["dataset"] != "disfa"]
+    assert faults(gone, "faces") == ["DSIN, AU12 on DISFA: the published 70.8 has no row"]
+    changed = doctored(procedural, paper="63.9 (Table 1, v1)")
+    assert faults(changed, "faces") == ["LoRRaL(SA) on BP4D: the published 63.4 has no row"]
+    assert "is none of" in faults(doctored(procedural, verdict="excellent"), "faces")[0]
+    row = next(r for r in licensed if r["row"] == "LoRRaL(SA)" and r["dataset"] == "bp4d")
+    digit = doctored(licensed, ours=row["ours"].replace("(", "(9"))
+    assert "measured was" in faults(digit, "bp4d")[0]
+    beside = copy.deepcopy(procedural)
+    next(r for r in beside if r["dataset"] is None)["paper"] = "63.5 (Table 1, v1)"
+    assert "the paper has no value on 'procedural faces'" in faults(beside, "faces")[0]
+
+
+def test_no_report_is_written_against_the_rules(tmp_path, monkeypatch):
+    from lorral_lite.report import write as reporting
+
+    monkeypatch.setattr(reporting, "png_bytes", lambda fig: b"png")
+    folder = make_run(tmp_path / "run", relations={"none": 0})
+    monkeypatch.setattr(reporting, "comparison", lambda *a: doctored(comparison(*a), deviations=""))
+    with pytest.raises(RuntimeError, match="column 'deviations' is missing or empty"):
+        write_report(folder)
+    assert not (folder / "report.html").exists()
+
+
+# ---------------------------------------------------------------------------------------- the page
+
+
+class Cells(html.parser.HTMLParser):
+    """{table id: (badge, header, rows)}; a merged cell counts in every row it stands for."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tables, self.text = {}, None
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        a = dict(attrs)
+        if tag == "table":
+            self.rows, self.open, self.badge = [], {}, ""
+            self.tables[a["id"]] = self
+            self.id = a["id"]
+        elif tag == "tr":
+            self.row = []
+        elif tag in ("td", "th"):
+            self.fill()
+            self.text, self.span = "", int(a.get("rowspan", 1))
+        elif tag == "span" and a.get("class", "").startswith("badge"):
+            self.text = ""
+
+    def fill(self):
+        while self.open.get(len(self.row), (0, ""))[0]:
+            left, text = self.open[len(self.row)]
+            self.open[len(self.row)] = (left - 1, text)
+            self.row.append(text)
+
+    def handle_endtag(self, tag):
+        if tag in ("td", "th"):
+            self.open[len(self.row)] = (self.span - 1, self.text)
+            self.row.append(self.text)
+            self.text = None
+        elif tag == "span" and self.text is not None and not self.rows:
+            self.badge, self.text = self.badge or self.text, None
+        elif tag == "tr":
+            self.fill()
+            self.rows.append(self.row)
+        elif tag == "table":
+            self.tables[self.id] = (self.badge, self.rows[0], self.rows[1:])
+
+    def handle_data(self, data):
+        if self.text is not None:
+            self.text += data
+
+
+def page_faults(text: str) -> list[str]:
+    """What a reader of the page itself could hold against it."""
+    found = []
+    for name, (badge, header, rows) in Cells(text).tables.items():
+        if name != "ours" and not name.startswith("paper-"):
+            continue
+        found += [f"{name}: {row[0]} has {len(row)} of {len(header)} cells" for row in rows if len(row) != len(header)]
+        found += [f"{name}: {row[0]} leaves out {c}" for row in rows for c, cell in zip(header, row, strict=False)
+                  if not cell.strip()]
+        if name.startswith("paper-") and "nothing measured" in badge:
+            found += [f"{name}: {row[0]} shows {row[2]}" for row in rows if row[2] != "–"]
+    return found
+
+
+def test_the_page_has_every_cell_and_no_procedural_figure_beside_the_paper(tmp_path, monkeypatch):
+    from lorral_lite.report import write as reporting
+
+    monkeypatch.setattr(reporting, "png_bytes", lambda fig: b"png")
+    text = write_report(make_run(tmp_path / "run", relations={"none": 0, "bilstm": 0.1})).read_text(encoding="utf8")
+    found = Cells(text).tables
+    assert {"ours", "paper-1", "paper-2", "paper-3", "paper-4"} <= set(found)
+    assert [len(found[f"paper-{n}"][2]) for n in (1, 2, 3, 4)] == [14, 12, 5, 5]
+    assert tuple(c.strip() for c in found["paper-1"][1][1:]) == COLUMNS[1:]
+    assert page_faults(text) == []
+    dash = '<td class="words">–</td>'
+    assert dash in text
+    assert "paper-1: LSVM shows 66.5" in page_faults(text.replace(dash, '<td class="words">66.5</td>', 1))
+    assert any("14" not in x and "has 9 of 10 cells" in x for x in page_faults(text.replace(dash, "", 1)))
+
+
+# ---------------------------------------------------------------------------------------- licensed grids
+
+
+def test_a_grid_is_estimated_over_its_folds_with_seeds_inside(tmp_path):
+    grid = load_grid(make_grid(tmp_path / "grid", seeds=2))
+    assert (grid.folds, grid.seeds, grid.relations) == ([1, 2, 3], [0, 1], ["none", "self_attention", "hopfield"])
+    assert grid.names[-1] == "baselines/linear_svm"
+    cells = {key: m["outputs"]["au"]["per_subject"] for key, m in grid.of("self_attention").items()}
+    control = {key: m["outputs"]["au"]["per_subject"] for key, m in grid.of("none").items()}
+    ours, by_hand = estimate(grid, "self_attention", "au"), nested_f1(cells)
+    assert (ours.value, ours.se, ours.seed_sd, ours.n) == (by_hand.value, by_hand.se, by_hand.seed_sd, 27)
+    row = next(g for g in gains(grid) if (g["relation"], g["output"]) == ("self_attention", "au"))
+    paired = nested_gain(cells, control)
+    assert (row["gain"], row["se"], row["n"]) == (paired.value, paired.se, 27)
+    made = {t.id: t for t in tables(grid)}
+    assert len(made["folds-au"].rows) == 6 + 1
+    assert "between seeds" in made["summary"].columns
+    assert made["summary"].rows[-1][0] == "linear SVM"
+    ours = [r for r in made["published-bp4d"].rows if r[0].startswith("ours: ")]
+    assert [r[0] for r in ours] == ["ours: self-attention", "ours: Hopfield"]
+    assert all(len(r) == len(made["published-bp4d"].columns) for r in made["published-bp4d"].rows)
+
+
+def test_licensed_rows_hold_ours_and_a_verdict(licensed):
+    by = {(r["dataset"], r["row"]): r for r in licensed}
+    for name in ("LoRRaL(SA)", "LoRRaL(SA), AU4", "LSVM", "no relation (average)", "LoRRaL(H) over no relation"):
+        row = by["bp4d", name]
+        assert row["measured"]["source"] == "bp4d"
+        assert row["verdict"] in ("reproduced", "partly", "not reproduced")
+        assert (row["seeds × folds"], row["data"]) == ("1 × 3", "BP4D (licensed)")
+    assert by["bp4d", "LoRRaL(H) over no relation"]["verdict"] == "not reproduced"
+    assert by["bp4d", "LoRRaL(B)"]["verdict"] == "not attempted: needs BP4D"  # not trained in this grid
+    assert by["disfa", "LoRRaL(SA)"]["verdict"] == "not attempted: needs DISFA"
+    assert by["bp4d", "JAA"]["verdict"] == "not attempted: another paper's method"
+    assert not any(r["dataset"] is None for r in licensed)
+
+
+def level(value, half):
+    return {"au": {"value": value, "low": value - half, "high": value + half}}
+
+
+@pytest.mark.parametrize(("measured", "kind", "verdict"), [
+    (level(63.0, 2), "level", "reproduced"), (level(62.0, 2), "level", "partly"),  # inside, but not within a point
+    (level(63.3, 0.1), "level", "partly"), (level(60.0, 2), "level", "not reproduced"),
+    ({"au": {"gain": 1, "low": 0.5, "high": 1.5, "corrected_low": 0.1}}, "gain", "reproduced"),
+    ({"au": {"gain": 1, "low": 0.5, "high": 1.5, "corrected_low": -0.1}}, "gain", "partly"),
+    ({"au": {"gain": 1, "low": -0.5, "high": 2.5, "corrected_low": -1}}, "gain", "not reproduced"),
+    (level(63.5, float("nan")), "level", "not attempted: too few people for an interval"),
+])
+def test_the_verdict_is_one_rule(tmp_path, measured, kind, verdict):
+    grid = load_grid(make_grid(tmp_path / "grid"))
+    assert compared._verdict(grid, kind, 63.5, measured) == verdict
+
+
+def test_a_lite_model_one_fold_and_a_stand_in_are_no_attempt(tmp_path):
+    lite = {r["row"]: r for r in rows_of(make_grid(tmp_path / "lite", model="lite")) if r["dataset"] == "bp4d"}
+    assert lite["LoRRaL(SA)"]["verdict"] == "not attempted: lite model, not the paper's size"
+    one = {r["row"]: r for r in rows_of(make_grid(tmp_path / "one", folds=1)) if r["dataset"] == "bp4d"}
+    assert one["LoRRaL(SA)"]["verdict"] == "not attempted: 1 of 3 folds, which the paper averages"
+    drawn = rows_of(make_grid(tmp_path / "drawn", source="bp4d stand-in (procedural faces)", licensed=False))
+    assert faults(drawn, "bp4d stand-in (procedural faces)") == []
+    assert all(r["ours"] == "–" for r in drawn if r["dataset"])
+    assert {r["data"] for r in drawn if r["dataset"] is None} == {"procedural faces"}
+
+
+def test_runs_of_different_data_are_not_one_grid(tmp_path):
+    folder = make_grid(tmp_path / "grid", folds=1)
+    make_run(folder / "fold2_seed0", relations={})
+    (folder / "grid.json").unlink()
+    with pytest.raises(DataError, match=r"different data \(bp4d, faces\)"):
+        load_grid(folder)
+
+
+def test_cells_that_failed_or_are_missing_are_named(tmp_path):
+    folder = make_grid(tmp_path / "grid", folds=2)
+    (folder / "fold1_seed0" / "failed.ipynb").write_text("{}")
+    (folder / "fold2_seed0" / "step1_metrics.json").unlink()
+    said = load_grid(folder).problems
+    assert "fold1_seed0 failed: its failed.ipynb says why." in said
+    assert "1 of 2 cells of the grid are not there yet: fold2_seed0." in said
+
+
+def test_a_grid_report_holds_together(tmp_path, monkeypatch):
+    from lorral_lite.report import write as reporting
+
+    monkeypatch.setattr(reporting, "png_bytes", lambda fig: b"png")
+    path = write_report(make_grid(tmp_path / "grid", seeds=2))
+    document = json.loads(path.with_suffix(".json").read_text(encoding="utf8"))
+    assert (document["folds"], document["seeds"]) == ([1, 2, 3], [0, 1])
+    assert document["results"]["self_attention"]["au"]["mean_f1"]["seeds"] == 2
+    assert faults(document["comparison"], document["source"]) == []
+    assert page_faults(path.read_text(encoding="utf8")) == []
+    assert "the spread of 2 seeds stands beside them" in path.with_suffix(".md").read_text(encoding="utf8")
+    assert set(AU_SETS["bp4d"]) == set(BP4D)

@@ -1,0 +1,469 @@
+"""The report from made-up run folders: random counts, random faces, missing and broken pieces."""
+
+import html.parser
+import io
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from lorral_lite.faces import AUS, render_faces
+from lorral_lite.facs import AU_SETS
+from lorral_lite.files import DataError
+from lorral_lite.measure.statistics import holm, paired_gain
+from lorral_lite.report import write as reporting
+from lorral_lite.report.comparison import comparison
+from lorral_lite.report.published import audit_published, published
+from lorral_lite.report.results import as_grid, gains, load_grid, load_runs
+from lorral_lite.report.tables import tables
+from lorral_lite.report.write import Examples, find_examples, write_report
+
+BP4D = AU_SETS["bp4d"]
+
+
+def output(rng, shift: float) -> dict:
+    """Counts of nine people, 40 frames each; ``shift`` of them are found instead of missed or wrongly claimed."""
+    per_subject = {}
+    for i in range(9):
+        positive = rng.integers(6, 30, len(BP4D))
+        tp = np.minimum(positive, (positive * (0.5 + shift + 0.1 * rng.random(len(BP4D)))).astype(int))
+        fp = ((40 - positive) * (0.3 - shift) * rng.random(len(BP4D))).astype(int)
+        per_subject[f"P{i:03d}"] = {"tp": tp.tolist(), "fp": fp.tolist(), "fn": (positive - tp).tolist(),
+                                    "tn": (40 - positive - fp).tolist()}
+    total = {k: np.sum([c[k] for c in per_subject.values()], axis=0) for k in ("tp", "fp", "fn", "tn")}
+    f1 = 200 * total["tp"] / (2 * total["tp"] + total["fp"] + total["fn"])
+    return {"f1": f1.tolist(), "mean_f1": float(f1.mean()), "auc": [80.0] * 12, "mean_auc": 80.0,
+            "accuracy": [75.0] * 12, "mean_accuracy": 75.0, "counts": {k: v.tolist() for k, v in total.items()},
+            "per_subject": per_subject}
+
+
+def metrics(relation, shift=0.0, seed=0, licensed=False, source="faces") -> dict:
+    rng = np.random.default_rng(seed)
+    return {
+        "relation": relation, "fold": 1, "folds": 3, "seed": 0, "aus": list(BP4D),
+        "data": {"source": source, "licensed": licensed},
+        "outputs": {"au": output(rng, shift / 2), "local": output(rng, shift)},
+        "always_positive": {"f1": [48.0] * 12, "mean_f1": 48.0},
+        "landmarks": {"nme_percent": 4.21, "failure_percent": 0.5}, "frames": 360, "subjects": 9,
+        "train_frames": 720, "train_subjects": 18, "seconds": 61.0, "parameters": 1_234_567, "device": "cpu",
+    }
+
+
+RELATIONS = {"none": 0.0, "mlp": 0.01, "bilstm": 0.02, "self_attention": 0.1, "hopfield": -0.1, "series": 0.03}
+
+
+@pytest.fixture(scope="module")
+def faces():
+    """Nine people's test faces: three rows of (N, 96, 96, 3) uint8, landmarks and labels."""
+    labels = np.random.default_rng(0).integers(0, 2, (18, 12)).astype(np.int8)
+    aus = torch.zeros(18, len(AUS))
+    for i, au in enumerate(BP4D):
+        aus[:, AUS.index(au)] = torch.tensor(labels[:, i] * 0.8)
+    made = render_faces(aus, size=96, seed=[n // 2 for n in range(18)], scene=list(range(18)))
+    images = (made.images.permute(0, 2, 3, 1).cpu().numpy() * 255).astype(np.uint8)
+    return images, made.landmarks.cpu().numpy().astype(np.float32), labels
+
+
+def make_run(folder, faces=None, relations=RELATIONS, **data):
+    """A run folder as training and predict leave it."""
+    folder.mkdir(parents=True)
+    log = [{"epoch": e, "step": e, "train_loss": 2 / (e + 1), "au": 1 / (e + 1), "local_au": 0.8 / (e + 1),
+            "landmark": 0.2 / (e + 1), "lr": 0.01 * 0.3 ** (e // 2), "seconds": 5.0} for e in range(4)]
+    lines = "".join(json.dumps(row) + "\n" for row in log)
+    (folder / "config.json").write_text(json.dumps({
+        "data": str(folder.parent / "prepared"), "fold": 1, "seed": 0, "select": "last", "step1": {"epochs": 4},
+        "step2": {"epochs": 4}, "model": {"image_size": 88}}))
+    (folder / "step1_metrics.json").write_text(json.dumps(metrics(None, **data)))
+    (folder / "step1_log.jsonl").write_text(lines)
+    for name, shift in relations.items():
+        (folder / name).mkdir()
+        (folder / name / "metrics.json").write_text(json.dumps(metrics(name, shift, **data)))
+        (folder / name / "log.jsonl").write_text(lines)
+    (folder / "photo").mkdir()
+    Image.new("RGB", (60, 40), "green").save(folder / "photo" / "overlay.png")
+    (folder / "photo" / "prediction.json").write_text(json.dumps(
+        {"photo": "astronaut.png", "nme_percent": 7.93, "withheld": True, "reason": "the mirror image disagrees"}))
+    (folder / "notebooks").mkdir()
+    (folder / "notebooks" / "09_evaluation.ipynb").write_text("{}")
+    (folder / "notebooks" / "10_ablation.failed.ipynb").write_text("{}")
+    if faces is not None:
+        _, landmarks, labels = faces
+        _prepare(folder.parent / "prepared", *faces)
+        logits = torch.tensor(labels.astype(np.float32) * 4 - 2)
+        logits[0] *= -1
+        for name in relations:
+            save_file({"au_logits": logits, "local_au_logits": logits + 0, "labels": torch.tensor(labels),
+                       "landmarks": torch.tensor(landmarks - 4) + 1, "true_landmarks": torch.tensor(landmarks - 4),
+                       "rows": torch.arange(len(labels))}, folder / name / "predictions.safetensors")
+    return folder
+
+
+def _prepare(folder, images, landmarks, labels):
+    folder.mkdir()
+    for name, array in (("frames", images), ("landmarks", landmarks), ("labels", labels)):
+        np.save(folder / f"{name}.npy", array)
+    (folder / "index.csv").write_text("subject,task,frame\n" + "".join(f"P{n // 2:03d},T1,{n}\n" for n in range(18)))
+    (folder / "meta.json").write_text(json.dumps({
+        "format_version": 1, "source": "faces", "licensed": False, "aus": list(BP4D), "size": 96, "frames": 18}))
+
+
+class Page(html.parser.HTMLParser):
+    """What a page shows and asks for: text, images, tables with the data they are about, links."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.text, self.images, self.tables, self.links, self.outside, self.open = "", [], {}, [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        a = dict(attrs)
+        if tag not in ("meta", "link", "img", "br"):
+            self.open.append(tag)
+        if tag == "img":
+            self.images.append(a)
+        if tag == "table":
+            self.now = self.tables.setdefault(a["id"], "")
+            self.id = a["id"]
+        if tag == "a":
+            self.links.append(a["href"])
+        self.outside += [v for k, v in attrs if k in ("src", "href") and tag != "a" and not v.startswith("data:")]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "style" in self.open:
+            return
+        self.text += data + " "
+        if "table" in self.open:
+            self.tables[self.id] += data + " "
+
+
+# ---------------------------------------------------------------------------------------- the published rows
+
+
+def test_every_published_row_is_there():
+    rows = published()
+    methods = {(r["dataset"], r["method"]) for r in rows}
+    assert len(rows) == 13 * 12 + 11 * 8
+    assert len(methods) == 24
+    assert next(r for r in rows if r["method"] == "LoRRaL(H)" and r["au"] == 12)["f1_percent"] == 90.6
+
+
+def test_audit_finds_the_five_means_that_do_not_match():
+    audit = {(a["dataset"], a["method"]): a for a in audit_published()}
+    wrong = {key: a["recomputed"] for key, a in audit.items() if a["mismatch"]}
+    assert wrong == pytest.approx({("bp4d", "LSVM"): 36.675, ("bp4d", "DRML"): 47.6917, ("bp4d", "EAC-Net"): 55.5833,
+                                   ("disfa", "DRML"): 26.05, ("disfa", "EAC-Net"): 57.4125}, abs=1e-4)
+    assert audit["disfa", "LoRRaL(SA)"]["recomputed"] == 61.35
+    assert "80.5" in audit["disfa", "EAC-Net"]["note"]
+    assert "48.4" in audit["disfa", "EAC-Net"]["note"]
+    assert [a["note"] for a in audit.values() if not a["mismatch"]] == [""] * 19
+
+
+# ---------------------------------------------------------------------------------------- gains and tables
+
+
+def test_gains_are_the_paired_jackknife_with_one_holm_family(tmp_path):
+    run = load_runs(make_run(tmp_path / "run"))
+    rows = gains(run)
+    assert len(rows) == (5 + 4) * 2
+    assert {(g["relation"], g["control"]) for g in rows} == {
+        *((r, "none") for r in RELATIONS if r != "none"), *((r, "mlp") for r in RELATIONS if r not in ("none", "mlp"))}
+    row = next(g for g in rows if (g["relation"], g["control"], g["output"]) == ("hopfield", "mlp", "local"))
+    by_hand = paired_gain(run.relations["hopfield"]["outputs"]["local"]["per_subject"],
+                          run.relations["mlp"]["outputs"]["local"]["per_subject"])
+    assert (row["gain"], row["low"], row["high"]) == (by_hand.value, by_hand.low, by_hand.high)
+    np.testing.assert_allclose([g["p_holm"] for g in rows], holm([g["p"] for g in rows])[0])
+    verdicts = {(g["relation"], g["control"]): g["verdict"] for g in rows if g["output"] == "local"}
+    assert verdicts["self_attention", "none"] == "gain"
+    assert verdicts["hopfield", "none"] == "loss"
+    for g in rows:
+        assert g["clear"] == (g["corrected_low"] > 0 or g["corrected_high"] < 0) == (g["verdict"] in ("gain", "loss"))
+
+
+def test_different_people_on_the_two_sides_give_no_gain(tmp_path):
+    folder = make_run(tmp_path / "run", relations={"none": 0, "bilstm": 0.1})
+    other = metrics("bilstm")
+    for part in other["outputs"].values():
+        part["per_subject"]["new"] = part["per_subject"].pop("P000")
+    (folder / "bilstm" / "metrics.json").write_text(json.dumps(other))
+    run = load_runs(folder)
+    assert gains(run) == []
+    assert "not scored on the same people" in run.problems[0]
+
+
+def test_tables_hold_what_the_metrics_say(tmp_path):
+    run = load_runs(make_run(tmp_path / "run"))
+    made = {t.id: t for t in tables(as_grid(run))}
+    local = made["f1-local"]
+    assert local.columns[2:] == ["no relation", "MLP control", "BiLSTM", "self-attention", "Hopfield", "in series"]
+    assert [row[0].split()[0] for row in local.rows[:12]] == [f"AU{a}" for a in BP4D]
+    assert local.rows[3][4].text == f"{run.relations['bilstm']['outputs']['local']['f1'][3]:.1f}"
+    assert local.rows[12][0] == "mean F1"
+    assert local.rows[12][1].text == "48.0"
+    assert " to " in local.rows[12][4].detail
+    assert local.rows != made["f1-au"].rows
+    assert all(len(row) == len(t.columns) for t in made.values() for row in t.rows)
+    step1 = made["summary"].rows[1]
+    assert step1[0].startswith("step 1")
+    step1_accuracy = run.metrics["outputs"]["local"]["mean_accuracy"]
+    assert made["summary"].columns[5] == "accuracy, local"
+    assert step1[5].text == f"{step1_accuracy:.1f}"
+    assert step1[7].text == "4.21"
+    assert step1[-1].text == "1.0"
+
+
+def test_a_procedural_figure_never_stands_in_a_published_table(tmp_path):
+    grid = load_grid(make_run(tmp_path / "run"))
+    for table in tables(grid, None, comparison(grid, gains(grid))):
+        if table.id.startswith("published"):
+            name = table.id.removeprefix("published-").upper()
+            assert table.data == f"another data set: {name}, not comparable"
+            assert not table.comparable
+            assert "not attempted" in table.note
+            methods = {r["method"] for r in published() if r["dataset"] == name.lower()}
+            assert {row[0] for row in table.rows} == methods
+        elif table.id.startswith("paper"):
+            assert table.data == f"{'BP4D' if table.id in ('paper-1', 'paper-3') else 'DISFA'}: nothing measured here"
+            assert {row[table.columns.index("ours")] for row in table.rows} == {"–"}
+        elif table.id != "audit":
+            assert table.data == "procedural faces"
+            assert not any("LoRRaL(" in row[0] for row in table.rows)
+
+
+# ---------------------------------------------------------------------------------------- the report
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory, faces):
+    folder = make_run(tmp_path_factory.mktemp("full") / "run", faces)
+    return write_report(folder, command="lorral reproduce --out runs/faces")
+
+
+def test_the_page_is_whole_and_needs_nothing_from_outside(report):
+    text = report.read_text(encoding="utf8")
+    page = Page(text)
+    assert page.open == []
+    assert page.outside == []
+    assert "<script" not in text
+    assert "url(" not in text
+    assert "@import" not in text
+    assert "prefers-color-scheme: dark" in text
+    assert page.links[0] == "#main"
+    assert 'id="main"' in text
+    for link in page.links:
+        assert not link.startswith("#") or f'id="{link[1:]}"' in text
+    assert "notebooks/09_evaluation.ipynb" in page.links
+    assert not any("failed" in link for link in page.links)
+    assert not list(report.parent.glob(".*partial"))
+
+
+def test_every_picture_is_a_small_png_with_words(report):
+    import base64
+
+    images = Page(report.read_text(encoding="utf8")).images
+    assert len(images) == 7  # two outputs, gains, two training curves, test faces, photograph
+    for image in images:
+        assert len(image["alt"]) > 20
+        data = base64.b64decode(image["src"].removeprefix("data:image/png;base64,"))
+        assert len(data) <= 150_000
+        Image.open(io.BytesIO(data)).verify()
+
+
+def test_the_page_says_what_was_run_and_what_it_is_worth(report):
+    page = Page(report.read_text(encoding="utf8"))
+    words = " ".join(page.text.split())
+    for sentence in ("lorral reproduce --out runs/faces", "18 to train · 9 to test", "4 in step 1, 4 in step 2",
+                     "Landmark error on this photograph: 7.9 % of the inter-ocular distance",
+                     "The action units are withheld: the mirror image disagrees.",
+                     "rained on procedural faces, not validated on photographs",
+                     "none of it may stand beside the paper's 63.5 and 61.4"):
+        assert sentence in words
+    assert "not comparable" in page.tables["published-bp4d"]
+    assert "63.5" in page.tables["published-bp4d"]
+    assert "LoRRaL" not in page.tables["f1-local"]
+
+
+def test_markdown_and_json_carry_the_same_figures(report):
+    document = json.loads(report.with_suffix(".json").read_text(encoding="utf8"))
+    text = report.with_suffix(".md").read_text(encoding="utf8")
+    value = document["results"]["self_attention"]["local"]["mean_f1"]
+    assert value["low"] < value["value"] < value["high"]
+    assert f"{value['value']:.1f} ({value['low']:.1f} to {value['high']:.1f})" in text
+    assert len(document["gains"]) == 18
+    assert sum(a["mismatch"] for a in document["audit"]) == 5
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    assert lines
+    starts = [i for i, line in enumerate(lines) if set(line) <= set("|:- ")]
+    assert len(starts) == 12  # summary, two outputs, gains, ours, four of the paper, two of every AU, audit
+    assert "[another data set: DISFA, not comparable]" in text
+
+
+def test_test_faces_come_from_the_stored_predictions(tmp_path, faces):
+    run = load_runs(make_run(tmp_path / "run", faces))
+    found = find_examples(run, count=9)
+    assert len(set(found.names)) == 9  # one per person
+    assert find_examples(run, count=9, seed=1).names != found.names
+    images, _, labels = faces
+    for i in range(9):
+        n = next(n for n in range(18) if (images[n, 4:92, 4:92] == found.images[i]).all())
+        assert (labels[n] == found.labels[i]).all()
+        assert ((found.probabilities[i] > 0.5) == (labels[n] == (n != 0))).all()
+    shutil.rmtree(tmp_path / "prepared")
+    assert find_examples(run) is None
+
+
+@pytest.mark.usefixtures("quick")
+def test_licensed_faces_stay_out_of_the_report(tmp_path, faces, monkeypatch):
+    images, landmarks, labels = faces
+    examples = Examples(BP4D, labels[:4], labels[:4] * 0.9, landmarks[:4], None, images[:4])
+    shown = []
+    real = reporting.prediction_sheet
+    monkeypatch.setattr(reporting, "prediction_sheet",
+                        lambda *a, **k: shown.append(a[4]) or real(*a, **k))
+    folder = make_run(tmp_path / "run", relations={"none": 0}, licensed=True, source="bp4d")
+    page = write_report(folder, examples=examples).read_text(encoding="utf8")
+    assert shown == [None]
+    assert "only their landmarks are drawn" in page
+    page = write_report(folder, tmp_path / "mine.html", examples=examples, show_licensed_faces=True).read_text("utf8")
+    assert shown[1] is not None
+    assert "must not be shared" in page
+    assert "63.5 and 61.4" not in page
+    made = {t.id: t for t in tables(load_grid(folder))}
+    assert made["published-bp4d"].comparable
+    assert not made["published-disfa"].comparable
+
+
+def test_licence_unknown_counts_as_licensed(tmp_path):
+    folder = make_run(tmp_path / "run", relations={})
+    left = metrics(None)
+    del left["data"]
+    (folder / "step1_metrics.json").write_text(json.dumps(left))
+    assert load_runs(folder).licensed
+
+
+# ---------------------------------------------------------------------------------------- missing pieces
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Figures are looked at elsewhere: here a report needs only to hold together."""
+    monkeypatch.setattr(reporting, "png_bytes", lambda fig: b"png")
+
+
+@pytest.mark.usefixtures("quick")
+def test_an_empty_folder_gives_plain_sentences(tmp_path):
+    (tmp_path / "run").mkdir()
+    page = Page(write_report(tmp_path / "run").read_text(encoding="utf8"))
+    for sentence in ("Nothing has been evaluated in this run folder yet.", "step 2 is missing", "no pair to compare",
+                     "No training log was found", "No test faces can be shown", "No photograph was looked at",
+                     "No notebook was executed"):
+        assert sentence in page.text
+    assert list(page.tables) == ["paper-1", "published-bp4d", "paper-3", "paper-2", "published-disfa", "paper-4",
+                                 "audit"]
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_report_links_to_the_site_where_there_is_one(tmp_path, monkeypatch):
+    (tmp_path / "runs" / "run").mkdir(parents=True)
+    monkeypatch.setattr(reporting, "SITE", tmp_path / "site" / "index.html")
+    assert "site/index.html" not in write_report(tmp_path / "runs" / "run").read_text(encoding="utf8")
+    (tmp_path / "site").mkdir()
+    reporting.SITE.touch()
+    page = write_report(tmp_path / "runs" / "run").read_text(encoding="utf8")
+    assert '<a href="../../site/index.html">the course as web pages</a>' in page
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(("piece", "sentence"), [
+    ("none", "no pair to compare"),
+    ("photo", "No photograph was looked at"),
+    ("photo/overlay.png", "overlay picture is missing"),
+    ("step1_log.jsonl", "Training loss and learning rate of step 2"),
+    ("notebooks", "No notebook was executed"),
+    ("config.json", "No test faces can be shown"),
+])
+def test_a_missing_piece_gives_a_sentence(tmp_path, piece, sentence):
+    folder = make_run(tmp_path / "run", relations={"none": 0, "bilstm": 0.1})
+    path = folder / piece
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+    assert sentence in Page(write_report(folder).read_text(encoding="utf8")).text
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(("piece", "content"), [
+    ("bilstm/metrics.json", "{"), ("bilstm/metrics.json", "{}"), ("bilstm/metrics.json", "[1]"),
+    ("bilstm/log.jsonl", "no json"), ("photo/prediction.json", "\xff"), ("photo/overlay.png", "no picture"),
+])
+def test_a_broken_piece_is_named_and_left_out(tmp_path, piece, content):
+    folder = make_run(tmp_path / "run", relations={"none": 0, "bilstm": 0.1})
+    (folder / piece).write_text(content, encoding="latin1")
+    text = Page(write_report(folder).read_text(encoding="utf8")).text
+    name = piece.split("/")[1]
+    if name == "overlay.png":
+        (folder / piece).write_bytes(b"x" * 200_000)
+        text = Page(write_report(folder).read_text(encoding="utf8")).text
+        assert "overlay picture cannot be read" in text
+    else:
+        assert f"{name} of {piece.split('/')[0]}" in text
+
+
+@pytest.mark.usefixtures("quick")
+def test_one_test_person_gives_scores_without_intervals(tmp_path):
+    folder = make_run(tmp_path / "run", relations={})
+    for name in ("none", "bilstm"):
+        m = metrics(name)
+        for part in m["outputs"].values():
+            part["per_subject"] = {"P000": part["per_subject"]["P000"]}
+        (folder / name).mkdir()
+        (folder / name / "metrics.json").write_text(json.dumps(m))
+    path = write_report(folder)
+    text = path.read_text(encoding="utf8")
+    assert "no interval: too few people" in text
+    assert "nan" not in Page(text).text
+    assert json.loads(path.with_suffix(".json").read_text())["gains"][0]["p_holm"] is None
+
+
+@pytest.mark.usefixtures("quick")
+def test_names_from_files_cannot_become_markup(tmp_path):
+    folder = make_run(tmp_path / "run", relations={}, source="<script>alert(1)</script>")
+    assert "<script" not in write_report(folder).read_text(encoding="utf8")
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_run_folder_that_is_not_there_and_a_place_that_cannot_be_written(tmp_path):
+    with pytest.raises(DataError, match="no such run folder; make one with"):
+        write_report(tmp_path / "nowhere")
+    folder = make_run(tmp_path / "run", relations={})
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match=r"report.html: cannot be written"):
+        write_report(folder, tmp_path / "file" / "report.html")
+
+
+@pytest.mark.usefixtures("quick")
+def test_writing_again_replaces_the_old_report(tmp_path):
+    folder = make_run(tmp_path / "run", relations={})
+    path = folder / "report.html"
+    path.write_text("old")
+    write_report(folder)
+    assert re.match("<!doctype html>", path.read_text(encoding="utf8"))
+
+
+def test_says_where_the_time_went(tmp_path):
+    folder = make_run(tmp_path / "run")
+    assert _fact(folder, "Where the time went") == "not recorded"
+    (folder / "times.json").write_text(json.dumps({"prepare faces": 61.4, "step 1": 240.0, "report": 0.1}))
+    assert _fact(folder, "Where the time went") == "prepare faces 61 s, step 1 240 s"
+
+
+def _fact(folder, name: str) -> str:
+    return reporting._what_was_run(load_grid(folder))[name]

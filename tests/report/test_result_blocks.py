@@ -1,0 +1,200 @@
+"""Figures in README and notebooks: as committed they hold, and in doctored copies every changed digit is found."""
+
+import json
+import re
+import shutil
+
+import pytest
+
+from lorral_lite.cli import main
+from lorral_lite.files import DataError
+from lorral_lite.report import blocks as result_blocks
+from lorral_lite.report.blocks import BLOCKS, MARKED, block, check, clone, write
+
+ROOT = clone()
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """A clone with what the check reads, to be doctored."""
+    root = tmp_path / "clone"
+    shutil.copytree(ROOT / "data" / "results", root / "data" / "results")
+    for path in (ROOT / "data" / "weights" / "faces_lite").glob("*/metrics.json"):
+        (to := root / "data" / "weights" / "faces_lite" / path.parent.name).mkdir(parents=True)
+        shutil.copyfile(path, to / path.name)
+    (root / "benchmarks").mkdir()
+    if (ROOT / "benchmarks" / "difficulty.json").exists():
+        shutil.copyfile(ROOT / "benchmarks" / "difficulty.json", root / "benchmarks" / "difficulty.json")
+    (root / "notebooks").mkdir()
+    for path in (ROOT / "notebooks").glob("*.ipynb"):
+        shutil.copyfile(path, root / "notebooks" / path.name)
+    shutil.copyfile(ROOT / "README.md", root / "README.md")
+    return root
+
+
+def change(path, old: str, new: str):
+    text = path.read_text(encoding="utf8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), encoding="utf8")
+
+
+# ---------------------------------------------------------------------------------------- as committed
+
+
+def test_every_figure_of_this_repository_is_what_its_json_says(capsys):
+    assert main(["report", "--check"]) == 0, capsys.readouterr().out
+    assert capsys.readouterr().out == "every figure is what its JSON says\n"
+
+
+def test_there_is_something_to_check():
+    readme = (ROOT / "README.md").read_text(encoding="utf8")
+    assert {name for _, name, _, _ in MARKED.findall(readme)} >= {"faces_lite", "difficulty"}
+    tagged = [cell for path in (ROOT / "notebooks").glob("*.ipynb")
+              for cell in json.loads(path.read_text(encoding="utf8"))["cells"]
+              if "results" in cell["metadata"].get("tags", ()) and re.search(r"\d\.\d", result_blocks._printed(cell))]
+    assert len(tagged) >= 6
+
+
+# ---------------------------------------------------------------------------------------- doctored copies
+
+
+def test_a_clean_copy_is_clean(copy):
+    assert check(copy, run=False) == []
+
+
+def test_each_changed_digit_of_a_block_is_found(copy):
+    text = (copy / "README.md").read_text(encoding="utf8")
+    stored = next(m for m in MARKED.finditer(text) if m[2] == "faces_lite")
+    places = [m.start() for m in re.finditer(r"\d", stored[3])]
+    for place in places[::7]:  # every seventh digit
+        k = stored.start(3) + place
+        (copy / "README.md").write_text(text[:k] + str((int(text[k]) + 1) % 10) + text[k + 1:], encoding="utf8")
+        assert len(wrong := check(copy, run=False)) == 1, text[k - 20:k + 20]
+        assert wrong[0].startswith("README.md: block faces_lite says")
+
+
+@pytest.mark.parametrize(("old", "new"), [
+    ("## What came out\n", "## What came out\n\nSelf-attention reaches 71.3 here.\n"),
+    ("## What came out\n", "## What came out\n\nThe error is 3.2 % of the distance.\n"),
+    ("## What came out\n", "## What came out\n\nIt gains +4.4, or 4.4 points.\n"),
+])
+def test_a_result_outside_a_block_is_found(copy, old, new):
+    change(copy / "README.md", old, new)
+    assert "stands outside a block of results" in check(copy, run=False)[0]
+
+
+def test_versions_sections_and_numbers_of_the_paper_are_no_results(copy):
+    change(copy / "README.md", "## What came out\n", "## What came out\n\nPython 3.11, §3.1, `66.1`, the paper's 63.5 "
+           "and 61.4, $0.5$, +0.9 and 2.1 points.\n")
+    assert check(copy, run=False) == []
+    change(copy / "README.md", "the paper's 63.5 and", "the paper's 63.6 and")
+    assert "63.6 stands outside" in check(copy, run=False)[0]
+
+
+def test_a_changed_json_makes_the_readme_wrong_until_it_is_written_anew(copy):
+    path = copy / "data" / "results" / "faces_lite.json"
+    document = json.loads(path.read_text(encoding="utf8"))
+    document["results"]["bilstm"]["au"]["mean_f1"]["value"] += 1
+    path.write_text(json.dumps(document), encoding="utf8")
+    wrong = check(copy, run=False)
+    assert any(line.startswith("README.md: block faces_lite") for line in wrong)
+    assert any(re.search("faces_lite.json: bilstm, AU output, mean .* bilstm/metrics.json has", line.replace(
+        "data/weights/faces_lite/", "")) for line in wrong)
+    assert write(copy) == ["README.md"]
+    assert not any(line.startswith("README.md") for line in check(copy, run=False))
+    assert write(copy) == []
+
+
+def test_a_report_that_breaks_its_rules_is_found(copy):
+    (copy / "data" / "results" / "other.json").write_text(json.dumps({"source": "faces", "comparison": [{"row": "x"}]}))
+    assert any("other.json: x: column 'paper' is missing" in line for line in check(copy, run=False))
+
+
+def test_a_changed_figure_in_a_notebooks_text_is_found(copy):
+    change(copy / "notebooks" / "10_ablation_do_relations_help.ipynb", "follow means of 62.6 and 59.3",
+           "follow means of 62.8 and 59.3")
+    wrong = check(copy, run=False)
+    assert len(wrong) == 1
+    assert "10_ablation_do_relations_help.ipynb, cell" in wrong[0]
+    assert "62.8" in wrong[0]
+
+
+@pytest.mark.parametrize(("old", "new"), [("self-attention: 65.7 %", "self-attention: 66.7 %"),
+                                          ("recomputed 57.41", "recomputed 57.44")])
+def test_a_changed_output_of_a_results_cell_is_found(copy, old, new):
+    for path in (copy / "notebooks").glob("*.ipynb"):
+        if not path.name.startswith("09"):
+            path.unlink()
+    change(copy / "notebooks" / "09_evaluation.ipynb", old, new)
+    wrong = check(copy)
+    assert len(wrong) == 1
+    assert new in wrong[0]
+    assert old in wrong[0]
+
+
+def test_a_results_cell_that_fails_is_found():
+    cells = [{"cell_type": "code", "id": "c1", "metadata": {"tags": ["results"]}, "source": ["1 / 0"], "outputs": []}]
+    assert result_blocks._rerun_faults("n.ipynb", cells) == ["n.ipynb, cell c1: ZeroDivisionError: division by zero"]
+
+
+# ---------------------------------------------------------------------------------------- blocks
+
+
+def test_blocks_in_a_notebook_are_written_and_checked(copy):
+    path = copy / "notebooks" / "09_evaluation.ipynb"
+    notebook = json.loads(path.read_text(encoding="utf8"))
+    notebook["cells"][4]["source"] = ["<!-- results: faces_lite -->\n", "<!-- end -->"]
+    path.write_text(json.dumps(notebook), encoding="utf8")
+    assert any("block faces_lite says ''" in line for line in check(copy, run=False))
+    assert write(copy) == ["notebooks/09_evaluation.ipynb"]
+    assert check(copy, run=False) == []
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_a_block_without_its_json_says_how_to_make_it(tmp_path, name):
+    assert re.fullmatch(r"Not (run|measured) yet: `.+`\.\n", block(name, tmp_path))
+
+
+def test_the_block_of_difficulty(tmp_path):
+    (tmp_path / "benchmarks").mkdir()
+    table = {"columns": ["difficulty", "AU1", "AU12", "mean", "95 % interval"],
+             "rows": [["always positive", 34.2, 71.9, 53.05, None], ["easy", 70.0, 95.04, 82.52, "80.1–84.9"]]}
+    (tmp_path / "benchmarks" / "difficulty.json").write_text(json.dumps({"tables": [table]}))
+    assert block("difficulty", tmp_path).splitlines()[2:] == [
+        "| always positive | 53.0 | AU1 34.2 | AU12 71.9 |", "| easy | 82.5 (80.1–84.9) | AU1 70.0 | AU12 95.0 |"]
+
+
+def test_unknown_and_unclosed_blocks_are_named(copy):
+    change(copy / "README.md", "## What came out\n", "## What came out\n\n<!-- results: nothing -->\n<!-- end -->\n")
+    assert "nothing: no such block; there are faces_lite" in check(copy, run=False)[0]
+    change(copy / "README.md", "<!-- results: nothing -->\n<!-- end -->\n", "<!-- results: coverage -->\n")
+    assert any("not closed by <!-- end -->" in line for line in check(copy, run=False))
+    with pytest.raises(DataError, match="no such block"):
+        block("nothing")
+
+
+def test_a_broken_json_is_one_line_and_exit_code_2(copy, monkeypatch, capsys):
+    (copy / "data" / "results" / "faces_lite.json").write_text("{")
+    monkeypatch.setattr(result_blocks, "clone", lambda: copy)
+    assert main(["report", "--check"]) == 2
+    assert "faces_lite.json: not JSON" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["report"], "name a run folder"), (["report", "runs/faces", "--check"], "leave RUN out"),
+])
+def test_wrong_calls(arguments, message, capsys):
+    assert main(arguments) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_exit_code_1_and_one_line_for_each_mismatch(copy, monkeypatch, capsys):
+    change(copy / "README.md", "| BiLSTM | 62.7 (", "| BiLSTM | 62.9 (")
+    change(copy / "notebooks" / "10_ablation_do_relations_help.ipynb", "means of 62.6 and", "means of 62.8 and")
+    monkeypatch.setattr(result_blocks, "clone", lambda: copy)
+    monkeypatch.setattr(result_blocks, "_rerun_faults", lambda name, cells: [])
+    assert main(["report", "--check"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2
+    assert "62.9 (" in lines[0]
+    assert "62.8" in lines[1]

@@ -1,0 +1,168 @@
+"""Cached features: the model's own, computed once for all relations, whole or not there, and changing nothing."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from tiny_run import tiny_config
+
+from lorral_lite.datasets.folds import fold_rows
+from lorral_lite.datasets.prepared import FaceDataset, open_prepared
+from lorral_lite.files import DataError
+from lorral_lite.training import feature_cache
+from lorral_lite.training.feature_cache import cached_features
+from lorral_lite.training.run_folder import load_model
+from lorral_lite.training.steps import train_step1, train_step2
+
+
+@pytest.fixture
+def run(tiny_finished, tmp_path):
+    """A run folder with step 1 only."""
+    shutil.copytree(tiny_finished, tmp_path / "run", ignore=shutil.ignore_patterns("self_attention", "features"))
+    return tmp_path / "run"
+
+
+def material(data, seed=9, views=3):
+    folder = open_prepared(data)
+    rows, _ = fold_rows(folder, 1)
+    return {"dataset": FaceDataset(folder, rows, 16, train=True, seed=seed), "views": views, "device": "cpu",
+            "progress": False}
+
+
+def test_they_are_the_models_own(tiny_data, run):
+    model, given = load_model(run, device="cpu"), material(tiny_data)
+    cache = cached_features(run, model.train(), **given)  # BatchNorm and dropout as at test time all the same
+    model.eval()
+    dataset = given["dataset"]
+    for view in range(3):
+        dataset.set_epoch(view)
+        item = dataset[np.arange(len(dataset))]
+        with torch.no_grad():
+            direct = model.features(item["image"])
+        for name, value in direct._asdict().items():
+            torch.testing.assert_close(cache[f"feature.{name}"][view], value, rtol=1e-5, atol=1e-6)
+        for name in ("labels", "landmarks"):
+            assert torch.equal(cache[name][view], item[name])
+    assert not torch.equal(cache["feature.local"][0], cache["feature.local"][1])
+    assert set(cache) == {"labels", "landmarks", "feature.local", "feature.global_", "feature.landmark",
+                          "feature.landmarks"}
+
+
+def test_they_are_computed_once_for_all_relations_of_a_run(run, monkeypatch):
+    fills, original = [], feature_cache._fill
+    monkeypatch.setattr(feature_cache, "_fill", lambda *args: (fills.append(1), original(*args)))
+    for relation in ("none", "mlp", "bilstm"):
+        train_step2(run, relation, "cpu", progress=False)
+    assert len(fills) == 1
+    assert (run / "features" / ".gitignore").read_text() == "*\n"
+    assert not list(run.rglob("*partial*"))
+
+
+def test_a_relation_trained_on_kept_features_equals_one_trained_on_its_own(run, tiny_finished, tmp_path):
+    alone = tmp_path / "alone"
+    shutil.copytree(run, alone)
+    train_step2(run, "mlp", "cpu", progress=False)
+    train_step2(run, "self_attention", "cpu", progress=False)
+    train_step2(alone, "self_attention", "cpu", progress=False)
+    files = [(folder / "self_attention" / "step2.safetensors").read_bytes() for folder in (run, alone, tiny_finished)]
+    assert files[0] == files[1] == files[2]
+
+
+def test_memory_mapped_features_give_the_same_bytes(run, tiny_finished, monkeypatch):
+    asked, original = [], np.load
+
+    def load(file, mmap_mode=None, **options):
+        asked.extend([mmap_mode] if file.parent.name == "features" else [])
+        return original(file, mmap_mode=mmap_mode, **options)
+
+    monkeypatch.setattr(feature_cache.np, "load", load)
+    train_step2(run, "none", "cpu", progress=False)
+    assert set(asked) == {None}
+    asked.clear()
+    monkeypatch.setattr(feature_cache, "MEMORY_LIMIT", 100)
+    train_step2(run, "self_attention", "cpu", progress=False)
+    assert set(asked) == {"c"}
+    name = "self_attention/step2.safetensors"
+    assert (run / name).read_bytes() == (tiny_finished / name).read_bytes()
+
+
+def test_they_are_filled_anew_when_what_they_depend_on_changes(tiny_data, run):
+    model = load_model(run, device="cpu")
+
+    def stamp(**changes):
+        cached_features(run, model, **material(tiny_data, **changes))
+        return (run / "features" / "key.json").stat().st_mtime_ns
+
+    first = stamp()
+    assert stamp() == first
+    assert (second := stamp(seed=8)) > first
+    assert (third := stamp(seed=8, views=2)) > second
+    with torch.no_grad():
+        model.patch[0].conv.weight.mul_(1.01)
+    from lorral_lite.training.run_folder import save_weights
+
+    save_weights(run / "step1.safetensors", model.state_dict(), model.config.aus)
+    assert stamp(seed=8, views=2) > third
+
+
+@pytest.mark.parametrize("damage", ["truncated", "no key", "broken key"])
+def test_a_broken_folder_is_filled_anew(tiny_data, run, damage):
+    model = load_model(run, device="cpu")
+    before = cached_features(run, model, **material(tiny_data))
+    file = run / "features" / "feature.local.npy"
+    if damage == "truncated":
+        file.write_bytes(file.read_bytes()[:-5])
+    elif damage == "no key":
+        (run / "features" / "key.json").unlink()
+    else:
+        (run / "features" / "key.json").write_text("{")
+    after = cached_features(run, model, **material(tiny_data))
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert json.loads((run / "features" / "key.json").read_text())["views"] == 3
+
+
+def test_a_fill_that_is_stopped_leaves_nothing_and_what_a_kill_left_is_cleared(tiny_data, run, monkeypatch):
+    model, calls = load_model(run, device="cpu"), []
+    original = model.features
+
+    def stop(images):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return original(images)
+
+    model.features = stop
+    with pytest.raises(KeyboardInterrupt):
+        cached_features(run, model, **material(tiny_data))
+    assert not list(run.rglob("*features*"))
+    (run / ".features.partial").mkdir()
+    (run / ".features.partial" / "feature.local.npy").write_bytes(b"half")
+    cached_features(run, model, **material(tiny_data))
+    assert sorted(p.name for p in run.glob("*features*")) == ["features"]
+    assert not (run / ".features.partial").exists()
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(run, tiny_finished):
+    resource = pytest.importorskip("resource", reason="limits of a process are those of Unix")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (6000, hard))  # as if there were so little space
+    try:
+        with pytest.raises(DataError, match=r"features: cannot be written \(File too large\); free some space or"):
+            train_step2(run, "self_attention", "cpu", progress=False)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not list(run.rglob("*feature*"))
+    train_step2(run, "self_attention", "cpu", progress=False)
+    name = "self_attention/step2.safetensors"
+    assert (run / name).read_bytes() == (tiny_finished / name).read_bytes()
+
+
+def test_the_papers_letter_keeps_none(tiny_data, tmp_path):
+    train_step1(tmp_path, tiny_config(tiny_data, views=0), "cpu", progress=False)
+    train_step2(tmp_path, "none", "cpu", progress=False)
+    assert not (tmp_path / "features").exists()
+    changed = {name.split(".")[0] for name in load_file(tmp_path / "none" / "step2.safetensors")}
+    assert changed == {"local_head", "au_head", "landmark", "landmark_head"}

@@ -1,0 +1,188 @@
+"""Run folders: configs go through JSON, files are whole or not there, broken or foreign ones are refused by name."""
+
+import json
+import pickle
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from tiny_run import AUS, tiny_config
+
+from lorral_lite.files import DataError, load_tensors, save_tensors, write_json
+from lorral_lite.training.config import RunConfig
+from lorral_lite.training.evaluation import evaluate
+from lorral_lite.training.run_folder import load_model, save_weights
+from lorral_lite.training.steps import train_step1, train_step2
+
+
+def test_config_survives_json():
+    config = RunConfig.lite("x", AUS, loss="jaa", seed=3)
+    assert RunConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+def edit(path, change):
+    values = json.loads(path.read_text())
+    change(values)
+    path.write_text(json.dumps(values))
+
+
+def pickled(run):
+    (run / "step1.safetensors").write_bytes(pickle.dumps({"a": 1}))
+
+
+def torch_saved(run):
+    tensors = {name: value.clone() for name, value in load_file(run / "step1.safetensors").items()}
+    torch.save(tensors, run / "step1.safetensors")
+
+
+def truncated(run):
+    raw = (run / "step1.safetensors").read_bytes()
+    (run / "step1.safetensors").write_bytes(raw[: len(raw) // 2])
+
+
+def truncated_step2(run):
+    raw = (run / "self_attention" / "step2.safetensors").read_bytes()
+    (run / "self_attention" / "step2.safetensors").write_bytes(raw[:-1])
+
+
+def missing_tensor(run):
+    tensors = load_file(run / "step1.safetensors")
+    del tensors["mean_shape"]
+    save_file(tensors, run / "step1.safetensors")
+
+
+def extra_tensor(run):
+    save_file({**load_file(run / "step1.safetensors"), "extra": torch.zeros(2)}, run / "step1.safetensors")
+
+
+def fewer_aus(run):
+    edit(run / "config.json", lambda c: c["model"].update(aus=[1, 4]))
+
+
+def other_aus(run):
+    edit(run / "config.json", lambda c: c["model"].update(aus=[1, 4, 25]))
+
+
+def fewer_aus_without_a_list(run):
+    save_file(load_file(run / "step1.safetensors"), run / "step1.safetensors")  # as weights from elsewhere may be
+    fewer_aus(run)
+
+
+def other_widths(run):
+    edit(run / "config.json", lambda c: c["model"].update(feat_channels=[8]))
+
+
+def another_relation(run):
+    edit(run / "self_attention" / "config.json", lambda c: c.update(relation="bilstm"))
+
+
+def unknown_relation(run):
+    edit(run / "self_attention" / "config.json", lambda c: c.update(relation="gnn"))
+
+
+def unknown_option(run):
+    edit(run / "self_attention" / "config.json", lambda c: c.update(options={"depth": 3}))
+
+
+def broken_config(run):
+    (run / "config.json").write_text("{")
+
+
+def no_config(run):
+    (run / "config.json").unlink()
+
+
+def no_weights(run):
+    (run / "step1.safetensors").unlink()
+
+
+@pytest.mark.parametrize(("damage", "message"), [
+    (pickled, r"step1\.safetensors: not a whole safetensors file .*; train again or restore it"),
+    (torch_saved, r"step1\.safetensors: not a whole safetensors file"),
+    (truncated, r"step1\.safetensors: not a whole safetensors file"),
+    (truncated_step2, r"step2\.safetensors: not a whole safetensors file"),
+    (missing_tensor, r"step1\.safetensors: lacks mean_shape and 0 more"),
+    (extra_tensor, r"step1\.safetensors: has extra, which this model does not"),
+    (fewer_aus, r"step1\.safetensors: these weights are for AUs 1 4 12, the config says 1 4; its config is another"),
+    (other_aus, r"step1\.safetensors: these weights are for AUs 1 4 12, the config says 1 4 25"),
+    (fewer_aus_without_a_list, r"step1\.safetensors: .* has shape .*, this model needs"),
+    (other_widths, r"step1\.safetensors: .* has shape \(8, 44\), this model needs \(8, 76\); its config is another"),
+    (another_relation, r"step2\.safetensors: has relation\..*, which this model does not"),
+    (unknown_relation, r"self_attention/config\.json: .*unknown relation 'gnn'.*; train it again"),
+    (unknown_option, r"self_attention/config\.json: .*unexpected keyword argument 'depth'"),
+    (broken_config, r"config\.json: not readable as JSON"),
+    (no_config, r"config\.json: missing; is .* a run folder\?"),
+    (no_weights, r"step1\.safetensors: missing; train it with `lorral train`"),
+])
+def test_broken_and_foreign_runs_are_refused_with_the_reason(tiny_finished, tmp_path, damage, message):
+    run = tmp_path / "run"
+    shutil.copytree(tiny_finished, run)
+    load_model(run, "self_attention", "cpu")
+    damage(run)
+    with pytest.raises(DataError, match=message) as error:
+        load_model(run, "self_attention", "cpu")
+    assert "\n" not in str(error.value)
+
+
+def test_step_2_weights_without_the_relation_are_refused(tiny_finished, tmp_path):
+    shutil.copytree(tiny_finished, tmp_path / "run")
+    path = tmp_path / "run" / "self_attention" / "step2.safetensors"
+    save_file({k: v for k, v in load_file(path).items() if not k.startswith("relation.")}, path)
+    with pytest.raises(DataError, match=r"step2\.safetensors: lacks relation"):
+        load_model(tmp_path / "run", "self_attention", "cpu")
+
+
+def test_weights_say_their_aus(tiny_finished, tmp_path):
+    for name in ("step1.safetensors", "self_attention/step2.safetensors"):
+        assert load_tensors(tiny_finished / name)[1] == {"aus": "1 4 12"}
+    save_weights(tmp_path / "w.safetensors", {"a": torch.zeros(2)}, (25, 6))
+    assert load_tensors(tmp_path / "w.safetensors")[1] == {"aus": "25 6"}
+
+
+def test_other_settings_in_the_same_folder(tiny_data, tiny_finished):
+    with pytest.raises(DataError, match=r"holds a run with other settings \(seed\); choose another run folder"):
+        train_step1(tiny_finished, tiny_config(tiny_data, seed=5), "cpu", progress=False)
+    with pytest.raises(DataError, match="holds a run with other settings"):
+        train_step2(tiny_finished, "self_attention", "cpu", progress=False, heads=2)
+
+
+def test_a_mistake_leaves_the_run_folder_free_for_the_right_command(tiny_data, tmp_path):
+    with pytest.raises(ValueError, match="fold must be 1 to 3"):
+        train_step1(tmp_path, tiny_config(tiny_data, fold=9), "cpu", progress=False)
+    with pytest.raises(DataError, match=r"faces of 20 px .* this model reads 100 px .* prepare again with --size 100"):
+        train_step1(tmp_path, RunConfig.lite(tiny_data, AUS), "cpu", progress=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_faces_that_do_not_fit_the_model_are_not_evaluated(tiny_data, tiny_finished, tmp_path):
+    """The data was prepared again with other AUs since the run was trained."""
+    shutil.copytree(tiny_finished, tmp_path / "run")
+    shutil.copytree(tiny_data, tmp_path / "data")
+    edit(tmp_path / "data" / "meta.json", lambda m: m.update(aus=[1, 4, 25]))
+    edit(tmp_path / "run" / "config.json", lambda c: c.update(data=str(tmp_path / "data")))
+    with pytest.raises(DataError, match=r"with AUs \(1, 4, 25\), but this model reads 20 px with AUs \(1, 4, 12\)"):
+        evaluate(tmp_path / "run", None, "cpu", progress=False)
+
+
+def test_a_relation_subfolder_is_no_run_folder(tiny_finished):
+    with pytest.raises(DataError, match="not the config of a run folder"):
+        evaluate(tiny_finished / "self_attention", None, "cpu", progress=False)
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "metrics.json"
+    write_json(path, {"f1": 1})
+    with pytest.raises(TypeError):
+        write_json(path, {"f1": object()})
+    (tmp_path / ".weights.safetensors.partial").mkdir()
+    with pytest.raises(DataError, match=r"weights\.safetensors: cannot be written \(Is a directory\); free some space"):
+        save_tensors(tmp_path / "weights.safetensors", {"a": torch.zeros(2)})
+    assert json.loads(path.read_text()) == {"f1": 1}
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".weights.safetensors.partial", "metrics.json"]
+
+
+def test_files_of_a_run_can_be_read_by_whom_the_umask_lets(tiny_finished):
+    """A run folder is shared in a laboratory: no file is more private than the others."""
+    modes = {p.stat().st_mode & 0o777 for p in tiny_finished.rglob("*") if p.is_file()}
+    assert len(modes) == 1
