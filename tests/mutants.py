@@ -21,14 +21,14 @@ ATTENTION, HOPFIELD = "model/relations/self_attention.py", "model/relations/hopf
 BILSTM, CONTROLS = "model/relations/bilstm.py", "model/relations/identity.py"
 SERIES, LORRAL, LOSSES = "model/relations/series.py", "model/lorral.py", "model/losses.py"
 METRICS, STEPS, CONFIG = "measure/metrics.py", "training/steps.py", "training/config.py"
-CACHE, READINGS = "training/feature_cache.py", "model/readings.py"
+CACHE = "training/feature_cache.py"
 TESTS = {
     PATCH: "model/test_patch_conv.py", FEAT: "model/test_feat_conv.py", CROPS: "model/test_au_crops.py",
     ATTENTION: "model/relations/test_self_attention.py", HOPFIELD: "model/relations/test_hopfield.py",
     BILSTM: "model/relations/test_bilstm.py", CONTROLS: "model/relations/test_controls.py",
     SERIES: "model/relations/test_series.py", "landmarks.py": "test_landmarks.py", LOSSES: "model/test_losses.py",
     METRICS: "measure/test_metrics.py", LORRAL: "model/test_model.py", CONFIG: "training/test_training.py",
-    STEPS: "training/test_training.py", CACHE: "training/test_feature_cache.py", READINGS: "model/test_readings.py",
+    STEPS: "training/test_training.py", CACHE: "training/test_feature_cache.py",
 }
 """File of the package → file of the tests that guards it."""
 
@@ -159,7 +159,7 @@ MUTANTS = [
      'self.frozen = ("patch", "global_", "local") + (() if train_landmarks else ("landmark", "landmark_head"))',
      'self.frozen = ("patch", "global_") + (() if train_landmarks else ("landmark", "landmark_head"))'),
     (LORRAL, "tokens = self.relation(features.local)", "tokens = features.local"),
-    (LORRAL, "return Output(self.au_head(together), self.local_head(tokens), features.landmarks)  # D15",
+    (LORRAL, "return Output(self.au_head(together), self.local_head(local), features.landmarks)",
      "return Output(self.au_head(together), self.local_head(features.local), features.landmarks)"),
     (LORRAL, "predicted = (self.mean_shape + LANDMARK_UNIT * offset) * s - 0.5  # shares of the image → pixels",
      "predicted = (self.mean_shape + LANDMARK_UNIT * offset) * s"),
@@ -185,17 +185,17 @@ MUTANTS = [
     (CONTROLS, "nn.LayerNorm(dim), nn.Linear(dim, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, dim)",
      "nn.LayerNorm(dim), nn.Linear(dim, hidden), nn.ReLU(), nn.Dropout(0.0), nn.Linear(hidden, dim)"),
     (LORRAL,
-     "nn.Linear(num_aus * dim + 2 * self.flat, c.head_hidden), nn.PReLU(c.head_hidden), nn.Dropout(c.dropout),",
-     "nn.Linear(num_aus * dim + 2 * self.flat, c.head_hidden), nn.PReLU(c.head_hidden), nn.Dropout(0.0),"),
+     "nn.Linear(read + 2 * self.flat, c.head_hidden), nn.PReLU(c.head_hidden), nn.Dropout(c.dropout),",
+     "nn.Linear(read + 2 * self.flat, c.head_hidden), nn.PReLU(c.head_hidden), nn.Dropout(0.0),"),
     (LORRAL, "self.mean_shape.copy_((points + 0.5) / self.config.image_size)",
      "self.mean_shape.copy_(points / self.config.image_size)"),
     (LORRAL, "crops = self.crops(shared, predicted if landmarks is None else landmarks, s)  # D16",
      "crops = self.crops(shared, predicted, s)"),
-    (READINGS, "read = tokens.detach() if \"detached\" in self.readings else tokens", "read = tokens"),
-    (READINGS, "read = read.mean(1) if \"mean\" in self.readings else read.flatten(1)",
-     "read = read.amax(1) if \"mean\" in self.readings else read.flatten(1)"),
-    (READINGS, "local = features.local if \"local_before\" in self.readings else tokens", "local = tokens"),
-    (READINGS, "self.local_head, self.au_head = heads", "self.local_head = heads[0]"),
+    (LORRAL, "read = tokens.detach() if c.detached_head else tokens  # D23", "read = tokens"),
+    (LORRAL, "read = read.mean(1) if c.mean_head else read.flatten(1)  # D13",
+     "read = read.amax(1) if c.mean_head else read.flatten(1)"),
+    (LORRAL, "local = features.local if c.local_before else tokens  # D15", "local = tokens"),
+    (LORRAL, "self.local_head, self.au_head = heads", "self.local_head = heads[0]"),
     (LOSSES, "if landmarks.shape != output.landmarks.shape:", "if landmarks.ndim != output.landmarks.ndim:"),
     (CONFIG, "if min(self.epochs, self.every) < 1 or self.lr <= 0 or not 0 < self.gamma <= 1:",
      "if min(self.epochs, self.every) < 1 or self.lr <= 0 or not 0 < self.gamma:"),

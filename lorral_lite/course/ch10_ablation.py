@@ -7,12 +7,20 @@ import numpy as np
 import torch
 
 from ..draw.base import BLUE, GREEN, GREY, INK, PALE, PINK, SKY, Picture, new_plot, styled
-from ..draw.results import OUTPUT_NAMES, RELATION_LOOKS
+from ..draw.results import OUTPUT_NAMES, look_of
 from ..faces.population import Population
 from ..measure.statistics import holm
-from ..model.relations import RELATION_NAMES
+from ..model.relations import label_of
 from ..study.ceiling import joint_posterior
-from ..study.experiment import HIDINGS, MODULES, attention_correlation, ceiling_gain, over_seeds, relation_gain, select
+from ..study.experiment import (
+    HIDINGS,
+    attention_correlation,
+    ceiling_gain,
+    modules_of,
+    over_seeds,
+    relation_gain,
+    select,
+)
 from ..study.influence import effective_number
 from .check import exercise
 from .explore import SLIDER, explore
@@ -61,10 +69,10 @@ NOTE = "procedural faces"
 
 
 @styled
-def plot_gains(result: dict, output: str = "local", relations=("mlp", *MODULES)) -> Picture:
+def plot_gains(result: dict, output: str = "local", relations=None) -> Picture:
     """Gain in mean F1 over the same epochs without relation, against relation strength: one panel per structure and
     hiding, with 95 % t intervals over seeds; grey, the ceiling (none can be better on average)."""
-    seeds = len(select(result, "none", 0.0, "real"))
+    seeds, relations = len(select(result, "none", 0.0, "real")), relations or ("mlp", *modules_of(result))
     words = []
     fig = new_plot(11.4, 8.2, "")
     axes = fig.subplots(len(HIDINGS), len(STRUCTURES), sharex=True, sharey="row", squeeze=False)
@@ -75,13 +83,13 @@ def plot_gains(result: dict, output: str = "local", relations=("mlp", *MODULES))
             ax.fill_between(STRENGTHS, np.minimum(top, 0), top, color=PALE, alpha=0.7, lw=0, label="ceiling", zorder=0)
             words.append(f"{HIDING_NAMES[hiding]}, {name}: at strength 1 the ceiling is {top[-1]:+.1f}")
             for k, relation in enumerate(relations):
-                colour, marker = RELATION_LOOKS[relation]
+                colour, marker = look_of(relation)
                 x = np.array(STRENGTHS) + (k - (len(relations) - 1) / 2) * 0.028
                 estimates = [relation_gain(cells, relation, output) for cells in worlds]
                 ax.vlines(x, [e.low for e in estimates], [e.high for e in estimates], color=colour, lw=2.2)
                 ax.plot(x, [e.value for e in estimates], marker, ls="-", lw=1, color=colour, ms=7.5, mec="white",
-                        mew=0.8, label=RELATION_NAMES[relation])
-                words.append(f"{RELATION_NAMES[relation]} {estimates[-1].value:+.1f}")
+                        mew=0.8, label=label_of(relation))
+                words.append(f"{label_of(relation)} {estimates[-1].value:+.1f}")
             ax.axhline(0, color=INK, lw=1.2, zorder=1)
             ax.set_xticks(STRENGTHS)
             ax.set_title(f"{name}\n{HIDING_NAMES[hiding]}", fontsize=12.5)
@@ -99,9 +107,9 @@ def plot_gains(result: dict, output: str = "local", relations=("mlp", *MODULES))
 
 @styled
 def plot_au_gains(result: dict, hiding: str = "eyes", strength: float = 1.0, structure: str = "real",
-                  output: str = "local", relations=MODULES) -> Picture:
+                  output: str = "local", relations=None) -> Picture:
     """Gain in F1 of every AU in one world, with its ceiling; AUs whose evidence is hidden are shaded."""
-    cells = select(result, hiding, strength, structure)
+    cells, relations = select(result, hiding, strength, structure), relations or modules_of(result)
     aus = cells[0]["aus"]
     fig = new_plot(11.4, 4.6, "")
     ax = fig.subplots()
@@ -111,13 +119,13 @@ def plot_au_gains(result: dict, hiding: str = "eyes", strength: float = 1.0, str
     ax.plot(range(len(aus)), top, "_", color=INK, ms=30, mew=2.4, label="ceiling")
     words = [f"ceiling of AU{au} {value:+.1f}" for au, value in zip(aus, top, strict=True)]
     for k, relation in enumerate(relations):
-        colour, marker = RELATION_LOOKS[relation]
+        colour, marker = look_of(relation)
         x = np.arange(len(aus)) + (k - (len(relations) - 1) / 2) * 0.18
         estimates = [relation_gain(cells, relation, output, au=au) for au in aus]
         ax.vlines(x, [e.low for e in estimates], [e.high for e in estimates], color=colour, lw=2)
         ax.plot(x, [e.value for e in estimates], marker, ls="", color=colour, ms=7, mec="white", mew=0.7,
-                label=RELATION_NAMES[relation])
-        words.append(f"{RELATION_NAMES[relation]} "
+                label=label_of(relation))
+        words.append(f"{label_of(relation)} "
                      + ", ".join(f"AU{au} {e.value:+.1f}" for au, e in zip(aus, estimates, strict=True)))
     ax.axhline(0, color=INK, lw=1.2, zorder=1)
     ax.set_xticks(range(len(aus)), [f"AU{au}" for au in aus])

@@ -5,16 +5,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..model.relations import RELATION_NAMES
-from .base import BLUE, GREEN, GREY, INK, ORANGE, PALE, PINK, RED, Picture, new_plot, styled, titled
-
-RELATION_LOOKS = {
-    "none": (GREY, "o"), "mlp": (INK, "X"), "bilstm": (ORANGE, "s"), "self_attention": (BLUE, "D"),
-    "hopfield": (RED, "^"), "series": (GREEN, "v"),
-}
-
+from ..model.relations import RELATIONS, Relation, label_of
+from .base import BLUE, GREEN, INK, ORANGE, PALE, PINK, RED, Picture, new_plot, styled, titled
 
 OUTPUT_NAMES = {"local": "local output (sees the relation module only)", "au": "AU output (sees everything)"}
+
+
+def look_of(name: str) -> tuple[str, str]:
+    """Colour and marker of what was scored: those of a relation, else ink and a dot."""
+    relation = RELATIONS.get(name, Relation)
+    return relation.colour, relation.marker
 
 
 @styled
@@ -36,13 +36,13 @@ def training_curves(log, title: str | None = None) -> Picture:
              "local_au": ("local output", RED, "--"), "landmark": ("landmarks", GREEN, ":")}
     longest = 1
     for name, rows in runs.items():
-        colour, marker = RELATION_LOOKS.get(name, (INK, "o"))
+        colour, marker = look_of(name)
         epochs = [row["epoch"] + 1 for row in rows]
         longest = max(longest, *epochs)
         dot = marker if len(rows) == 1 else None
         if several:
             axes[0].plot(epochs, [row.get("train_loss", np.nan) for row in rows], color=colour, marker=dot,
-                         label=RELATION_NAMES.get(name, name))
+                         label=label_of(name))
         else:
             for key, (label, line_colour, dash) in parts.items():
                 if any(row.get(key) is not None for row in rows):
@@ -84,7 +84,7 @@ def f1_bars(metrics_by_relation: dict, floor: dict | Sequence[float] | None = No
     aus = first["aus"]
     floor = first.get("always_positive") if floor is None else floor
     floor = floor["f1"] if isinstance(floor, dict) else floor
-    means = [(RELATION_NAMES.get(n, n), m["outputs"][output]["mean_f1"]) for n, m in metrics_by_relation.items()]
+    means = [(label_of(n), m["outputs"][output]["mean_f1"]) for n, m in metrics_by_relation.items()]
     fig = new_plot(11.5, 4.8, f"F1 per action unit, {output} output; means: " + ", ".join(
         f"{n} {v:.1f}" for n, v in means if v is not None))
     ax = fig.subplots()
@@ -97,10 +97,10 @@ def f1_bars(metrics_by_relation: dict, floor: dict | Sequence[float] | None = No
     n = len(metrics_by_relation)
     for k, (name, metrics) in enumerate(metrics_by_relation.items()):
         part = metrics["outputs"][output]
-        colour, marker = RELATION_LOOKS.get(name, (INK, "o"))
+        colour, marker = look_of(name)
         shift = (k - (n - 1) / 2) * min(0.14, 0.72 / n)
         ax.plot(x + shift, np.append(_numbers(part["f1"]), part["mean_f1"]), marker, color=colour, ms=7.5, mec="white",
-                mew=0.6, label=RELATION_NAMES.get(name, name), zorder=3)
+                mew=0.6, label=label_of(name), zorder=3)
         if intervals and name in intervals:
             ax.plot([x[-1] + shift] * 2, intervals[name], color=colour, lw=1.6, zorder=2)
     ax.set(ylabel="F1 (%)", ylim=(0, 100), xlim=(-0.6, len(aus) + 1.25), title=title or OUTPUT_NAMES[output])
@@ -127,8 +127,8 @@ def gain_plot(gains: Sequence[dict], title: str | None = None) -> Picture:
         raise ValueError("no gain to draw: the list is empty")
     controls = list(dict.fromkeys(g["control"] for g in gains))
     relations = list(dict.fromkeys(g["relation"] for g in gains))
-    alt = "Gain in mean F1 over " + " and ".join(RELATION_NAMES.get(c, c) for c in controls)
-    alt += ", local output: " + ", ".join(f"{RELATION_NAMES.get(g['relation'], g['relation'])} {g['gain']:+.1f}"
+    alt = "Gain in mean F1 over " + " and ".join(label_of(c) for c in controls)
+    alt += ", local output: " + ", ".join(f"{label_of(g['relation'])} {g['gain']:+.1f}"
                                           for g in gains if g["output"] == "local")
     fig = new_plot(5.9 * max(len(controls), 1.3), 1.9 + 0.62 * len(relations), alt)
     axes = fig.subplots(1, len(controls), sharey=True, sharex=True, squeeze=False)[0]
@@ -145,9 +145,9 @@ def gain_plot(gains: Sequence[dict], title: str | None = None) -> Picture:
             labelled.add(g["output"])
             ax.plot(g["gain"], y, marker, color=colour, mfc=colour if g.get("clear", True) else "white", mew=2, ms=8,
                     label=label)
-        ax.set(title=f"against {RELATION_NAMES.get(control, control)}", xlabel="gain in mean F1 (points)")
+        ax.set(title=f"against {label_of(control)}", xlabel="gain in mean F1 (points)")
         ax.grid(axis="x")
-    axes[0].set_yticks(range(len(relations)), [RELATION_NAMES.get(r, r) for r in relations])
+    axes[0].set_yticks(range(len(relations)), [label_of(r) for r in relations])
     axes[0].set_ylim(len(relations) - 0.5, -0.5)
     fig.legend(loc="outside lower center", ncols=2)
     if title:

@@ -25,7 +25,7 @@ class LoRRaLConfig:
     """Everything that fixes the architecture. Start from :meth:`paper` or :meth:`lite`; both accept any field.
 
     ``image_size`` is cut out of aligned faces of ``frame_size`` pixels. ``relation_options`` go to the relation's
-    class, for example ``{"steps": 3, "beta": 1.0}``.
+    class, for example ``{"steps": 3, "beta": 1.0}``. The last four read the paper otherwise where it is silent.
     """
 
     aus: tuple[int, ...] = AU_SETS["bp4d"]
@@ -42,6 +42,10 @@ class LoRRaLConfig:
     landmark_hidden: int = 512  # D6
     head_hidden: int = 512  # D13
     dropout: float = 0.2  # D30
+    mean_head: bool = False  # D13: the AU head reads the mean over the AUs, as in JAA-Net
+    detached_head: bool = False  # D23: the AU head sends no gradient into local features and relation, as in JAA-Net
+    local_before: bool = False  # D15: the local output reads the features before the relation
+    kept_heads: bool = False  # D17: step 2 goes on with the AU heads of step 1
 
     def __post_init__(self) -> None:
         for field in fields(self):  # JSON has lists where we have tuples
@@ -51,6 +55,8 @@ class LoRRaLConfig:
         object.__setattr__(self, "relation", check_relation(self.relation))
         if not self.aus:
             raise ValueError("a model needs at least one action unit")
+        if self.local_before and self.detached_head:
+            raise ValueError("local_before and detached_head together leave the relation without any gradient")
         if len(self.patch_channels) != len(self.patch_grids):
             raise ValueError(f"{len(self.patch_channels)} PatchConvs but {len(self.patch_grids)} grids")
         side = self.image_size
@@ -83,8 +89,9 @@ class LoRRaLConfig:
         return cls(aus=tuple(aus), relation=relation, **{**small, **fields})
 
     def to_dict(self) -> dict:
-        """A dict of numbers, strings and lists that JSON can hold."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        """A dict of numbers, strings and lists that JSON can hold; other readings only where they are taken."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()
+                if v or k not in READINGS}
 
     @classmethod
     def from_dict(cls, values: dict) -> "LoRRaLConfig":
@@ -94,6 +101,10 @@ class LoRRaLConfig:
             if name not in known:
                 raise ValueError(f"unknown model field {name!r}: choose from {', '.join(known)}")
         return cls(**values)
+
+
+READINGS = ("mean_head", "detached_head", "local_before", "kept_heads")
+"""The fields that read the paper otherwise than we do."""
 
 
 class Features(NamedTuple):
@@ -159,9 +170,10 @@ class LoRRaL(nn.Module):
     def make_heads(self) -> None:
         """New AU heads, then a new relation between them."""
         c, num_aus, dim = self.config, len(self.config.aus), self.config.local_channels[-1]
+        read = dim if c.mean_head else num_aus * dim  # D13
         self.local_head = LocalHead(dim, num_aus)
         self.au_head = nn.Sequential(
-            nn.Linear(num_aus * dim + 2 * self.flat, c.head_hidden), nn.PReLU(c.head_hidden), nn.Dropout(c.dropout),
+            nn.Linear(read + 2 * self.flat, c.head_hidden), nn.PReLU(c.head_hidden), nn.Dropout(c.dropout),
             nn.Linear(c.head_hidden, num_aus),
         )  # fmt: skip
         self.relation = make_relation(c.relation, dim, num_aus, **(c.relation_options or {}))
@@ -188,20 +200,26 @@ class LoRRaL(nn.Module):
 
     def from_features(self, features: Features) -> Output:
         """Relation and heads: all that step 2 trains, apart from the landmarks."""
+        c = self.config
         tokens = self.relation(features.local)
-        together = torch.cat([tokens.flatten(1), features.global_, features.landmark], dim=1)  # D13, D23
-        return Output(self.au_head(together), self.local_head(tokens), features.landmarks)  # D15
+        read = tokens.detach() if c.detached_head else tokens  # D23
+        read = read.mean(1) if c.mean_head else read.flatten(1)  # D13
+        together = torch.cat([read, features.global_, features.landmark], dim=1)
+        local = features.local if c.local_before else tokens  # D15
+        return Output(self.au_head(together), self.local_head(local), features.landmarks)
 
     def forward(self, images: Tensor, landmarks: Tensor | None = None) -> Output:
         return self.from_features(self.features(images, landmarks))
 
     def set_relation(self, name: str | None, seed: int, **options) -> None:
         """Put a new relation in and start both AU heads anew (D17): equal seeds give equal heads to all relations."""
-        like = self.mean_shape
+        like, heads = self.mean_shape, (self.local_head, self.au_head)
         self.config = replace(self.config, relation=check_relation(name), relation_options=options or None)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.make_heads()
+        if self.config.kept_heads:
+            self.local_head, self.au_head = heads
         for part in (self.local_head, self.au_head, self.relation):
             part.to(like.device, like.dtype).train(self.training)
 
@@ -236,11 +254,12 @@ class LoRRaL(nn.Module):
             "global_": f"→ {flat}", "landmark": f"→ {flat}", "landmark_head": f"{self.flat} → {NUM_LANDMARKS}×2",
             "crops": f"→ {aus}×2×{c.patch_channels[-1]}×{c.crop_size}×{c.crop_size}", "local": f"→ {aus}×{local}",
             "relation": f"{aus}×{local} → {aus}×{local} ({c.relation})", "local_head": f"{aus}×{local} → {aus}",
-            "au_head": f"{aus * local} + 2·{self.flat} → {aus}",
+            "au_head": f"{local if c.mean_head else aus * local} + 2·{self.flat} → {aus}",
         }  # fmt: skip
         count = self.parameter_count()
         rows = [f"  {name:<14}{shapes[name]:<40}{count[name]:>12,}" for name in shapes]
         title = f"LoRRaL {c.name}: AUs {', '.join(map(str, c.aus))}"
+        title += "".join(f", {name}" for name in READINGS if getattr(c, name))
         return "\n".join([title, *rows, f"  {'total':<54}{count['total']:>12,} parameters"])
 
 

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..files import DataError, data_file
-from ..study.experiment import MODULES, all_gains, ceiling_gain, relation_gain, select
+from ..study.experiment import all_gains, ceiling_gain, modules_of, relation_gain, select
 from .comparison import faults
 from .published import FLOORS, INFERRED_BASE, OTHER_PAPERS, STATED_GAINS, STATED_LEADS, VARIANTS, audit_published
 from .results import CONTROLS, OUTPUTS, STEP1, name_of
@@ -149,7 +149,7 @@ def _relations(root: Path | None) -> str:
     found = _read(root, "data", "results", "relations.json")
     if found is None:
         return "Not run yet: `make experiment`.\n"
-    modules = ("mlp", *MODULES)
+    modules = ("mlp", *modules_of(found))
     rows = []
     for hiding, words in {"none": "nothing hidden", "eyes": "eyes hidden"}.items():
         for strength in (0.0, 0.5, 1.0):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ..draw.faces import PHOTO_WARNING
 from ..files import read_json
-from ..model.relations import RELATION_NAMES, RELATIONS
+from ..model.relations import RELATIONS, label_of
 from ..training.run_folder import read_run_config
 
 RECIPE = ("profile", "difficulty", "relation_strength", "structure", "hidden")
@@ -33,7 +33,7 @@ def model_card(folder) -> str:
     for name, metrics in found.items():
         au, local = metrics["outputs"]["au"], metrics["outputs"]["local"]
         auc = "–" if au["mean_auc"] is None else f"{au['mean_auc']:.1f}"
-        scores.append(f"| {RELATION_NAMES.get(name, name)} | {au['mean_f1']:.1f} | {local['mean_f1']:.1f} | {auc} | "
+        scores.append(f"| {label_of(name)} | {au['mean_f1']:.1f} | {local['mean_f1']:.1f} | {auc} | "
                       f"{metrics['landmarks']['nme_percent']:.2f} | {metrics['parameters']:,} |")
     weights = [folder / "step1.safetensors", *(folder / name / "step2.safetensors" for name in found
                                                if name != "step 1")]

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..files import DataError
 from ..measure.statistics import Estimate, at_level, cohens_dz, holm, nested_f1, nested_gain
-from ..model.relations import RELATION_NAMES
+from ..model.relations import RELATIONS, label_of
 
 CONTROLS = ("none", "mlp")
 OUTPUTS = {"local": "local output", "au": "AU output"}
@@ -81,7 +81,7 @@ def load_runs(run_folder) -> Run:
     run.config = _json(run, folder / "config.json") or {}
     run.step1 = _metrics(run, folder / "step1_metrics.json")
     found = [p.parent.name for p in sorted(folder.glob("*/metrics.json"))]
-    for name in [*(n for n in RELATION_NAMES if n in found), *(n for n in found if n not in RELATION_NAMES)]:
+    for name in [*(n for n in RELATIONS if n in found), *(n for n in found if n not in RELATIONS)]:
         metrics = _metrics(run, folder / name / "metrics.json")
         if metrics is not None:
             run.relations[name] = metrics
@@ -194,7 +194,7 @@ class Grid:
     def names(self) -> list[str]:
         """Everything that was scored somewhere: step 1, relations in their usual order, baselines."""
         found = {name for run in self.runs for name in run.scored}
-        usual = [STEP1, *RELATION_NAMES]
+        usual = [STEP1, *RELATIONS]
         relations = sorted(n for n in found if n not in usual and not n.startswith(BASELINES))
         return [*(n for n in usual if n in found), *relations, *sorted(n for n in found if n.startswith(BASELINES))]
 
@@ -265,7 +265,7 @@ def name_of(scored: str) -> str:
     if scored.startswith(BASELINES):
         name = scored.removeprefix(BASELINES)
         return "linear SVM" if "svm" in name else name.replace("_", " ")
-    return RELATION_NAMES.get(scored, scored)
+    return label_of(scored)
 
 
 # ------------------------------------------------------------------------------------------------- estimates and gains

@@ -48,7 +48,6 @@ HIDINGS: dict[str, tuple[int, ...]] = {"none": (), "eyes": (6, 7)}
 STEP2 = Schedule(16, 0.01, 0.3, 6)
 VIEWS = 2  # D103
 
-MODULES = tuple(name for name in RELATIONS if name not in ("none", "mlp"))
 OUTPUTS = ("local", "au")
 
 
@@ -241,6 +240,11 @@ def attention_correlation(cells: list[dict]) -> Estimate:
                        for c in cells])
 
 
+def modules_of(result: dict) -> tuple[str, ...]:
+    """The modules that an experiment tested against its controls, none and mlp."""
+    return tuple(name for name in result["cells"][0]["relations"] if name not in ("none", "mlp"))
+
+
 def all_gains(result: dict, control: str = "none") -> list[dict]:
     """One row per hiding, world, module and output, with Holm's correction over all rows of an output (D61)."""
     rows = []
@@ -249,7 +253,7 @@ def all_gains(result: dict, control: str = "none") -> list[dict]:
         for hiding in HIDINGS:
             for strength, structure in WORLDS.values():
                 cells = select(result, hiding, strength, structure)
-                for relation in MODULES:
+                for relation in modules_of(result):
                     e = relation_gain(cells, relation, output, control)
                     mine.append({"output": output, "hiding": hiding, "relation_strength": strength,
                                  "structure": structure, "relation": relation, "control": control, "estimate": e})
@@ -264,13 +268,14 @@ def all_gains(result: dict, control: str = "none") -> list[dict]:
 
 def summary(result: dict) -> str:
     """A table in plain text: gains over both controls and the ceiling, per hiding and world."""
+    modules = ("mlp", *modules_of(result))
     lines = [f"{'hidden':7}{'strength':9}{'structure':11}{'output':7}"
-             + "".join(f"{m:>20}" for m in ("mlp", *MODULES)) + f"{'ceiling':>20}"]
+             + "".join(f"{m:>20}" for m in modules) + f"{'ceiling':>20}"]
     for hiding in HIDINGS:
         for strength, structure in WORLDS.values():
             cells = select(result, hiding, strength, structure)
             for output in OUTPUTS:
-                values = [*[relation_gain(cells, m, output) for m in ("mlp", *MODULES)], ceiling_gain(cells, output)]
+                values = [*[relation_gain(cells, m, output) for m in modules], ceiling_gain(cells, output)]
                 lines.append(f"{hiding:7}{strength:<9g}{structure:11}{output:7}" + "".join(
                     f"{f'{e.value:+.1f} ({e.low:+.1f} to {e.high:+.1f})':>20}" for e in values))
     return "\n".join(lines)

@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass, field, replace
 import numpy as np
 
 from ..model.lorral import LoRRaLConfig
-from ..model.readings import check_readings
 
 
 @dataclass(frozen=True)
@@ -49,10 +48,8 @@ class RunConfig:
     precision: str = "fp32"  # D75: "bf16" trains with bfloat16 convolutions; weights and losses stay float32
     select: str = "last"  # D24: "held_out" keeps the best epoch on held-out training subjects
     threads: int | None = None  # D105: CPU threads; None: the run tries at its start what is faster here, and keeps it
-    readings: tuple[str, ...] = ()  # other readings of the paper, see lorral_lite.model.readings
 
     def __post_init__(self):
-        object.__setattr__(self, "readings", check_readings(self.readings))
         if self.select not in ("last", "held_out"):
             raise ValueError(f"select must be 'last' or 'held_out', got {self.select!r}")
         if self.precision not in ("fp32", "bf16"):
@@ -79,14 +76,23 @@ class RunConfig:
 
     def to_dict(self) -> dict:
         """Plain JSON values; :meth:`from_dict` reads them back."""
-        values = {**asdict(self), "model": self.model.to_dict(), "readings": list(self.readings)}
-        return {k: v for k, v in values.items() if v or k not in ("threads", "readings")}  # as older runs have it
+        values = {**asdict(self), "model": self.model.to_dict()}
+        return {k: v for k, v in values.items() if v or k != "threads"}  # as older runs have it
 
     @classmethod
     def from_dict(cls, values: dict) -> "RunConfig":
-        """The config that :meth:`to_dict` wrote."""
+        """The config that :meth:`to_dict` wrote, of this version or an older one."""
+        values = upgraded(values)
         steps = {name: Schedule(**values[name]) for name in ("step1", "step2")}
         return cls(**{**values, "model": LoRRaLConfig.from_dict(values["model"]), **steps})
+
+
+def upgraded(values: dict) -> dict:
+    """A run's config as it is written today: what older ones call ``readings`` are fields of the model now."""
+    old = {"mean": "mean_head", "detached": "detached_head"}
+    fields = {old.get(name, name): True for name in values.get("readings", ())}
+    rest = {key: value for key, value in values.items() if key != "readings"}
+    return {**rest, "model": {**rest.get("model", {}), **fields}} if fields else rest
 
 
 def seed_of(*keys: int) -> int:

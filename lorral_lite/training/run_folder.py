@@ -19,8 +19,7 @@ from ..datasets.prepared import PreparedFolder, open_prepared
 from ..device import pick_device
 from ..files import DataError, load_tensors, read_json, save_tensors, write_json
 from ..model.lorral import LoRRaL
-from ..model.readings import OtherReading
-from .config import RunConfig, seed_of
+from .config import RunConfig, seed_of, upgraded
 
 # ----------------------------------------------------------------------------------------- config, data and the model
 
@@ -40,8 +39,12 @@ def claim(path: Path, config: dict) -> None:
     """Write a folder's config, or check that the folder was made with the same one."""
     if not path.exists():
         write_json(path, config)
-    elif (there := read_json(path)) != (asked := json.loads(json.dumps(config))):
-        there = there if isinstance(there, dict) else {}
+        return
+    there, asked = read_json(path), json.loads(json.dumps(config))
+    there = upgraded(there) if isinstance(there, dict) else {}
+    if isinstance(there.get("run"), dict):
+        there["run"] = upgraded(there["run"])
+    if there != asked:
         names = ", ".join(name for name in {**there, **asked} if there.get(name) != asked.get(name))
         raise DataError(f"{path}: this folder holds a run with other settings ({names}); choose another run folder")
 
@@ -58,7 +61,7 @@ def open_data(config: RunConfig) -> PreparedFolder:
 def new_model(config: RunConfig) -> LoRRaL:
     """A freshly initialised step-1 model, seeded by the run's seed."""
     torch.manual_seed(seed_of(config.seed, 0, 0))
-    return OtherReading(config.model, config.readings) if config.readings else LoRRaL(config.model)
+    return LoRRaL(config.model)
 
 
 def load_model(run, relation: str | None = None, device=None) -> LoRRaL:

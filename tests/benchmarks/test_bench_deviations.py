@@ -59,7 +59,8 @@ def test_every_run_differs_from_the_one_it_is_compared_with_in_one_thing(kept):
         other = by_name[row.against]
         mine, theirs = (read_run_config(place / r.name).to_dict() for r in (row, other))
         changed = {k for k in {*mine, *theirs} - {"model"} if mine.get(k) != theirs.get(k)}
-        changed |= {k for k in mine["model"] if mine["model"][k] != theirs["model"][k]}
+        models = mine["model"], theirs["model"]
+        changed |= {k for k in {*models[0], *models[1]} if models[0].get(k) != models[1].get(k)}
         if row.options != other.options:
             changed.add("options")
         if row.relation != other.relation:
@@ -154,4 +155,4 @@ def test_words():
 
 def test_keep_goes_with_deviations_only(capsys):
     assert main(["layers", "--keep", "x"]) == 2
-    assert capsys.readouterr().err == "lorral: --keep goes with deviations only\n"
+    assert capsys.readouterr().err == "error: --keep goes with deviations only\n"

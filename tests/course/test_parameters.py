@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from nbformat.v4 import new_code_cell, new_notebook
 
 from lorral_lite.course.parameters import ParameterError, check_parameters, injected
-from lorral_lite.model.relations import RELATION_NAMES
+from lorral_lite.model.relations import RELATIONS
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
 NOTEBOOKS = [*sorted(FOLDER.glob("*.ipynb")), *sorted((FOLDER / "solutions").glob("*.ipynb"))]
@@ -101,7 +101,7 @@ def parameters_and_check(path):
 
 
 def limits_of(call, source) -> dict:
-    names = {**space(source), "RELATION_NAMES": RELATION_NAMES}
+    names = {**space(source), "RELATIONS": RELATIONS}
     return {word.arg: eval(ast.unparse(word.value), names) for word in call.keywords}
 
 

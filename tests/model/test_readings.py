@@ -1,6 +1,7 @@
 """Other readings of the paper: each changes what it says, and nothing when there is none."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,18 +10,17 @@ from test_model import batch, tiny
 from tiny_run import tiny_config
 from torch.testing import assert_close
 
-from lorral_lite.model.lorral import LoRRaL
+from lorral_lite.model.lorral import READINGS, LoRRaL
 from lorral_lite.model.losses import lorral_loss
-from lorral_lite.model.readings import READINGS, OtherReading
-from lorral_lite.training.config import RunConfig
+from lorral_lite.training.config import RunConfig, upgraded
 from lorral_lite.training.evaluation import evaluate
-from lorral_lite.training.run_folder import load_model, new_model
+from lorral_lite.training.run_folder import load_model
 from lorral_lite.training.steps import train_step1, train_step2
 
 
-def make(*readings, relation="self_attention", seed=3) -> OtherReading:
+def make(*readings, relation="self_attention", seed=3) -> LoRRaL:
     torch.manual_seed(seed)
-    return OtherReading(tiny(relation=relation), readings).eval()
+    return LoRRaL(tiny(relation=relation, **dict.fromkeys(readings, True))).eval()
 
 
 def gradients(model, part: int) -> dict[str, bool]:
@@ -31,19 +31,21 @@ def gradients(model, part: int) -> dict[str, bool]:
             for name, module in model.named_children() if list(module.parameters())}
 
 
-def test_no_reading_is_lorral_itself():
-    torch.manual_seed(3)
-    plain, model = LoRRaL(tiny(relation="self_attention")).eval(), make()
-    assert all(torch.equal(a, b) for a, b in zip(plain.state_dict().values(), model.state_dict().values(), strict=True))
-    images, points = batch(plain.config)
-    assert all(torch.equal(a, b) for a, b in zip(plain(images, points), model(images, points), strict=True))
-    assert type(new_model(tiny_config("x"))) is LoRRaL
-    assert "readings" not in tiny_config("x").to_dict()
+def reading(name: str, data="x", **changes):
+    """A run's config with one reading."""
+    config = tiny_config(data, **changes)
+    return replace(config, model=replace(config.model, **{name: True}))
+
+
+def test_no_reading_is_taken_unasked():
+    assert not set(READINGS) & set(tiny_config("x").to_dict()["model"])
+    assert reading("mean_head").to_dict()["model"]["mean_head"] is True
+    assert not any(name in repr(make()) for name in READINGS)
 
 
 @torch.no_grad()
 def test_mean_reads_the_mean_over_the_aus():
-    model = make("mean")
+    model = make("mean_head")
     features = model.features(*batch(model.config))
     tokens = model.relation(features.local)
     mean = sum(tokens[:, a] for a in range(3)) / 3
@@ -56,11 +58,11 @@ def test_mean_reads_the_mean_over_the_aus():
 
 def test_detached_stops_the_au_loss_before_local_features_and_relation():
     assert all(gradients(make(), 1)[name] for name in ("patch", "global_", "local", "relation"))
-    reached = gradients(make("detached"), 1)
+    reached = gradients(make("detached_head"), 1)
     assert (reached["local"], reached["relation"]) == (False, False)
     assert reached["patch"], "the shared features learn through the global ones"
     assert reached["au_head"]
-    assert all(gradients(make("detached"), 2)[name] for name in ("patch", "local", "relation", "local_head"))
+    assert all(gradients(make("detached_head"), 2)[name] for name in ("patch", "local", "relation", "local_head"))
 
 
 def test_local_before_takes_the_relation_out_of_the_local_output():
@@ -85,14 +87,14 @@ def test_kept_heads_are_those_of_step_1_beside_the_same_new_relation():
             assert torch.equal(value, anew.state_dict()[name])
 
 
-@pytest.mark.parametrize("reading", READINGS)
-def test_a_run_remembers_its_reading(tiny_data, tmp_path, reading):
-    config = tiny_config(tiny_data, readings=(reading,), threads=1)
+@pytest.mark.parametrize("name", READINGS)
+def test_a_run_remembers_its_reading(tiny_data, tmp_path, name):
+    config = reading(name, tiny_data, threads=1)
     train_step1(tmp_path, config, "cpu", progress=False)
     trained = train_step2(tmp_path, "self_attention", "cpu", progress=False)
     again = load_model(tmp_path, "self_attention", "cpu")
-    assert again.readings == (reading,)
-    assert f"other reading, {READINGS[reading]}" in repr(again)
+    assert getattr(again.config, name)
+    assert repr(again).splitlines()[0].endswith(f", {name}")
     images = torch.randn(2, 3, 16, 16)
     with torch.no_grad():
         assert all(torch.equal(a, b) for a, b in zip(trained(images), again(images), strict=True))
@@ -102,18 +104,26 @@ def test_a_run_remembers_its_reading(tiny_data, tmp_path, reading):
 
 def test_step_1_is_the_same_where_the_reading_is_of_step_2(tiny_data, tmp_path):
     weights = {}
-    for readings in ((), *((name,) for name in READINGS)):
-        run = tmp_path / "_".join(readings)
-        train_step1(run, tiny_config(tiny_data, readings=readings), "cpu", progress=False)
-        weights[readings] = load_file(run / "step1.safetensors")
+    for name in ("", *READINGS):
+        config = reading(name, tiny_data) if name else tiny_config(tiny_data)
+        train_step1(tmp_path / name, config, "cpu", progress=False)
+        weights[name] = load_file(tmp_path / name / "step1.safetensors")
     for name in READINGS:
-        equal = all(torch.equal(v, weights[()][k]) for k, v in weights[(name,)].items()
-                    if v.shape == weights[()][k].shape)
+        equal = all(torch.equal(v, weights[""][k]) for k, v in weights[name].items() if v.shape == weights[""][k].shape)
         assert equal == (name in ("local_before", "kept_heads")), name
 
 
 def test_errors():
-    with pytest.raises(ValueError, match="unknown reading 'max': choose from local_before, kept_heads, detached, mean"):
-        tiny_config("x", readings=("max",))
     with pytest.raises(ValueError, match="together leave the relation without any gradient"):
-        make("local_before", "detached")
+        make("local_before", "detached_head")
+
+
+def test_what_older_runs_call_readings_are_fields_of_the_model():
+    values = tiny_config("x").to_dict()
+    old = {**values, "readings": ["kept_heads", "mean", "detached"]}
+    config = RunConfig.from_dict(old)
+    assert [name for name in READINGS if getattr(config.model, name)] == ["mean_head", "detached_head", "kept_heads"]
+    assert upgraded(old) == config.to_dict()
+    assert upgraded(values) == values
+    with pytest.raises(ValueError, match="unknown model field 'max'"):
+        RunConfig.from_dict({**values, "readings": ["max"]})

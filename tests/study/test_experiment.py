@@ -10,13 +10,13 @@ from lorral_lite.model.relations import RELATIONS
 from lorral_lite.study import experiment
 from lorral_lite.study.experiment import (
     HIDINGS,
-    MODULES,
     WORLDS,
     Size,
     all_gains,
     attention_correlation,
     ceiling_gain,
     collect,
+    modules_of,
     over_seeds,
     read_result,
     relation_gain,
@@ -56,7 +56,8 @@ def test_the_grid_is_the_one_that_was_asked_for():
     assert {structure for _, structure in WORLDS.values()} == {"real", "exclusion"}
     assert next(iter(WORLDS)) == "strength0"  # it trains the step 1 that the others share
     assert () in HIDINGS.values()
-    assert MODULES == ("bilstm", "self_attention", "hopfield", "series")
+    assert modules_of({"cells": [{"relations": dict.fromkeys(RELATIONS)}]}) == (
+        "bilstm", "self_attention", "hopfield", "series")
 
 
 def test_the_interval_over_seeds_is_students():
@@ -97,7 +98,7 @@ def test_a_true_gain_is_found_after_correction_and_noise_is_not():
     rows = all_gains(made_up(effect=30))
     found = {(r["hiding"], r["relation_strength"], r["relation"], r["output"]) for r in rows if r["verdict"] == "gain"}
     assert {("eyes", 1.0, "self_attention", "local"), ("eyes", 0.5, "self_attention", "local")} == found
-    assert len(rows) == 2 * 2 * len(WORLDS) * len(MODULES)
+    assert len(rows) == 2 * 2 * len(WORLDS) * len(modules_of(made_up()))
     assert all(r["verdict"] == "not told apart from 0" for r in all_gains(made_up(effect=0)))
 
 

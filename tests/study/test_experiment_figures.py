@@ -7,7 +7,7 @@ from test_experiment import made_up
 
 from lorral_lite.course.ch10_ablation import effective_aus, plot_attention, plot_au_gains, plot_gains
 from lorral_lite.draw.base import png_bytes
-from lorral_lite.study.experiment import MODULES, ceiling_gain, relation_gain, select
+from lorral_lite.study.experiment import ceiling_gain, relation_gain, select
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,6 @@ def test_every_au_has_a_dot_of_every_module(result):
     wanted = [relation_gain(cells, "hopfield", "local", au=au).value for au in (4, 6, 12)]
     assert_allclose(lines["Hopfield"].get_ydata(), wanted)
     assert "procedural faces" in fig.alt
-    assert len(MODULES) == 4
 
 
 def test_attention_is_drawn_against_phi(result):

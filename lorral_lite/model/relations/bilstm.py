@@ -21,6 +21,8 @@ class BiLSTMRelation(Relation):
     torch.Size([2, 12, 16])
     """
 
+    name, label, colour, marker = "bilstm", "BiLSTM", "#E69F00", "s"
+
     def __init__(self, dim: int, num_aus: int, residual: bool = False) -> None:
         super().__init__(dim, num_aus)
         if dim % 2:

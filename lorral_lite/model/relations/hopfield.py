@@ -99,6 +99,8 @@ class HopfieldRelation(SelfAttentionRelation):
     torch.Size([2, 12, 16])
     """
 
+    name, label, colour, marker = "hopfield", "Hopfield", "#D55E00", "^"
+
     def __init__(
         self, dim: int, num_aus: int, steps: int = 2, beta: float | None = None, **options
     ) -> None:  # D34

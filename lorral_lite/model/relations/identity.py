@@ -2,14 +2,24 @@
 
 from torch import Tensor, nn
 
+RELATIONS: dict[str, type["Relation"]] = {}
+"""Name → class, in the order of every table. A class with a ``name`` enters itself when its file is imported."""
+
 
 class Relation(nn.Module):
     """A module from local AU features to new local AU features, (B, A, D) → (B, A, D).
 
     ``attention`` is None, or after a call the weights (B, heads, A, A) that row AU gave to column AU, without gradient.
+    ``name`` stands in configs and folders, ``label`` in tables, ``colour`` and ``marker`` in figures.
     """
 
+    name, label, colour, marker = "", "", "#222222", "o"
     attention: Tensor | None = None
+
+    def __init_subclass__(cls, **options) -> None:
+        super().__init_subclass__(**options)
+        if "name" in vars(cls):
+            RELATIONS[cls.name] = cls
 
     def __init__(self, dim: int, num_aus: int) -> None:
         super().__init__()
@@ -32,6 +42,8 @@ class NoRelation(Relation):
     torch.Size([2, 12, 16])
     """
 
+    name, label, colour, marker = "none", "no relation", "#6f6f6f", "o"
+
     def forward(self, tokens: Tensor) -> Tensor:
         return self.check(tokens)
 
@@ -47,6 +59,8 @@ class MLPRelation(Relation):
     >>> MLPRelation(16, 12)(torch.zeros(2, 12, 16)).shape
     torch.Size([2, 12, 16])
     """
+
+    name, label, colour, marker = "mlp", "MLP control", "#222222", "X"
 
     def __init__(self, dim: int, num_aus: int, parameters: int | None = None, dropout: float = 0.1) -> None:
         super().__init__(dim, num_aus)

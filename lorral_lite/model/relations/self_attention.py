@@ -77,6 +77,8 @@ class SelfAttentionRelation(Relation):
     torch.Size([2, 12, 16])
     """
 
+    name, label, colour, marker = "self_attention", "self-attention", "#0072B2", "D"
+
     def __init__(
         self, dim: int, num_aus: int, heads: int = 4, layers: int = 1, dropout: float = 0.1, position: bool = True
     ) -> None:

@@ -23,6 +23,8 @@ class SeriesRelation(Relation):
     torch.Size([2, 12, 16])
     """
 
+    name, label, colour, marker = "series", "in series", "#009E73", "v"
+
     def __init__(self, dim: int, num_aus: int, steps: int = 2, beta: float | None = None, **options) -> None:
         super().__init__(dim, num_aus)
         self.bilstm = BiLSTMRelation(dim, num_aus)
