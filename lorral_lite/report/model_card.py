@@ -53,7 +53,7 @@ def model_card(folder) -> str:
         "",
         "```python",
         "from lorral_lite.files import data_file",
-        "from lorral_lite.training.steps import load_model",
+        "from lorral_lite.training.run_folder import load_model",
         "",
         f'model = load_model(data_file("weights", "{folder.name}"), "self_attention")',
         "```",

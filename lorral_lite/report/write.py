@@ -1,7 +1,7 @@
 """Run folders → one report: tables with intervals, figures, the paper's rows with ours beside them, and what it means.
 
 ``write_report`` takes one run folder or a grid of them (folds and seeds) and makes a single HTML file that needs
-nothing from the network, and the same content as Markdown and JSON. Whatever is not there (a relation that was not
+nothing from the network, and the same figures as JSON. Whatever is not there (a relation that was not
 trained, no photograph) gives a plain sentence in its place. A figure from procedural faces never stands unmarked beside
 one of the paper: every table says which data it is about, and :func:`.comparison.faults` is asked before
 anything is written.
@@ -25,7 +25,7 @@ from ..draw.results import f1_bars, gain_plot, training_curves
 from ..facs import AU_SETS
 from ..files import DataError, data_file, load_tensors, write_whole
 from .comparison import comparison, faults, minutes
-from .page import Picture, Section, Table, html_page, markdown_page
+from .page import Picture, Section, Table, html_page
 from .published import FLOORS, INFERRED_BASE, audit_published, published
 from .results import (
     BASELINES,
@@ -106,11 +106,11 @@ def find_examples(run: Run, relation: str | None = None, count: int = 8, seed: i
 
 def write_report(folder, out_html=None, *, examples: Examples | None = None, show_licensed_faces: bool = False,
                  command: str | None = None) -> Path:
-    """Write the report of a run folder or a grid of them: one self-contained HTML, report.md and report.json beside it.
+    """Write the report of a run folder or a grid of them: one self-contained HTML, report.json beside it.
 
     ``out_html`` defaults to report.html in the folder. ``examples`` are test faces (default: :func:`find_examples`).
     Pixels of licensed faces are never shown unless ``show_licensed_faces``; their landmarks are drawn instead.
-    ``command`` is what made the run, for the record. All three files appear complete or not at all.
+    ``command`` is what made the run, for the record. Both files appear complete or not at all.
     """
     grid = load_grid(folder)
     out = Path(out_html) if out_html is not None else grid.folder / "report.html"
@@ -132,7 +132,6 @@ def write_report(folder, out_html=None, *, examples: Examples | None = None, sho
     }
     pages = {
         out: html_page(grid.data_name, summary, _tiles(grid), sections),
-        out.with_suffix(".md"): markdown_page(grid.data_name, summary, sections),
         out.with_suffix(".json"): json.dumps(_clean(document), indent=1, ensure_ascii=False, allow_nan=False) + "\n",
     }
     for path, text in pages.items():

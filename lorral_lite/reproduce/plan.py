@@ -24,11 +24,9 @@ from ..report.model_card import data_record, model_card
 from ..report.write import write_report
 from ..training.config import RunConfig
 from ..training.run_folder import read_run_config
-from .cell import NOTEBOOKS, ONCE, PROFILES, Cell, Plan, execute_notebook, notebooks_folder, stopwatch
+from .cell import NOTEBOOKS, ONCE, PROFILES, Cell, Plan, notebooks_folder, stopwatch
 from .cost import Cost, cost_of_cell, measure
 from .jobs import CLUSTERS, devices, need_submitit, on_cluster, one_after_the_other, side_by_side
-
-__all__ = ["NOTEBOOKS", "SHIP_LIMIT", "execute_notebook", "notebooks_folder", "publish", "reproduce"]
 
 DATA = ("faces", "bp4d", "disfa")
 

@@ -22,20 +22,15 @@ from ..datasets.folds import fold_rows, hold_out
 from ..datasets.prepared import FaceDataset, PreparedFolder, as_batch, counter_uniform
 from ..datasets.writing import keep_out_of_git
 from ..device import cores, pick_device, threads
-from ..files import DataError, load_tensors, read_json, save_tensors, write_json, write_whole
+from ..files import DataError, load_tensors, save_tensors, write_whole
 from ..measure.metrics import summarise
 from ..model.lorral import Features, LoRRaL, Output
 from ..model.losses import Losses, au_weights_from_rates, lorral_loss
 from ..output import progress_bar
-from .config import RunConfig, Schedule, seed_of
-from .evaluation import evaluate, predict_rows
+from .config import RunConfig, seed_of
+from .evaluation import predict_rows
 from .feature_cache import cached_features
 from .run_folder import claim, load_model, new_model, open_data, read_run_config, save_weights
-
-__all__ = [
-    "RunConfig", "Schedule", "evaluate", "load_model", "load_tensors", "pick_device", "predict_rows", "read_json",
-    "save_tensors", "train_step1", "train_step2", "write_json", "write_whole",
-]  # fmt: skip
 
 
 class Material(NamedTuple):

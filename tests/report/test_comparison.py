@@ -322,5 +322,5 @@ def test_a_grid_report_holds_together(tmp_path, monkeypatch):
     assert document["results"]["self_attention"]["au"]["mean_f1"]["seeds"] == 2
     assert faults(document["comparison"], document["source"]) == []
     assert page_faults(path.read_text(encoding="utf8")) == []
-    assert "the spread of 2 seeds stands beside them" in path.with_suffix(".md").read_text(encoding="utf8")
+    assert "the spread of 2 seeds stands beside them" in path.read_text(encoding="utf8")
     assert set(AU_SETS["bp4d"]) == set(BP4D)
