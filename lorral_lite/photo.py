@@ -24,6 +24,7 @@ from .datasets.prepared import as_input
 from .draw import faces as pictures
 from .draw.base import Picture
 from .faces import AUS, render_faces
+from .faces.cohort import cohort
 from .facs import ACTION_UNITS
 from .files import DataError, data_file, write_whole
 from .landmarks import NUM_LANDMARKS, alignment, interocular, mirror_landmarks, ruler, warp
@@ -416,9 +417,9 @@ def face_photos(count: int, seed: int = 0, size: int = 160):
     generator = torch.Generator().manual_seed(seed)
     strength = torch.rand(count, len(AUS), generator=generator)
     strength *= torch.rand(count, len(AUS), generator=generator) < 0.15
-    first, edge = 1_000_003 * (seed + 1), size // 4
-    for k in range(count):
-        drawn = render_faces(strength[k : k + 1], size, seed=[first + k], scene=[first + 500_009 + k])
+    edge, people = size // 4, cohort(seed + 1, count, 1)
+    for k, (person, scene) in enumerate(zip(*people, strict=True)):
+        drawn = render_faces(strength[k : k + 1], size, seed=[person], scene=[scene])
         image = (drawn.images[0].permute(1, 2, 0) * 255).round().to(torch.uint8).cpu().numpy()
         yield np.pad(image, ((edge, edge), (edge, edge), (0, 0)), mode="edge"), drawn.landmarks[0].cpu().numpy() + edge
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..draw.base import BLUE, INK, PALE, RED, SKY, Picture, new_plot, styled, titled
-from ..faces.population import lowest_phi
+from ..faces.correlation import lowest_phi
 from ..facs import ACTION_UNITS, AU_SETS
 from ..files import data_file
 from .check import exercise

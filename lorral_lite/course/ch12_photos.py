@@ -15,6 +15,7 @@ import torch
 from ..datasets.prepared import as_input
 from ..datasets.synthetic import DISTRACTORS, RENDER_SCALE
 from ..faces import render_faces
+from ..faces.cohort import cohort
 from ..faces.population import Population
 from ..files import DataError, data_file
 from ..landmarks import align_face, interocular
@@ -131,10 +132,10 @@ def pictures(crowd: Population, skin: float, people: int, frames: int, size: int
     """Per person: pictures (F, S, S, 3) uint8 that are not aligned, their landmarks (F, 49, 2) and labels (F, A)."""
     drawn = crowd.subjects(people, frames)
     strengths = torch.as_tensor(crowd.to_render(drawn, DISTRACTORS, crowd.unrest, crowd.seed))
-    first = crowd.seed * 1_000_003
+    persons, scenes = cohort(crowd.seed, people, frames)
     for k in range(people):
-        faces = render_faces(strengths[k], round(RENDER_SCALE * size), seed=first + k,
-                             scene=first + 500_009 + k * frames + np.arange(frames), skin=skin)
+        own = slice(k * frames, (k + 1) * frames)
+        faces = render_faces(strengths[k], round(RENDER_SCALE * size), seed=persons[own], scene=scenes[own], skin=skin)
         images = (faces.images.permute(0, 2, 3, 1) * 255).round().to(torch.uint8).numpy()
         yield images, faces.landmarks.numpy(), drawn.labels[k]
 

@@ -13,6 +13,7 @@ from ..datasets.synthetic import DISTRACTORS, RENDER_SCALE
 from ..device import pick_device
 from ..draw.base import INK, ORANGE, SKY
 from ..faces import AUS, render_faces
+from ..faces.cohort import cohort
 from ..faces.population import Population
 from ..facs import check_aus
 from ..landmarks import LINES, align_face, alignment, au_centers, transform, warp
@@ -52,9 +53,8 @@ def sample_faces(model, subjects: int = 12, frames: int = 6, seed: int = 1) -> S
     drawn = people.subjects(subjects, frames)
     strengths = people.to_render(drawn, DISTRACTORS, people.unrest, seed).reshape(subjects * frames, -1)
     shown = torch.as_tensor(strengths, dtype=torch.float32)
-    person = seed * 1_000_003 + np.repeat(np.arange(subjects), frames)
-    faces = render_faces(shown, round(RENDER_SCALE * config.frame_size), seed=person,
-                         scene=seed * 1_000_003 + 500_009 + np.arange(len(shown)))
+    person, scene = cohort(seed, subjects, frames)
+    faces = render_faces(shown, round(RENDER_SCALE * config.frame_size), seed=person, scene=scene)
     pixels = (faces.images.permute(0, 2, 3, 1) * 255).round().to(torch.uint8).numpy()
     aligned = [align_face(image, points, config.frame_size)
                for image, points in zip(pixels, faces.landmarks.numpy(), strict=True)]

@@ -1,10 +1,10 @@
 """``lorral prepare faces``: procedural faces with true AUs and known relations as a prepared folder (D26)."""
 
-import numpy as np
 import torch
 
 from ..device import pick_device
 from ..faces import AUS, render_faces
+from ..faces.cohort import cohort
 from ..faces.population import OCCLUDERS, Population
 from ..faces.render import MAX_SIZE, MIN_SIZE
 from ..landmarks import align_face
@@ -47,8 +47,7 @@ def prepare_faces(
         "source": "faces", "licensed": False, "seed": seed, "distractors": DISTRACTORS,
         "population": people.describe(draw.labels),
     }
-    person = seed * 1_000_003 + np.repeat(np.arange(subjects), frames)
-    scene = seed * 1_000_003 + 500_009 + np.arange(subjects * frames)
+    person, scene = cohort(seed, subjects, frames)
     render_size = round(size * RENDER_SCALE)
     bar = progress_bar(total=len(index), desc="faces", unit="face", disable=not progress)
     with PreparedWriter(out, size, people.aus, meta) as writer, bar:

@@ -18,11 +18,22 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy.signal import lfilter
 from scipy.special import ndtr, ndtri
 
 from ..facs import ACTION_UNITS
 from ..files import data_file
+from .correlation import (
+    between_subjects,
+    bisect,
+    factor,
+    lowest_phi,
+    nearest_correlation,
+    phi,
+    phi_of,
+    rate_spread,
+    runs_of,
+    smoothed,
+)
 
 RENDER_AUS: tuple[int, ...] = tuple(ACTION_UNITS)
 """The AUs of the renderer, in its order."""
@@ -62,177 +73,7 @@ OCCLUDERS: dict[str, tuple[int, ...]] = {
     "mask": (9, 10, 12, 14, 15, 17, 20, 23, 24, 25, 26),
 }
 """Occluder of the renderer → the AUs whose own place on the face it covers."""
-
-_SMALLEST_EIGENVALUE = 0.01  # of a repaired correlation matrix; DISFA's own has 0.010
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(64)
 _SUBJECT, _FRAMES, _CLIP, _DRAW, _DISTRACTOR, _CALIBRATION, _UNREST = range(7)  # one stream of random numbers each
-
-
-# --- pairs of AUs -----------------------------------------------------------------------------------------------
-
-
-def phi(labels) -> np.ndarray:
-    """Phi coefficients, the correlations of occurrence.
-
-    labels: (..., A) with 1, 0 and −1 for unknown, which leaves that frame out of the pairs it concerns.
-    Returns (A, A) float64; NaN where an AU is constant over the frames of a pair.
-    """
-    labels = _label_array(labels)
-    frames = labels.reshape(-1, labels.shape[-1])
-    yes, no = (frames == 1).astype(float), (frames == 0).astype(float)
-    n11, n10, n01, n00 = yes.T @ yes, yes.T @ no, no.T @ yes, no.T @ no
-    spread = (n11 + n10) * (n01 + n00) * (n11 + n01) * (n10 + n00)
-    with np.errstate(invalid="ignore"):
-        return np.where(spread > 0, n11 * n00 - n10 * n01, np.nan) / np.sqrt(spread)
-
-
-def lowest_phi(rate_a, rate_b):
-    """The lowest phi that two rates allow: both AUs together as rarely as the rates let them be.
-
-    rate_a, rate_b: rates in (0, 1), numbers or arrays. Returns a number or an array.
-    """
-    a, b = np.asarray(rate_a, float), np.asarray(rate_b, float)
-    if not (np.all((a > 0) & (a < 1)) and np.all((b > 0) & (b < 1))):
-        raise ValueError(f"rates must be above 0 and below 1, got {rate_a} and {rate_b}")
-    lowest = (np.maximum(a + b - 1, 0) - a * b) / np.sqrt(a * (1 - a) * b * (1 - b))
-    return float(lowest) if lowest.ndim == 0 else lowest
-
-
-def bouts(labels) -> list[np.ndarray]:
-    """Lengths in frames of the uninterrupted runs of 1, one array per AU.
-
-    labels: (..., frames, A) with 1, 0 and −1 for unknown, which ends a run. A run cut by the end of a clip counts
-    with the length that was seen.
-    """
-    labels = _label_array(labels)
-    if labels.ndim < 2:
-        raise ValueError(f"labels must be (..., frames, AUs), got shape {labels.shape}")
-    shown = (labels == 1).reshape(-1, *labels.shape[-2:]).transpose(2, 0, 1)  # (A, clips, frames)
-    return [_runs(one) for one in shown]
-
-
-def _runs(shown: np.ndarray) -> np.ndarray:
-    """Run lengths of True along the last axis of (clips, frames)."""
-    edges = np.diff(np.pad(shown.astype(np.int8), ((0, 0), (1, 1))), axis=1)
-    return np.nonzero(edges == -1)[1] - np.nonzero(edges == 1)[1]
-
-
-def _label_array(labels) -> np.ndarray:
-    labels = np.asarray(labels)
-    if labels.ndim == 0 or not np.isin(labels, (-1, 0, 1)).all():
-        raise ValueError("labels must be an array of 1, 0 and -1 (unknown)")
-    return labels
-
-
-def _together(rate_a, rate_b, latent) -> np.ndarray:
-    """P(both AUs shown) when their latent variables correlate by ``latent``; the arguments broadcast.
-
-    d/dr of the bivariate normal probability is its density (Plackett 1954); integrated over r = sin(angle).
-    """
-    a, b = ndtri(1 - np.asarray(rate_a))[..., None], ndtri(1 - np.asarray(rate_b))[..., None]
-    top = np.arcsin(np.asarray(latent, float))[..., None]
-    angle = top * (_NODES + 1) / 2
-    density = np.exp(-(a * a + b * b - 2 * a * b * np.sin(angle)) / (2 * np.cos(angle) ** 2))
-    return rate_a * rate_b + (density * _WEIGHTS * top).sum(-1) / (4 * np.pi)
-
-
-def _phi_of(rate_a, rate_b, latent) -> np.ndarray:
-    spread = np.sqrt(rate_a * (1 - rate_a) * rate_b * (1 - rate_b))
-    return (_together(rate_a, rate_b, latent) - rate_a * rate_b) / spread
-
-
-def _rate_spread(rates, between) -> np.ndarray:
-    """Standard deviation of the subjects' rates when ``between`` of the latent variance lies between subjects.
-
-    Two frames of one subject have latents that correlate by ``between``: E[rate²] is the probability of both.
-    """
-    return np.sqrt(np.maximum(_together(rates, rates, between) - rates**2, 0))
-
-
-def _bisect(increasing, low: np.ndarray, high: np.ndarray, steps: int = 50) -> np.ndarray:
-    """Zero of an increasing function, element by element."""
-    for _ in range(steps):
-        middle = (low + high) / 2
-        above = increasing(middle) > 0
-        low, high = np.where(above, low, middle), np.where(above, middle, high)
-    return (low + high) / 2
-
-
-# --- correlation matrices ---------------------------------------------------------------------------------------
-
-
-def _at_least(matrix: np.ndarray, floor: float) -> np.ndarray:
-    """The nearest symmetric matrix whose eigenvalues are all at least ``floor``."""
-    values, vectors = np.linalg.eigh(matrix)
-    return (vectors * np.maximum(values, floor)) @ vectors.T
-
-
-def _factor(matrix: np.ndarray) -> np.ndarray:
-    """Lower triangular L with L Lᵀ = matrix, which may be singular (Cholesky stops there)."""
-    values, vectors = np.linalg.eigh(matrix)
-    lower = np.linalg.qr((vectors * np.sqrt(np.maximum(values, 0))).T)[1].T
-    return lower * np.where(np.diag(lower) < 0, -1.0, 1.0)
-
-
-def _nearest_correlation(target: np.ndarray, fixed: np.ndarray) -> np.ndarray:
-    """The positive definite correlation matrix nearest to ``target``, entries marked in ``fixed`` kept if possible.
-
-    Higham 2002, alternating projections with Dykstra's correction. When no such matrix has the fixed entries, the
-    last step keeps the matrix valid and gives up a little of them.
-    """
-    if np.linalg.eigvalsh(target)[0] >= _SMALLEST_EIGENVALUE:
-        return target
-    fixed = fixed | np.eye(len(target), dtype=bool)
-    matrix, correction = target, np.zeros_like(target)
-    for _ in range(5000):
-        definite = _at_least(matrix + correction, _SMALLEST_EIGENVALUE)
-        correction = matrix + correction - definite
-        matrix = np.where(fixed, target, definite)
-        if np.abs(matrix - definite).max() < 1e-9:
-            break
-    matrix = _at_least(matrix, _SMALLEST_EIGENVALUE)
-    scale = np.sqrt(np.diag(matrix))
-    return matrix / np.outer(scale, scale)
-
-
-def _between_subjects(latent: np.ndarray, variances: np.ndarray) -> np.ndarray:
-    """B: covariance between subjects with the given diagonal, so that B and W = latent − B both are covariances.
-
-    The nearest such matrix to one with the correlations of ``latent`` (D45), by Dykstra's alternating projections.
-    Where no such matrix exists (relations at the edge of what is possible), the whole of B is scaled down.
-    """
-    spread = np.sqrt(variances)
-    margin = np.linalg.eigvalsh(latent)[0] / 2  # leaves every AU something of its own within subjects
-    matrix = latent * np.outer(spread, spread)
-    first, second = np.zeros_like(latent), np.zeros_like(latent)
-    for _ in range(3000):
-        upper = _at_least(matrix + first, 0)
-        first = matrix + first - upper
-        lower = latent - _at_least(latent - (upper + second), margin)
-        second = upper + second - lower
-        moved = np.abs(np.diag(lower) - variances).max()
-        matrix = lower.copy()
-        np.fill_diagonal(matrix, variances)
-        if moved < 1e-9:
-            break
-    matrix = _at_least(matrix, 0)
-    root = np.linalg.inv(_factor(latent))
-    return matrix * min(1.0, 1 / np.linalg.eigvalsh(root @ matrix @ root.T)[-1])
-
-
-def _smooth(noise: np.ndarray, frames: float) -> np.ndarray:
-    """Stationary smooth noise of variance 1: (clips, T + 2) white → (clips, T), correlated over ``frames`` frames.
-
-    Second-order autoregression with a double root exp(−1/frames), critically damped: no jumps, no oscillation, so
-    runs start and end once instead of flickering (D46). The first two columns draw its state before frame 0.
-    """
-    root = np.exp(-1 / frames)
-    neighbours = 2 * root / (1 + root**2)  # correlation of two successive frames
-    gain = np.sqrt((1 - root**2) ** 3 / (1 + root**2))  # makes the variance 1
-    earlier = noise[:, 0]
-    last = neighbours * earlier + np.sqrt(1 - neighbours**2) * noise[:, 1]
-    state = np.stack([2 * root * last - root**2 * earlier, -(root**2) * last], axis=1)
-    return lfilter([gain], [1, -2 * root, root**2], noise[:, 2:], axis=1, zi=state)[0]
 
 
 # --- the population ---------------------------------------------------------------------------------------------
@@ -295,7 +136,7 @@ class Population:
         self.hidden = self._known("hidden", hidden)
         self.exclusion_pairs = self._pairs(exclusion_pairs) if structure == "exclusion" else ()
         target, fixed = self._structured(np.array(statistics["latent_correlation"]))
-        whole = _nearest_correlation(target, fixed)
+        whole = nearest_correlation(target, fixed)
         self.largest_strength = float(1 / (1 - np.linalg.eigvalsh(whole)[0]))  # beyond it: no distribution
         self.relation_strength = self._strength(relation_strength)
         self.latent_correlation = np.where(np.eye(len(self.aus)) > 0, 1.0, self.relation_strength * whole)
@@ -335,14 +176,14 @@ class Population:
             a, b = self.rates[i], self.rates[j]
             wanted = EXCLUSION_SHARE * lowest_phi(a, b)
             # −0.999: with common AUs the probability of neither binds, and the lowest phi needs a correlation of −1
-            found = _bisect(lambda r, a=a, b=b, w=wanted: _phi_of(a, b, r) - w, np.array(-0.999), np.array(0.0))
+            found = bisect(lambda r, a=a, b=b, w=wanted: phi_of(a, b, r) - w, np.array(-0.999), np.array(0.0))
             latent[i, j] = latent[j, i] = found
             fixed[i, j] = fixed[j, i] = True
         return latent, fixed
 
     def _phi(self, latent: np.ndarray) -> np.ndarray:
         pairs = np.where(np.eye(len(self.aus)) > 0, 0.0, latent)
-        return _phi_of(self.rates[:, None], self.rates[None, :], pairs) + np.eye(len(self.aus))
+        return phi_of(self.rates[:, None], self.rates[None, :], pairs) + np.eye(len(self.aus))
 
     @property
     def expected_phi(self) -> np.ndarray:
@@ -369,13 +210,13 @@ class Population:
         if not self.subject_effects:
             return np.zeros_like(self.latent_correlation)
         low, high = np.zeros(len(self.aus)), np.full(len(self.aus), 0.99)
-        variances = _bisect(lambda v: _rate_spread(self.rates, v) - self._real_spread, low, high)
-        return _between_subjects(self.latent_correlation, variances)
+        variances = bisect(lambda v: rate_spread(self.rates, v) - self._real_spread, low, high)
+        return between_subjects(self.latent_correlation, variances)
 
     @property
     def subject_rate_sd(self) -> np.ndarray:
         """(A,) standard deviation of the rate between subjects."""
-        return _rate_spread(self.rates, np.diag(self._between))
+        return rate_spread(self.rates, np.diag(self._between))
 
     # --- draws ---
 
@@ -383,7 +224,7 @@ class Population:
         """(n, A) float64 latent variables behind ``draw(n)``: independent frames, each of a new subject."""
         _count("n", n)
         normal = np.random.default_rng([self.seed, _DRAW]).standard_normal((n, len(self.aus)))
-        return normal @ _factor(self.latent_correlation).T
+        return normal @ factor(self.latent_correlation).T
 
     def draw(self, n: int) -> np.ndarray:
         """(n, A) int8 labels of independent frames, without subject effects."""
@@ -395,7 +236,7 @@ class Population:
         Subject k is the same however many are asked for, so a long set can be drawn in blocks.
         """
         noise = self._noise(_FRAMES, n_subjects, frames, first)
-        within = noise @ _factor(self.latent_correlation - self._between).T
+        within = noise @ factor(self.latent_correlation - self._between).T
         return self._frames(self._persons(n_subjects, first)[:, None] + within)
 
     def clips(self, n_subjects: int, frames: int, first: int = 0) -> Frames:
@@ -407,9 +248,9 @@ class Population:
         takes two seconds.
         """
         _count("frames", frames)
-        noise = self._noise(_CLIP, n_subjects, frames + 2, first)  # 2 more, see _smooth
+        noise = self._noise(_CLIP, n_subjects, frames + 2, first)  # 2 more, see smoothed
         order, mixing = self._mixing
-        moving = np.stack([_smooth(noise[..., k], self.correlation_frames[au]) for k, au in enumerate(order)], -1)
+        moving = np.stack([smoothed(noise[..., k], self.correlation_frames[au]) for k, au in enumerate(order)], -1)
         latent = np.empty_like(moving)
         latent[..., order] = moving @ mixing.T
         return self._frames(self._persons(n_subjects, first)[:, None] + latent)
@@ -420,7 +261,7 @@ class Population:
             np.random.default_rng([self.seed, _SUBJECT, k]).standard_normal(len(self.aus))
             for k in range(first, first + n_subjects)
         ]
-        return np.array(normal) @ _factor(self._between).T
+        return np.array(normal) @ factor(self._between).T
 
     def _noise(self, stream: int, n_subjects: int, frames: int, first: int) -> np.ndarray:
         _count("n_subjects", n_subjects)
@@ -445,7 +286,7 @@ class Population:
         flicker, and the correlations at each instant are exactly W.
         """
         order = np.argsort(-self._real_bouts, kind="stable")
-        return order, _factor((self.latent_correlation - self._between)[np.ix_(order, order)])
+        return order, factor((self.latent_correlation - self._between)[np.ix_(order, order)])
 
     @cached_property
     def correlation_frames(self) -> np.ndarray:
@@ -457,7 +298,7 @@ class Population:
         """
         clips, frames = 400, 2400
         random = np.random.default_rng(_CALIBRATION)
-        persons = random.standard_normal((clips, len(self.aus))) @ _factor(self._between).T
+        persons = random.standard_normal((clips, len(self.aus))) @ factor(self._between).T
         order, mixing = self._mixing
         times = np.empty(len(self.aus))
         slower: list[np.ndarray] = []
@@ -467,8 +308,8 @@ class Population:
             low, high = np.log(1.0), np.log(500.0)
             for _ in range(9):
                 times[au] = np.exp((low + high) / 2)
-                own = _smooth(noise, times[au])
-                median = np.median(_runs(given + mixing[k, k] * own > self._thresholds[au]))
+                own = smoothed(noise, times[au])
+                median = np.median(runs_of(given + mixing[k, k] * own > self._thresholds[au]))
                 if median > self._real_bouts[au]:
                     high = np.log(times[au])
                 else:

@@ -16,8 +16,9 @@ from torch import Tensor
 from ..device import pick_device
 from . import anatomy, expression
 from .anatomy import Factor, draw, normals, uniforms
+from .coverings import OCCLUDERS, SCARF, UNDER
 from .drawing import V_TOP, canvas_of, column, paint, power, smooth
-from .head import OCCLUDERS, SCARF, UNDER, paint_head, relief, tints
+from .head import paint_head, relief, tints
 
 MIN_SIZE, MAX_SIZE = 48, 1024
 BACKGROUNDS = ("plain", "gradient", "blobs", "bars")

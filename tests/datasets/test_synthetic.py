@@ -5,7 +5,8 @@ import pytest
 
 from lorral_lite.datasets.synthetic import prepare_faces
 from lorral_lite.faces import AUS
-from lorral_lite.faces.population import Population, phi
+from lorral_lite.faces.correlation import phi
+from lorral_lite.faces.population import Population
 from lorral_lite.files import DataError
 
 

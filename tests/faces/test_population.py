@@ -8,6 +8,7 @@ from scipy.stats import kstest, multivariate_normal, norm
 from sklearn.metrics import matthews_corrcoef
 
 from lorral_lite.faces import render
+from lorral_lite.faces.correlation import bouts, lowest_phi, phi
 from lorral_lite.faces.population import (
     DIFFICULTIES,
     EXCLUSION_PAIRS,
@@ -16,9 +17,6 @@ from lorral_lite.faces.population import (
     RENDER_AUS,
     STRUCTURES,
     Population,
-    bouts,
-    lowest_phi,
-    phi,
 )
 from lorral_lite.files import data_file
 

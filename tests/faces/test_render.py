@@ -8,7 +8,7 @@ import torch
 from torch.testing import assert_close
 
 import lorral_lite
-from lorral_lite.faces import AUS, Faces, head, render, render_faces
+from lorral_lite.faces import AUS, Faces, coverings, head, render, render_faces
 from lorral_lite.facs import INTENSITY
 from lorral_lite.landmarks import au_centers, interocular, mirror_landmarks, ruler
 
@@ -193,7 +193,7 @@ def test_a_is_hard_and_e_unmistakable(au):
 
 def test_a_person_shows_an_au_a_little_stronger_on_one_side():
     """D43: the corners of the mouth go unequal ways, by at most ±25 %, unless asymmetry is 0."""
-    seeds, worn = np.arange(200), np.zeros((200, len(head.OCCLUDERS)), dtype=bool)
+    seeds, worn = np.arange(200), np.zeros((200, len(coverings.OCCLUDERS)), dtype=bool)
     aus = np.zeros((200, len(AUS), 2))
     aus[:, AUS.index(12)] = 0.8
     share = {}
@@ -251,7 +251,7 @@ def test_each_furrow_lies_where_facs_says(au, place):
     canvas = head.canvas_of(100, torch.device("cpu"))
     seeds, given = np.array([8, 8]), {**PLAIN}
     rows = table({}, {au: 1.0}).double().numpy()
-    plan = render._plan(rows, seeds, seeds, given, np.zeros((2, len(head.OCCLUDERS)), dtype=bool), 100)
+    plan = render._plan(rows, seeds, seeds, given, np.zeros((2, len(coverings.OCCLUDERS)), dtype=bool), 100)
     p = {k: torch.from_numpy(v) for k, v in plan.items()}
     hollow = torch.zeros(2, canvas.height, canvas.width)
     head._creases(p, head.half_faces(p), canvas, hollow)
@@ -286,7 +286,7 @@ def test_light_comes_from_where_it_is_said():
 
 def test_light_stays_in_the_room_when_the_head_turns():
     given = {"yaw": 20, "roll": 15, "pitch": -10, "light_azimuth": 50}
-    covers = np.zeros((1, len(head.OCCLUDERS)), dtype=bool)
+    covers = np.zeros((1, len(coverings.OCCLUDERS)), dtype=bool)
     plan = render._plan(np.zeros((1, 18, 2)), np.array([1]), np.array([1]), given, covers, 64)
     assert np.allclose(plan["spin"][0] @ plan["light_head"][0], plan["light"][0], atol=1e-6)
     assert plan["light"][0, 0] > 0.5  # from the right
@@ -321,7 +321,7 @@ def test_pose_moves_the_nose_the_way_it_is_said():
     assert faces.landmarks[3, 19, 1] < faces.landmarks[3, 28, 1] - 2  # clockwise: the left eye rises
 
 
-@pytest.mark.parametrize("name", head.OCCLUDERS)
+@pytest.mark.parametrize("name", coverings.OCCLUDERS)
 def test_an_occluder_covers_what_its_mask_says(name):
     bare = render_faces({}, 96, [8, 9], **PLAIN)
     worn = render_faces({}, 96, [8, 9], occluder=name, **PLAIN)
@@ -334,9 +334,9 @@ def test_an_occluder_covers_what_its_mask_says(name):
     assert torch.equal(worn.landmarks, bare.landmarks)
 
 
-@pytest.mark.parametrize(("name", "points"), list(head.UNDER.items())[3:])
+@pytest.mark.parametrize(("name", "points"), list(coverings.UNDER.items())[3:])
 def test_whole_region_covers_hide_their_landmarks_and_aus(name, points):
-    aus = head.OCCLUDERS[name]
+    aus = coverings.OCCLUDERS[name]
     faces = render_faces(table({}, *[{au: 0.8} for au in aus]), 100, 8, occluder=name, **PLAIN)
     for i in range(len(faces.images)):
         x, y = faces.landmarks[i, list(points)].round().long().unbind(-1)

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from lorral_lite.faces.population import Population, phi
+from lorral_lite.faces.correlation import phi
+from lorral_lite.faces.population import Population
 from lorral_lite.study.ceiling import all_patterns, calibrate, ceiling, joint_posterior, pattern_probabilities
 
 
