@@ -48,13 +48,15 @@ def train_step1(run, config: RunConfig, device=None, progress: bool = True, on_e
     ``workers`` processes read the faces; their number changes nothing in the result.
     """
     run, device = Path(run), pick_device(device)
-    folder, rows, _ = material = training_material(config)
+    material = training_material(config)
+    folder, rows = material.folder, material.rows
     config = settle_threads(run, config, material, device)
     model = new_model(config)
     claim(run / "config.json", config.to_dict())
     if folder.meta["licensed"]:
         keep_out_of_git(run)
     if is_done(run, 1):
+        forget_resume(run, 1)
         return load_model(run, device=device)
     crop = config.model.image_size
     model.set_mean_shape(torch.from_numpy(folder.landmarks[rows].mean(0) - (folder.size - crop) / 2))  # D6
@@ -79,7 +81,7 @@ def train_step1(run, config: RunConfig, device=None, progress: bool = True, on_e
     with threads(config.threads):
         fit(1, run, model, batches, answer, config, material, length, progress, on_epoch)
     save_weights(run / "step1.safetensors", model.state_dict(), config.model.aus)
-    is_done(run, 1)
+    forget_resume(run, 1)
     return model
 
 
@@ -90,12 +92,14 @@ def train_step2(run, relation: str, device=None, progress: bool = True, on_epoch
     run, device = Path(run), pick_device(device)
     config = read_run_config(run)
     out = run / relation
-    _, rows, _ = material = training_material(config)
+    material = training_material(config)
+    rows = material.rows
     model = load_model(run)
     model.set_relation(relation, seed=seed_of(config.seed, 2, 0), **options)  # D17
     model.freeze_step1(train_landmarks=config.views == 0)  # D18
     claim(out / "config.json", {"relation": relation, "options": options, "run": config.to_dict()})
     if is_done(out, 2):
+        forget_resume(out, 2)
         return load_model(run, relation, device)
     model.to(device)
     dataset = FaceDataset(material.folder, rows, config.model.image_size, True, config.seed + 1, config.jitter)
@@ -125,7 +129,7 @@ def train_step2(run, relation: str, device=None, progress: bool = True, on_epoch
     state = {k: v.cpu() for k, v in model.state_dict().items()}
     changed = {k: v for k, v in state.items() if k not in step1 or not torch.equal(v, step1[k])}
     save_weights(out / "step2.safetensors", changed, config.model.aus)
-    is_done(out, 2)
+    forget_resume(out, 2)
     return model
 
 
@@ -299,8 +303,10 @@ def write_log(step: int, out: Path, log: list[dict]) -> None:
 
 
 def is_done(out: Path, step: int) -> bool:
-    """Whether the step's weights are there; then its resume file goes, even if the run was stopped between the two."""
-    done = (out / f"step{step}.safetensors").exists()
-    if done:
-        (out / f"step{step}_resume.safetensors").unlink(missing_ok=True)
-    return done
+    """Whether the step's weights are there."""
+    return (out / f"step{step}.safetensors").exists()
+
+
+def forget_resume(out: Path, step: int) -> None:
+    """The weights are there: what going on would need goes, also when the run was stopped between the two."""
+    (out / f"step{step}_resume.safetensors").unlink(missing_ok=True)

@@ -1,6 +1,7 @@
 """AU relation learning with the continuous Hopfield layer (paper section 3.3, Figure 7; own implementation, D11)."""
 
 import math
+from functools import partial
 
 from torch import Tensor, nn
 
@@ -101,11 +102,6 @@ class HopfieldRelation(SelfAttentionRelation):
 
     name, label, colour, marker = "hopfield", "Hopfield", "#D55E00", "^"
 
-    def __init__(
-        self, dim: int, num_aus: int, steps: int = 2, beta: float | None = None, **options
-    ) -> None:  # D34
-        self.steps, self.beta = check_steps(steps), beta  # before the layers are made, which read them
-        super().__init__(dim, num_aus, **options)
-
-    def make_layer(self, heads: int, dropout: float) -> HopfieldLayer:
-        return HopfieldLayer(self.dim, heads, dropout, self.steps, self.beta)
+    def __init__(self, dim: int, num_aus: int, steps: int = 2, beta: float | None = None, **options) -> None:  # D34
+        super().__init__(dim, num_aus, layer=partial(HopfieldLayer, steps=steps, beta=beta), **options)
+        self.steps, self.beta = steps, beta

@@ -1,6 +1,7 @@
 """AU relation learning with self-attention encoding (paper section 3.2, Figure 6, equations 3.1 to 3.3)."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -68,7 +69,7 @@ class SelfAttentionRelation(Relation):
 
     Preprocessing is Linear, LayerNorm, Dropout, then the position encoding is added (paper section 3.2). Not stated
     there: as wide as the tokens, 4 heads, 1 layer (D10). ``position=False`` leaves the position encoding out: then the
-    AUs have no order, and permuting them permutes the result.
+    AUs have no order, and permuting them permutes the result. ``layer`` makes each of the layers.
 
     Shape: (B, A, dim) → (B, A, dim), dim divisible by heads; ``attention`` (B, heads, A, A) of the last layer after a
     call, row AU listening to column AU.
@@ -79,9 +80,8 @@ class SelfAttentionRelation(Relation):
 
     name, label, colour, marker = "self_attention", "self-attention", "#0072B2", "D"
 
-    def __init__(
-        self, dim: int, num_aus: int, heads: int = 4, layers: int = 1, dropout: float = 0.1, position: bool = True
-    ) -> None:
+    def __init__(self, dim: int, num_aus: int, heads: int = 4, layers: int = 1, dropout: float = 0.1,
+                 position: bool = True, *, layer: Callable[..., AttentionLayer] = AttentionLayer) -> None:
         super().__init__(dim, num_aus)
         if heads < 1 or dim % heads:
             raise ValueError(f"{dim} features cannot be shared by {heads} heads: dim must be a multiple of heads")
@@ -92,10 +92,7 @@ class SelfAttentionRelation(Relation):
         self.dropout = nn.Dropout(dropout)
         pe = position_encoding(num_aus, dim) if position else torch.zeros(num_aus, dim)
         self.register_buffer("position", pe, persistent=False)
-        self.layers = nn.ModuleList(self.make_layer(heads, dropout) for _ in range(layers))
-
-    def make_layer(self, heads: int, dropout: float) -> AttentionLayer:
-        return AttentionLayer(self.dim, heads, dropout)
+        self.layers = nn.ModuleList(layer(dim, heads, dropout) for _ in range(layers))
 
     def forward(self, tokens: Tensor) -> Tensor:
         x = self.dropout(self.norm(self.linear(self.check(tokens)))) + self.position
