@@ -1,15 +1,11 @@
-"""Where the cells of a grid are done: here one after the other, one process a device, or on a cluster.
+"""Where the cells of a grid are done: here one after the other, or by submitit, one process a device or a cluster job.
 
 Each function yields ``(cell, failure)`` as cells end; failure is one line, "" after success. A process reads
 OUT/grid.json and does one cell, whatever started it, so that all of them take the same path.
 """
 
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from queue import SimpleQueue
 
 from ..device import pick_device
 from ..output import forgive_characters
@@ -36,43 +32,9 @@ def one_after_the_other(plan: Plan, cells, device: str, progress: bool, say) -> 
         yield cell, attempt(plan, cell, device, progress, say)
 
 
-def side_by_side(plan: Plan, cells, names: list[str], say) -> Iterator[tuple[Cell, str]]:
-    """In one process for each device; what a cell says goes to OUT/<cell>.log."""
-    free, running = SimpleQueue(), set()
-    for name in names:
-        free.put(name)
-
-    def work(cell: Cell) -> tuple[Cell, str]:
-        device, log = free.get(), plan.out / f"{cell.name}.log"
-        try:
-            say(f"{cell.name} begins on {device}, see {log}")
-            call = f"from lorral_lite.reproduce.jobs import main; main({str(plan.out)!r}, {tuple(cell)!r}, {device!r})"
-            with open(log, "w", encoding="utf8") as file:
-                process = subprocess.Popen([sys.executable, "-c", call], stdout=file, stderr=subprocess.STDOUT)
-                running.add(process)
-                code = process.wait()
-            if code == 0:
-                return cell, ""
-            last = log.read_text(encoding="utf8", errors="replace").strip().splitlines()[-1:]
-            if code == 1 and last and last[0].startswith(f"{cell.name}: "):
-                return cell, last[0]
-            return cell, f"{cell.name}: its process ended with {code}; see {log}"
-        finally:
-            free.put(device)
-
-    pool = ThreadPoolExecutor(len(names))
-    try:
-        for done in as_completed([pool.submit(work, cell) for cell in cells]):
-            yield done.result()
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-        for process in running:
-            process.terminate()  # nothing happens to those that ended
-
-
-def on_cluster(plan: Plan, cells, cluster: str, names: list[str | None], partition: str | None, hours: float,
-               say) -> Iterator[tuple[Cell, str]]:
-    """As a job array through submitit: on ``slurm`` all at once, on ``local`` as many at a time as there are devices.
+def through_submitit(plan: Plan, cells, cluster: str, names: list[str | None], partition: str | None, hours: float,
+                     say) -> Iterator[tuple[Cell, str]]:
+    """In processes of their own: on ``slurm`` all at once, as a job array; on ``local``, this machine, one a device.
 
     ``names`` are the devices, None for what the node has. Logs lie in OUT/jobs. Waits for the jobs, and cancels them
     when it is stopped. ValueError without submitit or Slurm.
@@ -81,25 +43,28 @@ def on_cluster(plan: Plan, cells, cluster: str, names: list[str | None], partiti
     executor = submitit.AutoExecutor(plan.out / "jobs", cluster=cluster)
     executor.update_parameters(name="lorral", timeout_min=round(60 * hours), cpus_per_task=2, slurm_partition=partition,
                                gpus_per_node=sum(name != "cpu" for name in names))
-    size = len(cells) if cluster == "slurm" else len(names)
-    for first in range(0, len(cells), size):
-        chosen = cells[first : first + size]
-        where = [names[k % len(names)] for k in range(len(chosen))]
-        jobs = executor.map_array(one_cell, [str(plan.out)] * len(chosen), [tuple(cell) for cell in chosen], where)
-        cell_of = {job.job_id: cell for job, cell in zip(jobs, chosen, strict=True)}
-        say(f"{len(jobs)} job{'s' if len(jobs) > 1 else ''} on {cluster} ({', '.join(c.name for c in chosen)}); logs "
-            f"in {plan.out / 'jobs'}")
-        try:
-            for job in submitit.helpers.as_completed(jobs, poll_frequency=CLUSTERS[cluster]):
-                cell = cell_of[job.job_id]
-                try:
-                    yield cell, job.result()
-                except submitit.core.utils.UncompletedJobError:  # killed, out of memory, out of time
-                    yield cell, f"{cell.name}: job {job.job_id} ended without a result; see {job.paths.stderr}"
-        finally:
-            for job in jobs:
-                if not job.done():
-                    job.cancel()
+    left, running = list(cells), {}
+    free = [names[0]] * len(left) if cluster == "slurm" else list(names)
+    try:
+        while left or running:
+            if begun := [(left.pop(0), free.pop(0)) for _ in range(min(len(left), len(free)))]:
+                calls = [(str(plan.out), tuple(cell), device) for cell, device in begun]
+                jobs = executor.map_array(one_cell, *zip(*calls, strict=True))
+                running |= {job.job_id: (job, *which) for job, which in zip(jobs, begun, strict=True)}
+                say(f"{len(jobs)} job{'s' if len(jobs) > 1 else ''} on {cluster} "
+                    f"({', '.join(cell.name for cell, _ in begun)}); logs in {plan.out / 'jobs'}")
+            waiting = [job for job, *_ in running.values()]
+            done = next(iter(submitit.helpers.as_completed(waiting, poll_frequency=CLUSTERS[cluster])))
+            _, cell, device = running.pop(done.job_id)
+            free.append(device)
+            try:
+                yield cell, done.result()
+            except submitit.core.utils.UncompletedJobError:  # killed, out of memory, out of time
+                yield cell, f"{cell.name}: job {done.job_id} ended without a result; see {done.paths.stderr}"
+    finally:
+        for job, *_ in running.values():
+            if not job.done():
+                job.cancel()
 
 
 def need_submitit(cluster: str):
@@ -108,7 +73,7 @@ def need_submitit(cluster: str):
         import submitit
         import submitit.helpers
     except ImportError:
-        raise ValueError("--cluster needs submitit: pip install 'lorral-lite[cluster]'") from None
+        raise ValueError("several devices and --cluster need submitit: pip install submitit") from None
     if cluster == "slurm" and not (shutil.which("srun") and shutil.which("sbatch")):
         raise ValueError("--cluster slurm: no Slurm here (sbatch is not found); call it on a login node")
     return submitit
@@ -119,9 +84,3 @@ def one_cell(out: str, cell: tuple[int, int], device: str | None) -> str:
     forgive_characters()
     return attempt(read_plan(out), Cell(*cell), device, progress=False)
 
-
-def main(out: str, cell: tuple[int, int], device: str | None) -> None:
-    """:func:`one_cell` as a process: the failure is its last line, exit code 1."""
-    if failure := one_cell(out, cell, device):
-        print(failure)
-        sys.exit(1)

@@ -26,7 +26,7 @@ from ..training.config import RunConfig
 from ..training.run_folder import read_run_config
 from .cell import NOTEBOOKS, ONCE, PROFILES, Cell, Plan, notebooks_folder, stopwatch
 from .cost import Cost, cost_of_cell, measure
-from .jobs import CLUSTERS, devices, need_submitit, on_cluster, one_after_the_other, side_by_side
+from .jobs import CLUSTERS, devices, need_submitit, one_after_the_other, through_submitit
 
 DATA = ("faces", "bp4d", "disfa")
 
@@ -88,9 +88,9 @@ def reproduce(out=None, data: str = "faces", root=None, profile: str = "smoke", 
     if not left and len(plan.cells) == 1:
         left = list(plan.cells)  # its report is written anew
     if cluster:
-        ends = on_cluster(plan, left, cluster, names, partition, hours or 24, say)
+        ends = through_submitit(plan, left, cluster, names, partition, hours or 24, say)
     elif min(len(names), len(left)) > 1:
-        ends = side_by_side(plan, left, names, say)
+        ends = through_submitit(plan, left, "local", names, None, 24 * 365, say)
     else:
         ends = one_after_the_other(plan, left, names[0], progress, say)
     failures, running = [], set(left)

@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 import shutil
+import signal
 import stat
 import sys
 from dataclasses import replace
@@ -149,7 +151,7 @@ def test_what_does_not_go_together_is_one_line(faces, tmp_path, monkeypatch, cap
 def test_without_submitit_one_line_says_how_to_get_it(faces, tmp_path, monkeypatch, capsys, small):
     monkeypatch.setitem(sys.modules, "submitit", None)
     assert reproduce(faces, tmp_path / "out", "--cluster", "local") == 2
-    assert capsys.readouterr().err == "lorral: --cluster needs submitit: pip install 'lorral-lite[cluster]'\n"
+    assert capsys.readouterr().err == "lorral: several devices and --cluster need submitit: pip install submitit\n"
 
 
 def test_real_faces_are_not_mixed_with_a_stand_in(tmp_path):
@@ -256,9 +258,10 @@ def scores(run) -> dict:
             for name in ("none", "baselines/linear_svm")}
 
 
+@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("more", [
-    pytest.param(("--device", "cpu,cpu"), id="side by side"),
-    pytest.param(("--cluster", "local"), id="submitit", marks=pytest.mark.slow),
+    pytest.param(("--device", "cpu,cpu"), id="two devices"),
+    pytest.param(("--cluster", "local"), id="one", marks=pytest.mark.slow),
 ])  # fmt: skip
 def test_other_processes_do_the_same(faces, tmp_path, small, no_pages, capsys, more):
     here, there = tmp_path / "here", tmp_path / "there"
@@ -272,17 +275,22 @@ def test_other_processes_do_the_same(faces, tmp_path, small, no_pages, capsys, m
     weights = [(out / "fold1_seed0" / "none" / "step2.safetensors").read_bytes() for out in (here, there)]
     assert weights[0] == weights[1]
     assert (there / "report.html").exists()
-    assert (there / ("jobs" if "--cluster" in more else "fold1_seed0.log")).exists()
+    assert (there / "jobs").exists()
 
 
+def kill_oneself(out: str, cell: tuple[int, int], device: str) -> str:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return ""
+
+
+@pytest.mark.filterwarnings("ignore")
 def test_a_process_that_dies_is_one_line(faces, tmp_path, monkeypatch):
-    plan = Plan(tmp_path, "faces", "fast", tiny_config(faces), (Cell(1, 0), Cell(2, 0)))
-    real = jobs.subprocess.Popen
-    monkeypatch.setattr(jobs.subprocess, "Popen",
-                        lambda call, **k: real([sys.executable, "-c", "import os; os._exit(9)"], **k))
-    ends = dict(jobs.side_by_side(plan, plan.cells, ["cpu", "cpu"], lambda line: None))
-    assert ends == {cell: f"{cell.name}: its process ended with 9; see {tmp_path / cell.name}.log"
-                    for cell in plan.cells}
+    plan = Plan(tmp_path, "faces", "fast", tiny_config(faces), (Cell(1, 0), Cell(2, 0), Cell(3, 0)))
+    monkeypatch.setattr(jobs, "one_cell", kill_oneself)
+    ends = dict(jobs.through_submitit(plan, plan.cells, "local", ["cpu", "cpu"], None, 1, lambda line: None))
+    assert ends.keys() == set(plan.cells)
+    for cell, line in ends.items():
+        assert re.fullmatch(rf"{cell.name}: job \d+ ended without a result; see \S+\.err", line)
 
 
 SBATCH = """#!{python}
