@@ -27,10 +27,11 @@ TESTS = {
     ATTENTION: "model/relations/test_self_attention.py", HOPFIELD: "model/relations/test_hopfield.py",
     BILSTM: "model/relations/test_bilstm.py", CONTROLS: "model/relations/test_controls.py",
     SERIES: "model/relations/test_series.py", "landmarks.py": "test_landmarks.py", LOSSES: "model/test_losses.py",
-    METRICS: "measure/test_metrics.py", LORRAL: "model/test_model.py", CONFIG: "training/test_training.py",
+    METRICS: "measure/test_metrics.py", LORRAL: "model/test_model.py model/test_readings.py",
+    CONFIG: "training/test_training.py",
     STEPS: "training/test_training.py", CACHE: "training/test_feature_cache.py",
 }
-"""File of the package → file of the tests that guards it."""
+"""File of the package → the file or files of the tests that guard it."""
 
 MUTANTS = [
     (PATCH, "self.part_conv = nn.Conv2d(folded, folded, 3, padding=1, groups=grid * grid)",
@@ -280,7 +281,8 @@ def _test(folder: str, tests: str) -> None:
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 1)
         os.dup2(nowhere.fileno(), 2)
-    code = pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-m", "not slow", "--rootdir", folder, f"tests/{tests}"])
+    code = pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-m", "not slow", "--rootdir", folder,
+                        *[f"tests/{name}" for name in tests.split()]])
     import lorral_lite
 
     os._exit(int(code) if lorral_lite.__file__.startswith(folder) else 99)
