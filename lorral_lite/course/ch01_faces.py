@@ -53,8 +53,6 @@ def _f1_of_the_careful():
 
 
 ATLAS_PEOPLE = (652, 92, 216)
-
-
 _PARTS = {"face": (1.95, -2.2, 2.9), "upper": (1.75, -1.6, 0.5), "lower": (1.45, -0.1, 2.75)}  # half width, from, to
 
 

@@ -20,8 +20,6 @@ from ..study.influence import au_order, effective_number, reordered_influence, r
 from .check import exercise
 from .portraits import Sample
 
-# ---- 05
-
 
 @exercise("5.1", "a direction has 4 gates of h = D / 2 rows with D + h weights each, and two bias vectors of 4h")
 def bilstm_parameters() -> int:
@@ -53,8 +51,6 @@ def strongest_pairs_that_are_list_neighbours() -> int:
     return sum(int(j - i == 1) for i, j in pairs[:10])
 
 
-# ---- 06
-
 
 @exercise("6.1", "AU12 is at place 6 of the list, 0-based; feature 2 is even, so it is a sine with 2i = 2", 1e-3)
 def position_of_au12() -> float:
@@ -76,8 +72,6 @@ def value_that_excludes() -> float:
 def largest_weight_of_one_au() -> float:
     return torch.tensor([6**0.5] + [-(6**0.5)] * 11).softmax(0)[0].item()
 
-
-# ---- 07
 
 
 @exercise("7.1", "with patterns +1 and −1 the new state is (e^βξ − e^−βξ) / (e^βξ + e^−βξ) = tanh(βξ)", 1e-3)

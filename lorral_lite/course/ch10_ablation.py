@@ -57,14 +57,8 @@ def _f1_of_never():
 
 
 STRENGTHS = (0.0, 0.5, 1.0)
-
-
 STRUCTURES = {"real": "relations of BP4D", "exclusion": "BP4D with pairs that exclude each other"}
-
-
 HIDING_NAMES = {"none": "nothing hidden", "eyes": "eyes hidden (AU 6, 7)"}
-
-
 NOTE = "procedural faces"
 
 

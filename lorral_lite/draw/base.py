@@ -1,4 +1,4 @@
-"""Every picture of the notebooks and the report, one function each: data in, matplotlib Figure out.
+"""What every picture shares: its style, its text alternative, and how it becomes a small PNG.
 
 Figures are drawn with the style file beside this one: opaque white ground (legible in dark mode), large text,
 the colours of Okabe and Ito. They need no pyplot and no open window. Each carries ``alt``, a sentence for
@@ -18,14 +18,8 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageColor
 
 STYLE = Path(__file__).with_name("lorral.mplstyle")
-
-
 PNG_LIMIT = 150_000
-
-
 BLUE, ORANGE, GREEN, RED, PINK, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"
-
-
 INK, GREY, PALE = "#222222", "#6f6f6f", "#d4d4d4"
 
 
