@@ -74,12 +74,11 @@ pictures: $(READY)  ## draw the picture of the README anew
 	$(BIN)/python -c "from lorral_lite.course.ch01_faces import people_sheet; people_sheet().savefig('data/pictures/faces.jpg', pil_kwargs={'quality': 85})"
 
 benchmarks: $(READY)  ## measure speed, memory and difficulty anew, into benchmarks/ (an hour; leave the machine alone)
-	set -e; for name in layers model faces threads scale step2 widgets prepare difficulty; do $(BIN)/python -m benchmarks $$name --out benchmarks/$$name.json; done
+	set -e; for name in layers model faces threads step2 difficulty; do $(BIN)/python -m benchmarks $$name --out benchmarks/$$name.json; done
 	$(BIN)/python -m benchmarks step2 --compare runs/faces/fold1_seed0 --out benchmarks/step2_compared.json
 	$(BIN)/python -m benchmarks coverage --out data/results/coverage.json
 	$(BIN)/python -m benchmarks deviations --keep runs/deviations --out benchmarks/deviations.json
 	$(BIN)/python -c "from benchmarks import write_page; write_page('benchmarks')"
-	$(BIN)/python -c "from benchmarks.deviations import write_effects; write_effects('DEVIATIONS.md', 'benchmarks')"
 	$(BIN)/lorral report --write
 
 outputs: $(READY)  ## execute every notebook in place, to refresh the stored outputs

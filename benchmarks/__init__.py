@@ -16,13 +16,11 @@ BENCHMARKS = {
     "model": "time, FLOPs and memory of inference and training steps, paper() and lite()",
     "step2": "an epoch of step 2 on cached features against one of step 1; --compare RUN: both ways of step 2",
     "faces": "procedural faces a second, and where the time goes",
-    "widgets": "milliseconds from a slider's change to the new picture",
     "difficulty": "F1 on unseen people for easy, default and hard faces (about 20 minutes)",
     "coverage": "how often 95 % intervals hold the true F1 on 1,000 simulated data sets (about 3 minutes)",
     "deviations": "F1 with one choice of DEVIATIONS.md made otherwise; --keep FOLDER goes on there (about 25 minutes)",
-    "prepare": "frames/s, memory and disk of preparing BP4D at full size; loading against decoding in every epoch",
+    "photo": "where the limits come from below which a photograph's landmarks are plausible (about 2 minutes)",
     "threads": "a training step with one CPU thread and with all, alone and beside busy programs",
-    "scale": "time and memory an image from 1,000 to 100,000 prepared frames",
 }
 """Name → what it measures."""
 
@@ -115,14 +113,10 @@ def bench(name: str, out=None, device=None, tiny: bool = False, say=print, **opt
 MARK = "<!-- everything below is written by `make benchmarks` from the JSON files beside this one -->\n"
 
 
-def tables_page(folder, only: str | None = None) -> str:
-    """Every benchmark kept in ``folder`` as Markdown: its command, where it ran, its tables as they were printed.
-
-    ``only`` names one of them.
-    """
+def tables_page(folder) -> str:
+    """Every benchmark kept in ``folder`` as Markdown: its command, where it ran, its tables as they were printed."""
     page = []
-    wanted = {name: what for name, what in BENCHMARKS.items() if only in (None, name)}
-    files = [(file, what) for name, what in wanted.items() for file in sorted(Path(folder).glob(f"{name}*.json"))]
+    files = [(file, what) for name, what in BENCHMARKS.items() for file in sorted(Path(folder).glob(f"{name}*.json"))]
     for file, summary in files:
         kept = json.loads(file.read_text(encoding="utf8"))
         where = "; ".join(f"{key} {value}" for key, value in kept["environment"].items())

@@ -23,17 +23,13 @@ def main(arguments: list[str] | None = None) -> int:
                         help="step2: train step 2 of this run on cached features and to the letter, evaluate both")
     parser.add_argument("--keep", default=None, metavar="FOLDER",
                         help="deviations: keep the trainings here, and do not do again what is done there")
-    parser.add_argument("--share", type=float, default=None,
-                        help="prepare: how much of BP4D's size, 0.01 for 1 %% (default: 1, all of it)")
     args = parser.parse_args(arguments)
     try:
         if args.compare and args.name != "step2":
             raise ValueError("--compare goes with step2 only")
         if args.keep and args.name != "deviations":
             raise ValueError("--keep goes with deviations only")
-        if args.share is not None and (args.name != "prepare" or not 0 < args.share <= 1):
-            raise ValueError("--share goes with prepare, and lies above 0 and up to 1")
-        options = {key: value for key in ("compare", "keep", "share") if (value := getattr(args, key)) is not None}
+        options = {key: value for key in ("compare", "keep") if (value := getattr(args, key)) is not None}
         bench(args.name, args.out, args.device, args.tiny, **options)
     except (ValueError, OSError) as error:  # a DataError is a ValueError
         print(f"error: {error}", file=sys.stderr)

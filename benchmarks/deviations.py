@@ -22,7 +22,7 @@ from lorral_lite.training.evaluation import evaluate
 from lorral_lite.training.run_folder import claim, read_run_config
 from lorral_lite.training.steps import train_step1, train_step2
 
-from . import Table, tables_page
+from . import Table
 
 PEOPLE, FRAMES, DIFFICULTY = 60, 30, "easy"  # few frames teach what is not faint
 DEFAULT, LITE = "default", "lite() as it is"
@@ -174,16 +174,6 @@ def table(group: str, rows: list[Variant], found: dict, config: RunConfig) -> Ta
         ["number", "what is otherwise", "F1 AU, %", "difference", "F1 local, %", "difference", "landmark error, %"],
         cells, note if rows[0].name == DEFAULT else "As above.",
     )
-
-
-MARK = "<!-- everything below is written by `make benchmarks` from benchmarks/deviations.json -->\n"
-
-
-def write_effects(page, benches) -> None:
-    """Put the tables of ``deviations.json`` in the folder ``benches`` below the mark in ``page`` (DEVIATIONS.md)."""
-    page = Path(page)
-    head = page.read_text(encoding="utf8").split(MARK)[0]
-    page.write_text(head + MARK + tables_page(benches, "deviations"), encoding="utf8")
 
 
 def in_words(e: Estimate, alone: bool = False) -> str:

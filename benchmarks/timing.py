@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from threading import Event, Thread
 
 import torch
 from torch.profiler import ProfilerActivity, profile
@@ -144,23 +143,13 @@ def peak_memory(function: str, **arguments) -> float | None:
 
     Importing its module is not counted. None where the system does not tell (it is read from /proc).
     """
-    return memory(function, **arguments)[0]
-
-
-def memory(function: str, **arguments) -> tuple[float | None, float | None]:
-    """:func:`peak_memory`, and its part that is the process's own, without pages of files that it has mapped.
-
-    Mapped pages belong to the system's cache, which takes them back when memory is short. The second number is looked
-    at every few milliseconds, and at the end while what the function returned is still held.
-    """
     if not Path("/proc/self/clear_refs").exists():
-        return None, None
+        return None
     command = [sys.executable, "-W", "ignore", "-m", "benchmarks.timing", function, json.dumps(arguments)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"{function}{arguments}: {done.stderr.strip().splitlines()[-1:]}")
-    peak, own = map(float, done.stdout.splitlines()[-1].split())
-    return peak, own
+    return float(done.stdout.splitlines()[-1])
 
 
 def _status(name: str) -> float:
@@ -169,27 +158,15 @@ def _status(name: str) -> float:
     return next(float(line.split()[1]) / 1024 for line in lines if line.startswith(name + ":"))
 
 
-def _watched(work: Callable[[], object]) -> tuple[float, float]:
-    """MiB that ``work`` adds to this process at its peak: all of it, and its own."""
+def _added(work: Callable[[], object]) -> float:
+    """MiB that ``work`` adds to this process at its peak."""
     Path("/proc/self/clear_refs").write_text("5", encoding="utf8")  # forget the peak of the imports
-    before, own = _status("VmRSS"), _status("RssAnon")
-    most, done = [own], Event()
-
-    def watch() -> None:
-        while not done.wait(0.003):
-            most.append(max(most.pop(), _status("RssAnon")))
-
-    watcher = Thread(target=watch)
-    watcher.start()
-    held = work()
-    done.set()
-    watcher.join()
-    most.append(max(most.pop(), _status("RssAnon")))
-    del held
-    return _status("VmHWM") - before, most[0] - own
+    before = _status("VmRSS")
+    work()
+    return _status("VmHWM") - before
 
 
 if __name__ == "__main__":
     module, _, name = sys.argv[1].partition(":")
     called = getattr(import_module(module), name)
-    print(*_watched(lambda: called(**json.loads(sys.argv[2]))))
+    print(_added(lambda: called(**json.loads(sys.argv[2]))))

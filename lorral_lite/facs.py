@@ -38,7 +38,7 @@ _TABLE = [
     ActionUnit(4, "Brow lowerer", "corrugator supercilii, depressor supercilii",
                "brows down and together, vertical furrows between them", "upper", (2, 7), 1 / 3),
     ActionUnit(5, "Upper lid raiser", "levator palpebrae superioris",
-               "upper lids rise, white shows above the iris", "upper", (20, 27), -1 / 6),  # D1
+               "upper lids rise, white shows above the iris", "upper", (20, 27), -1 / 6),  # D1 centres of AU 5, 20, 43
     ActionUnit(6, "Cheek raiser", "orbicularis oculi, orbital part",
                "cheeks rise, crow's feet, pouches under the eyes", "upper", (24, 29), 1.0),
     ActionUnit(7, "Lid tightener", "orbicularis oculi, palpebral part",
@@ -56,7 +56,7 @@ _TABLE = [
     ActionUnit(17, "Chin raiser", "mentalis",
                "chin boss pushes up and dimples, lower lip goes up", "lower", (39, 41), 1 / 2),
     ActionUnit(20, "Lip stretcher", "risorius with platysma",
-               "lips stretch sideways and flatten", "lower", (31, 37), 1 / 4),  # D1
+               "lips stretch sideways and flatten", "lower", (31, 37), 1 / 4),  # D1 centres of AU 5, 20, 43
     ActionUnit(23, "Lip tightener", "orbicularis oris",
                "lips narrow and tighten, small wrinkles around them", "lower", (34, 40)),
     ActionUnit(24, "Lip pressor", "orbicularis oris",
@@ -66,7 +66,7 @@ _TABLE = [
     ActionUnit(26, "Jaw drop", "masseter relaxed",
                "jaw falls, the mouth can open wide", "lower", (39, 41), 1 / 2),
     ActionUnit(43, "Eyes closed", "levator palpebrae relaxed",
-               "upper lids come down to the lower lids", "upper", (20, 27), 1 / 6),  # D1
+               "upper lids come down to the lower lids", "upper", (20, 27), 1 / 6),  # D1 centres of AU 5, 20, 43
 ]
 
 ACTION_UNITS: dict[int, ActionUnit] = {au.number: au for au in _TABLE}

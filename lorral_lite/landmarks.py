@@ -20,7 +20,7 @@ NUM_LANDMARKS = 49
 FROM_68 = [i for i in range(68) if i > 16 and i not in (60, 64)]
 """Rows of a 68-point face (iBUG) that are the 49 points: no jaw, no inner mouth corners."""
 
-FROM_66 = list(range(17, 66))  # D25
+FROM_66 = list(range(17, 66))  # D25 49 landmarks
 """Rows of a 66-point face (DISFA) that are the 49 points: no jaw."""
 
 MIRROR = (

@@ -7,7 +7,6 @@ The model has only seen procedural faces (D26). So every output carries :data:`N
 hold together, the points are drawn but the AUs are withheld, with the reason in one line.
 """
 
-import contextlib
 import csv
 import json
 import warnings
@@ -23,8 +22,6 @@ from skimage.feature import Cascade
 from .datasets.prepared import as_input
 from .draw import faces as pictures
 from .draw.base import Picture
-from .faces import AUS, render_faces
-from .faces.cohort import cohort
 from .facs import ACTION_UNITS
 from .files import DataError, data_file, write_whole
 from .landmarks import NUM_LANDMARKS, alignment, interocular, mirror_landmarks, ruler, warp
@@ -35,8 +32,8 @@ NOTE = pictures.PHOTO_WARNING
 BOX_CENTRE = (0.5, 0.625)
 """Centre of the aligned square in a box of the face detector, as shares of the box (D50).
 
-:func:`calibrate_box` on 80 procedural faces says (0.508, 0.627), side 1.204; the detector found 98.75 % of them. The
-portrait, which was not used, has (0.488, 0.548) and 1.289. The later passes take up the difference.
+``python -m benchmarks photo`` on 80 procedural faces says (0.508, 0.627), side 1.204; the detector found 98.75 % of
+them. The portrait, which was not used, has (0.488, 0.548) and 1.289. The second pass takes up the difference.
 """
 BOX_SIDE = 1.2
 """Side of the aligned square as a multiple of the side of the detector's box (D50)."""
@@ -45,14 +42,11 @@ DETECT_AT = 640
 SMALLEST_FACE = 24
 """Side of the detector's window; smaller faces cannot be found."""
 
-MIRROR_LIMIT = 12.0
-VIEW_LIMIT = 15.0
-MOVE_LIMIT = 10.0
-SHAPE_LIMIT = 10.0
+LIMITS = {"mirror": 12.0, "view": 15.0, "move": 10.0, "shape": 10.0}
 """A face is plausible below all four, in % of the inter-ocular distance (D51).
 
-:func:`calibrate` with the weights that ship (self-attention, count 100), quantiles 95 % and 99 % of procedural faces,
-then 5 % of pictures without a face: mirror 4.7, 5.8, 2.0; view 19.7, 23.5, 17.6; move 8.2, 9.9, 2.4; shape 2.2, 2.4,
+``python -m benchmarks photo`` with the weights that ship (self-attention, 100 faces), quantiles 95 % and 99 % of
+procedural faces, then 5 % of pictures without a face: mirror 4.7, 5.8, 2.0; view 19.7, 23.5, 17.6; move 8.2, 9.9, 2.4; shape 2.2, 2.4,
 0.9. Below these limits 90 % of the faces and 1 % of the pictures without a face are accepted. Only the view tells
 faces from no faces: a model that sees no face answers the mean shape, which mirrors well and stays where it is. The
 others catch broken landmarks.
@@ -66,7 +60,7 @@ class Prediction:
     ``landmarks`` (49, 2) in photo pixels and ``box`` (x, y, size) likewise; ``aligned`` (s, s, 3) uint8 is the model's
     input of the last pass and ``aligned_landmarks`` (49, 2) the points in it. ``probabilities`` (A,) go with ``aus``
     and are None when withheld, i.e. when not ``plausible``; ``reason`` says why in one line. ``measures``: mirror,
-    view, move and shape disagreement in % of the inter-ocular distance, compared with the limits of this module.
+    view, move and shape disagreement in % of the inter-ocular distance, compared with :data:`LIMITS`.
     ``nme_percent`` is the error against reference points where there are some.
     """
 
@@ -84,17 +78,13 @@ class Prediction:
     note: str = NOTE
 
     @property
-    def mirror_disagreement_percent(self) -> float:
-        """How far the landmarks of the mirrored face, mirrored back, lie from those of the face."""
-        return self.measures["mirror"]
-
-    @property
     def line(self) -> str:
         """All in one line: the AUs or why there are none, the landmark error where it is known, and the note."""
         if self.probabilities is None:
             parts = [f"action units withheld, {self.reason}"]
         else:
-            shown = [f"AU{a} {p:.2f}" for a, p in zip(self.aus, self.probabilities, strict=True) if p >= 0.5]  # D28
+            # D28 threshold
+            shown = [f"AU{a} {p:.2f}" for a, p in zip(self.aus, self.probabilities, strict=True) if p >= 0.5]
             parts = [", ".join(shown) or "no action unit reaches 0.5"]
         if self.nme_percent is not None:
             parts.append(f"landmark error {self.nme_percent:.1f} % of the inter-ocular distance")
@@ -189,7 +179,7 @@ def aligned_crop(image: np.ndarray, landmarks: np.ndarray, size: int) -> tuple[n
 
 
 @torch.no_grad()
-def look(model, aligned: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def ten_views(model, aligned: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Show the model one aligned face (S, S, 3) in ten views: centre and corner crops, each also mirrored.
 
     Returns the landmarks (10, 49, 2) that it sees, all in pixels of the aligned face (mirrored views mirrored back; row
@@ -250,34 +240,32 @@ def verdict(measures: dict[str, float], order: str = "") -> tuple[bool, str]:
     """(plausible, reason): every measure is compared with its limit (D51), the first that fails gives the reason."""
     if order:
         return False, f"no plausible face: {order}"
-    limits = [
-        ("mirror", MIRROR_LIMIT, "landmarks of the mirrored face differ by"),
-        ("view", VIEW_LIMIT, "landmarks do not follow the face when the crop is shifted, they differ by"),
-        ("move", MOVE_LIMIT, "the last pass still moved the landmarks by"),
-        ("shape", SHAPE_LIMIT, "the landmarks differ from the mean face by"),
-    ]
-    for key, limit, text in limits:
+    texts = {
+        "mirror": "landmarks of the mirrored face differ by",
+        "view": "landmarks do not follow the face when the crop is shifted, they differ by",
+        "move": "the last pass still moved the landmarks by",
+        "shape": "the landmarks differ from the mean face by",
+    }
+    for key, limit in LIMITS.items():
         if not measures[key] <= limit:  # not a number fails too
             value = f"{measures[key]:.1f} % of the inter-ocular distance, at most {limit:g} is plausible"
-            return False, f"no plausible face: {text} {value}"
+            return False, f"no plausible face: {texts[key]} {value}"
     return True, "landmarks hold together"
 
 
-def predict_image(model, image: np.ndarray, name: str = "the photo", box=None, passes: int = 2) -> Prediction:
+def predict_image(model, image: np.ndarray, name: str = "the photo", box=None) -> Prediction:
     """Landmarks and AUs of the largest face of an (H, W, 3) uint8 photo.
 
-    ``box`` (x, y, size) skips the detector; ``passes`` ≥ 2 counts looks of the model, the first at the face as the box
-    places it, each later one at the face aligned with the landmarks of the one before. The landmarks of a look are the
-    mean over ten views (D52); AUs come from the centre crop alone, as in every evaluation.
+    ``box`` (x, y, size) skips the detector. The model looks twice: at the face as the box places it, then at the face
+    aligned with the landmarks of the first pass. The landmarks of a pass are the mean over ten views (D52); AUs come
+    from the centre crop alone, as in every evaluation.
     """
-    if passes < 2:
-        raise ValueError(f"passes must be at least 2, got {passes}: the first only finds the face")
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise ValueError(f"image must be (H, W, 3) uint8, got {image.shape} {image.dtype}")
     box = find_face(image, name) if box is None else tuple(float(v) for v in box)
     size = model.config.frame_size
     points, seen, broken = place_mean_shape(model, box), None, ""
-    for _ in range(passes):
+    for _ in range(2):
         try:
             aligned, matrix = aligned_crop(image, points, size)
         except ValueError as error:
@@ -286,9 +274,9 @@ def predict_image(model, image: np.ndarray, name: str = "the photo", box=None, p
             broken = str(error)  # landmarks that span no face cannot be aligned again
             break
         before = points
-        views, logits, crop = look(model, aligned)
+        views, logits, crop = ten_views(model, aligned)
         seen = views.mean(0)
-        points = _back(seen, matrix)
+        points = to_photo_pixels(seen, matrix)
     inner = seen - (size - model.config.image_size) // 2
     measures = {
         "mirror": _percent(views[0], views[1]),
@@ -302,25 +290,22 @@ def predict_image(model, image: np.ndarray, name: str = "the photo", box=None, p
                       measures)
 
 
-def _back(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+def to_photo_pixels(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     """Aligned pixels → photo pixels: the inverse of the (2, 3) ``matrix``."""
     return (points - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T
 
 
-def predict_photo(model, path, out_dir, reference: np.ndarray | None = None, passes: int = 2) -> Prediction:
+def predict_photo(model, path, out_dir) -> Prediction:
     """Predict one photo file and write ``overlay.png``, ``aus.csv``, ``landmarks.csv`` and ``prediction.json``.
 
-    ``out_dir`` is one folder per photo. ``reference``: (49, 2) measured points of the photo, for ``nme_percent``; the
-    portrait of :func:`portrait` is recognised by its pixels and brings its own.
-    A file that cannot be read, a photo without a face and an unwritable folder are DataErrors of one line.
+    ``out_dir`` is one folder per photo. The portrait of :func:`portrait` is recognised by its pixels and measured
+    against its reference points. A file that cannot be read, a photo without a face and an unwritable folder are DataErrors of one line.
     """
     path = Path(path)
     image = load_photo(path)
-    prediction = predict_image(model, image, path.name, find_face(image, str(path)), passes)
-    if reference is None and np.array_equal(image, skimage_data.astronaut()):
-        reference = portrait()[1]
-    if reference is not None:
-        prediction.nme_percent = nme(prediction, reference)
+    prediction = predict_image(model, image, path.name, find_face(image, str(path)))
+    if np.array_equal(image, skimage_data.astronaut()):
+        prediction.nme_percent = nme(prediction, portrait()[1])
     write_prediction(prediction, image, out_dir)
     return prediction
 
@@ -367,7 +352,7 @@ def write_prediction(prediction: Prediction, image: np.ndarray, out_dir) -> None
         "nme_percent": _number(prediction.nme_percent),
         "mirror_disagreement_percent": _number(prediction.measures["mirror"]),
         "measures_percent": {key: _number(value) for key, value in prediction.measures.items()},
-        "limits_percent": {"mirror": MIRROR_LIMIT, "view": VIEW_LIMIT, "move": MOVE_LIMIT, "shape": SHAPE_LIMIT},
+        "limits_percent": LIMITS,
         "box": [round(v, 1) for v in prediction.box],
     }
     figure = overlay(prediction, image)
@@ -407,67 +392,3 @@ def overlay(prediction: Prediction, image: np.ndarray) -> Picture:
         title += f": landmark error {prediction.nme_percent:.1f} % of the inter-ocular distance"
     picture.suptitle(title, fontsize=12)
     return picture
-
-
-# ------------------------------------------------------------------------------------- where the constants come from
-
-
-def face_photos(count: int, seed: int = 0, size: int = 160):
-    """Yield (image, landmarks) of procedural faces with random AUs, each in the middle of a wider picture."""
-    generator = torch.Generator().manual_seed(seed)
-    strength = torch.rand(count, len(AUS), generator=generator)
-    strength *= torch.rand(count, len(AUS), generator=generator) < 0.15
-    edge, people = size // 4, cohort(seed + 1, count, 1)
-    for k, (person, scene) in enumerate(zip(*people, strict=True)):
-        drawn = render_faces(strength[k : k + 1], size, seed=[person], scene=[scene])
-        image = (drawn.images[0].permute(1, 2, 0) * 255).round().to(torch.uint8).cpu().numpy()
-        yield np.pad(image, ((edge, edge), (edge, edge), (0, 0)), mode="edge"), drawn.landmarks[0].cpu().numpy() + edge
-
-
-def faceless_photos(count: int, seed: int = 0):
-    """Yield (image, box) where no human face is: squares of scikit-image's pictures of things and a cat, and noise."""
-    rng = np.random.default_rng(seed)
-    names = ("coffee", "chelsea", "brick", "grass", "gravel", "rocket")
-    pictures = [getattr(skimage_data, name)() for name in names]
-    pictures = [np.repeat(p[..., None], 3, 2) if p.ndim == 2 else p for p in pictures]
-    pictures.append(rng.integers(0, 256, (300, 300, 3)).astype(np.uint8))
-    for k in range(count):
-        image = pictures[k % len(pictures)]
-        side = rng.uniform(50, min(image.shape[:2]) / 2)
-        x, y = rng.uniform(0.2 * side, np.array(image.shape[1::-1]) - 1.2 * side)
-        yield image, (float(x), float(y), float(side))
-
-
-def calibrate_box(count: int = 100, seed: int = 0) -> dict:
-    """Where the aligned square sits in the detector's box, on procedural faces: medians, and the share found (D50)."""
-    found = []
-    for image, landmarks in face_photos(count, seed):
-        try:
-            x, y, side = find_face(image)
-        except DataError:
-            continue
-        matrix = alignment(landmarks, 200)
-        centre = _back(np.full((1, 2), 99.5), matrix)[0] + 0.5
-        found.append([(centre[0] - x) / side, (centre[1] - y) / side, 200 / np.hypot(*matrix[0, :2]) / side])
-    x, y, side = np.median(found, axis=0).round(3).tolist()
-    return {"centre": (x, y), "side": side, "found_percent": 100 * len(found) / count}
-
-
-def calibrate(model, count: int = 100, seed: int = 0) -> dict:
-    """What the four measures are on procedural faces and where there is no face: the numbers behind the limits (D51).
-
-    Returns {"faces" | "no faces": {measure: [5 %, 50 %, 95 %, 99 % quantile], "accepted_percent": …}}.
-    """
-    faces = []
-    for image, _ in face_photos(count, seed):
-        with contextlib.suppress(DataError):  # the cascade misses a few
-            faces.append((image, find_face(image)))
-    table = {}
-    for kind, photos in (("faces", faces), ("no faces", list(faceless_photos(count, seed)))):
-        predictions = [predict_image(model, image, box=box) for image, box in photos]
-        table[kind] = {
-            key: np.quantile([p.measures[key] for p in predictions], [0.05, 0.5, 0.95, 0.99]).round(1).tolist()
-            for key in ("mirror", "view", "move", "shape")
-        }
-        table[kind]["accepted_percent"] = 100 * float(np.mean([p.plausible for p in predictions]))
-    return table

@@ -49,8 +49,6 @@ def _weights_of_the_part_convolutions():
     return sum(p.numel() for p in PatchConv(32, 64, grid=8).part_conv.parameters())
 
 
-
-
 @exercise("4.1", "each FeatConv ends in a 2×2 max-pooling that drops an odd last row: 44 // 2, and so on")
 def _sides_behind_the_feat_convs():
     return tuple(44 >> k for k in (1, 2, 3))
@@ -74,52 +72,67 @@ def _weight_of_cell_ten():
     return 1 - abs((50 + 0.5) * 22 / 88 - 0.5 - 2.5 - 10)
 
 
+FROZEN, MOVING = "#d9ecf7", "#fde3c8"
+"""Ground of the boxes that step 2 freezes, and of those that it trains."""
+
+EDGE = "#4d4d4d"
+
+
+def _box(ax, x: float, y: float, width: float, height: float, colour: str) -> None:
+    """A box with round corners in inches, its lower left corner at (x, y)."""
+    ax.add_patch(FancyBboxPatch((x, y), width, height, boxstyle="round,pad=0,rounding_size=0.1", fc=colour, ec=EDGE,
+                                lw=1.2))
+
+
+def _arrow(ax, start, end, dashed: bool = False) -> None:
+    ax.add_patch(FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=14, lw=1.6, color=EDGE,
+                                 ls="--" if dashed else "-", shrinkA=0, shrinkB=0))
+
+
+def _legend(ax, top: float) -> None:
+    """What the two grounds mean, on the left below ``top``."""
+    for row, (colour, words) in enumerate(((FROZEN, "trained in step 1, frozen in step 2"),
+                                           (MOVING, "trained in step 2 too"))):
+        y = top - 0.28 - 0.42 * row
+        _box(ax, 0.15, y, 0.35, 0.28, colour)
+        ax.text(0.65, y + 0.14, words, fontsize=11.5, va="center")
+
+
 @styled
 def architecture() -> Picture:
     """The six components of the paper's Figure 2, coloured by the training step that moves their weights."""
     fig = new_plot(12.6, 5.3, "LoRRaL: patches feed global, landmark and local AU features; a relation module "
                    "mixes the local ones; heads predict AUs and landmarks. Step 2 freezes patches, global, local.")
     ax = diagram_axes(fig)
-    frozen, moving = "#d9ecf7", "#fde3c8"
     boxes = {
         "image": (0.15, 2.2, 1.45, 1.0, "aligned\nface", "white"),
-        "patch": (2.15, 2.2, 1.9, 1.0, "1 patch learning\nPatchConv ×2", frozen),
-        "global": (4.7, 4.0, 2.3, 0.85, "2 global feature\nFeatConv ×3", frozen),
-        "land": (4.7, 2.28, 2.3, 0.85, "landmark feature\nFeatConv ×3", moving),
-        "local": (4.7, 0.45, 2.3, 0.95, "3 local AU features\ncrops at AU centers", frozen),
-        "relation": (7.6, 0.45, 2.2, 0.95, "4 relation\n(step 2 only)", moving),
-        "localhead": (10.4, 0.45, 2.05, 0.95, "5 AU occurrence,\nlocal features", moving),
-        "landhead": (7.6, 2.28, 2.2, 0.85, "6 landmarks (49)", moving),
-        "head": (10.4, 3.45, 2.05, 1.4, "AU occurrence,\nall features", moving),
+        "patch": (2.15, 2.2, 1.9, 1.0, "1 patch learning\nPatchConv ×2", FROZEN),
+        "global": (4.7, 4.0, 2.3, 0.85, "2 global feature\nFeatConv ×3", FROZEN),
+        "land": (4.7, 2.28, 2.3, 0.85, "landmark feature\nFeatConv ×3", MOVING),
+        "local": (4.7, 0.45, 2.3, 0.95, "3 local AU features\ncrops at AU centers", FROZEN),
+        "relation": (7.6, 0.45, 2.2, 0.95, "4 relation\n(step 2 only)", MOVING),
+        "localhead": (10.4, 0.45, 2.05, 0.95, "5 AU occurrence,\nlocal features", MOVING),
+        "landhead": (7.6, 2.28, 2.2, 0.85, "6 landmarks (49)", MOVING),
+        "head": (10.4, 3.45, 2.05, 1.4, "AU occurrence,\nall features", MOVING),
     }
     for x, y, w, h, text, colour in boxes.values():
-        ax.add_patch(FancyBboxPatch((x, y), w, h, boxstyle="round,pad=0,rounding_size=0.12", fc=colour, ec="#4d4d4d",
-                                    lw=1.3))
+        _box(ax, x, y, w, h, colour)
         ax.text(x + w / 2, y + h / 2, text, ha="center", va="center", fontsize=13)
-
-    def arrow(start, end, dashed=False):
-        ax.add_patch(FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=16, lw=1.7, color="#4d4d4d",
-                                     ls="--" if dashed else "-", shrinkA=0, shrinkB=0))
 
     def edge(name, side):
         x, y, w, h = boxes[name][:4]
-        return {"r": (x + w, y + h / 2), "l": (x, y + h / 2), "t": (x + w / 2, y + h), "b": (x + w / 2, y)}[side]
+        return (x + w if side == "r" else x, y + h / 2)
 
     for a, b in (("image", "patch"), ("patch", "global"), ("patch", "land"), ("patch", "local"),
                  ("land", "landhead"), ("local", "relation"), ("relation", "localhead")):
-        arrow(edge(a, "r"), edge(b, "l"))
+        _arrow(ax, edge(a, "r"), edge(b, "l"))
     x, y = edge("head", "l")
-    arrow(edge("global", "r"), (x, y + 0.27))
-    arrow((7.0, 2.95), (x, y))
-    arrow((9.62, 1.4), (x, y - 0.4))
-    arrow((8.2, 2.28), (6.4, 1.4), dashed=True)
+    _arrow(ax, edge("global", "r"), (x, y + 0.27))
+    _arrow(ax, (7.0, 2.95), (x, y))
+    _arrow(ax, (9.62, 1.4), (x, y - 0.4))
+    _arrow(ax, (8.2, 2.28), (6.4, 1.4), dashed=True)
     ax.text(6.55, 1.85, "where to crop", fontsize=11.5, color=GREY, ha="right", va="center")
-    for x, colour, text in ((0.15, frozen, "trained in step 1, frozen in step 2"),
-                            (0.15, moving, "trained in step 2 too")):
-        y = 4.75 if colour == frozen else 4.3
-        ax.add_patch(FancyBboxPatch((x, y), 0.35, 0.28, boxstyle="round,pad=0,rounding_size=0.06", fc=colour,
-                                    ec="#4d4d4d"))
-        ax.text(x + 0.5, y + 0.13, text, fontsize=12, va="center")
+    _legend(ax, 5.03)
     return fig
 
 
@@ -203,11 +216,6 @@ def _put(ax, values, x: float, y: float, width: float, height: float | None = No
     ax.set(xlim=(0, ax.figure.get_figwidth()), ylim=(0, ax.figure.get_figheight()))
 
 
-def _arrow(ax, start, end, dashed: bool = False) -> None:
-    ax.add_patch(FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=14, lw=1.6, color="#4d4d4d",
-                                 ls="--" if dashed else "-", shrinkA=0, shrinkB=0))
-
-
 @styled
 def layer_stages(rows: dict[str, Sequence[tuple]]) -> Picture:
     """What stands after each step of a layer, one row of maps with arrows: the paper's Figure 3 with real tensors.
@@ -258,11 +266,9 @@ def architecture_flow(flow: dict, aus: Sequence[int], labels: Sequence[int]) -> 
                    + (", ".join(str(a) for a, p in zip(aus, flow["chances"], strict=True) if p >= 0.5) or "none")
                    + "; shown: " + (", ".join(str(a) for a, y in zip(aus, labels, strict=True) if y == 1) or "none"))
     ax = diagram_axes(fig)
-    frozen, moving = "#d9ecf7", "#fde3c8"
 
     def box(x, y, w, h, words, colour):
-        ax.add_patch(FancyBboxPatch((x, y), w, h, boxstyle="round,pad=0,rounding_size=0.1", fc=colour, ec="#4d4d4d",
-                                    lw=1.2))
+        _box(ax, x, y, w, h, colour)
         ax.text(x + w / 2, y + h - 0.07, words, ha="center", va="top", fontsize=11.5)
 
     def bars(x, y, chances):  # one bar per AU, the shown ones filled dark
@@ -276,41 +282,41 @@ def architecture_flow(flow: dict, aus: Sequence[int], labels: Sequence[int]) -> 
     face = pixels(flow["image"])
     box(0.1, 2.7, 1.75, 2.1, "aligned face", "white")
     _put(ax, face, 0.2, 2.8, 1.55)
-    box(2.3, 2.05, 2.35, 3.4, "1 patch learning\nPatchConv ×2", frozen)
+    box(2.3, 2.05, 2.35, 3.4, "1 patch learning\nPatchConv ×2", FROZEN)
     for k, stage in enumerate(flow["patches"][:2]):
         for c, channel in enumerate(_liveliest(stage, 2)):
             _put(ax, channel, 2.42 + 1.1 * c, 3.75 - 1.4 * k, 1.0)
         ax.text(3.47, 3.73 - 1.4 * k, f"{stage.shape[0]}×{stage.shape[1]}×{stage.shape[2]}", fontsize=9.5, ha="center",
                 va="top")
-    for name, y, words, colour in (("global", 5.75, "2 global feature, FeatConvs", frozen),
-                                   ("landmark", 3.75, "landmark feature, FeatConvs", moving)):
+    for name, y, words, colour in (("global", 5.75, "2 global feature, FeatConvs", FROZEN),
+                                   ("landmark", 3.75, "landmark feature, FeatConvs", MOVING)):
         box(5.15, y, 2.6, 1.35, words, colour)
         for c, channel in enumerate(_liveliest(flow[name], 3)):
             _put(ax, channel, 5.27 + 0.82 * c, y + 0.27, 0.74)
         shape = flow[name].shape
         ax.text(6.45, y + 0.23, f"{shape[0]}×{shape[1]}×{shape[2]}", fontsize=9.5, ha="center", va="top")
-    box(5.15, 0.1, 4.05, 2.55, "3 local AU features: crops → tokens", frozen)
+    box(5.15, 0.1, 4.05, 2.55, "3 local AU features: crops → tokens", FROZEN)
     for r, (au, pair) in enumerate(list(flow["windows"].items())[:3]):
         for s in (0, 1):
             _put(ax, _liveliest(pair[s], 1)[0], 5.75 + 0.68 * s, 1.68 - 0.69 * r, 0.62)
         ax.text(5.69, 1.99 - 0.69 * r, f"AU{au}", fontsize=9.5, ha="right", va="center")
     _arrow(ax, (7.1, 1.25), (7.5, 1.25))
     _put(ax, flow["tokens"], 7.75, 0.4, 1.3, 1.86)
-    box(9.65, 0.1, 1.55, 2.55, "4 relation", moving)
+    box(9.65, 0.1, 1.55, 2.55, "4 relation", MOVING)
     _put(ax, flow["related"], 9.78, 0.4, 1.3, 1.86)
     for x in (8.4, 10.43):
         ax.text(x, 0.36, "×".join(map(str, np.shape(flow["tokens"]))), fontsize=9.5, ha="center", va="top")
     for k, au in enumerate(aus):
         ax.text(7.7, 0.4 + 1.86 * (1 - (k + 0.5) / len(aus)), str(au), fontsize=8.5, ha="right", va="center")
-    box(8.25, 3.05, 1.8, 1.97, "6 landmarks", moving)
+    box(8.25, 3.05, 1.8, 1.97, "6 landmarks", MOVING)
     _put(ax, face, 8.4, 3.15, 1.5)
     p = as_points(flow["landmarks"]) + 0.5
     for line in LINES.values():
         ax.plot(8.4 + 1.5 * p[line, 0] / face.shape[1], 3.15 + 1.5 * (1 - p[line, 1] / face.shape[0]), color=SKY,
                 lw=1.3, zorder=3)
-    box(11.6, 0.1, 1.75, 2.55, "5 AUs, local", moving)
+    box(11.6, 0.1, 1.75, 2.55, "5 AUs, local", MOVING)
     bars(12.0, 0.32, flow["local_chances"])
-    box(11.6, 4.4, 1.75, 2.4, "AUs, all features", moving)
+    box(11.6, 4.4, 1.75, 2.4, "AUs, all features", MOVING)
     bars(12.0, 4.55, flow["chances"])
     _arrow(ax, (1.85, 3.75), (2.3, 3.75))
     for y in (6.42, 4.42, 1.4):
@@ -323,12 +329,7 @@ def architecture_flow(flow: dict, aus: Sequence[int], labels: Sequence[int]) -> 
     _arrow(ax, (11.2, 1.4), (11.6, 1.4))
     _arrow(ax, (8.7, 3.05), (7.4, 2.65), dashed=True)
     ax.text(8.3, 2.83, "where to crop", fontsize=10.5, color=GREY, ha="left", va="center")
-    for x, colour, words in ((0.15, frozen, "trained in step 1, frozen in step 2"),
-                             (0.15, moving, "trained in step 2 too")):
-        y = 6.75 if colour == frozen else 6.35
-        ax.add_patch(FancyBboxPatch((x, y), 0.32, 0.25, boxstyle="round,pad=0,rounding_size=0.05", fc=colour,
-                                    ec="#4d4d4d"))
-        ax.text(x + 0.45, y + 0.12, words, fontsize=11, va="center")
+    _legend(ax, 7.0)
     ax.text(0.15, 0.62, "bars: probabilities, dotted line ½\nblue: the face shows this AU", fontsize=11, va="center")
     return fig
 
@@ -343,34 +344,32 @@ def convolution_blocks() -> Picture:
              "concatenate": "white"}
 
     def box(x, y, text, width=1.15, height=0.5):
-        ax.add_patch(FancyBboxPatch((x, y), width, height, boxstyle="round,pad=0,rounding_size=0.08", fc=looks[text],
-                                    ec="#4d4d4d", lw=1.2))
+        _box(ax, x, y, width, height, looks[text])
         ax.text(x + width / 2, y + height / 2, text, ha="center", va="center", fontsize=12,
                 rotation=90 if height > 1 else 0)
 
-    def arrow(x0, y0, x1, y1):
-        ax.add_patch(FancyArrowPatch((x0, y0), (x1, y1), arrowstyle="-|>", mutation_scale=12, lw=1.4, color="#4d4d4d",
-                                     shrinkA=0, shrinkB=0))
+    def arrow(x, y, length):
+        _arrow(ax, (x, y), (x + length, y))
 
     ax.text(0.2, 4.5, "(a) FeatConv", fontsize=14, weight="bold", va="center")
     for k, text in enumerate(("Conv2D", "BatchNorm", "PReLU", "Conv2D", "BatchNorm", "PReLU", "MaxPool 2")):
-        arrow(0.2 + 1.55 * k, 3.85, 0.6 + 1.55 * k, 3.85)
+        arrow(0.2 + 1.55 * k, 3.85, 0.4)
         box(0.6 + 1.55 * k, 3.6, text)
     ax.text(0.2, 2.95, "(b) PatchConv", fontsize=14, weight="bold", va="center")
-    arrow(0.2, 1.3, 0.6, 1.3)
+    arrow(0.2, 1.3, 0.4)
     box(0.6, 1.05, "Conv2D")
-    arrow(1.75, 1.3, 2.2, 1.3)
+    arrow(1.75, 1.3, 0.45)
     box(2.2, 0.2, "divide", 0.5, 2.2)
     branches = (("part 1", 2.15), ("part 2", 1.45), ("part g·g", 0.45))
     for name, y in branches:
-        arrow(2.7, y, 4.0, y)
+        arrow(2.7, y, 1.3)
         ax.text(3.3, y + 0.06, name, fontsize=11.5, ha="center", va="bottom")
         for k, text in enumerate(("BatchNorm", "PReLU", "Conv2D")):
             box(4.0 + 1.6 * k, y - 0.22, text, height=0.44)
-            arrow(5.15 + 1.6 * k, y, 5.6 + 1.6 * k, y)
+            arrow(5.15 + 1.6 * k, y, 0.45)
     ax.text(4.6, 0.93, "⋮", fontsize=17, ha="center", va="center")
     box(8.8, 0.2, "concatenate", 0.5, 2.2)
-    arrow(9.3, 1.3, 9.8, 1.3)
+    arrow(9.3, 1.3, 0.5)
     ax.text(9.95, 1.3, "same height,\nsame width", fontsize=11.5, va="center")
     return fig
 
@@ -429,16 +428,15 @@ def receptive_figure(row: int = 2, column: int = 2, layers: str = "one PatchConv
     return part_grid([face, face], grids[-1], titles, part=(row, column), seen=seen)
 
 
-def crop_figure(au: int = 12, right: float = 0.0, down: float = 0.0, person: int = 1, scene: int = 0,
-                size: int = 88, cells: int = 22, crop: int = 6) -> Picture:
+def crop_figure(au: int = 12, right: float = 0.0, down: float = 0.0, person: int = 1, scene: int = 0) -> Picture:
     """The windows of one AU when its landmarks are moved by ``right`` and ``down`` pixels: the crops follow.
 
-    The window is the lite model's, ``crop`` cells of a map of ``cells``; what is cut out is shown from the image
+    The window is the lite model's, 6 of 22 cells, which is 24 of 88 pixels; what is cut out is shown from the image
     itself, at its own resolution, by the same :class:`~lorral_lite.model.AUCrops`.
     """
+    size, window = 88, 24
     image, points = portrait({}, person, scene, size)
     moved = torch.from_numpy(points)[None] + torch.tensor([right, down], dtype=torch.float32)
-    window = crop * size // cells
     pixels = torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float() / 255
     cut = AUCrops((au,), window)(pixels, moved, size)[0].clamp(0, 1)
     return crop_windows(image, moved[0], (au,), window, cut, f"landmarks moved by {right:+g}, {down:+g} pixels")

@@ -39,9 +39,6 @@ def _batches_until_the_old_statistics_are_gone():
     return next(n for n in range(1, 1000) if 0.9**n < 0.01)
 
 
-# ---------------------------------------------------------------------------------------- training and evaluation
-
-
 @styled
 def plot_schedule(lr: float = 0.01, gamma: float = 0.3, every: int = 2, epochs: int = 30) -> Picture:
     """A learning rate of ``lr`` × ``gamma`` every ``every`` epochs, and how much of its sum is spent after each epoch.
@@ -70,25 +67,19 @@ def plot_schedule(lr: float = 0.01, gamma: float = 0.3, every: int = 2, epochs: 
     return fig
 
 
-# ---- training and evaluation
+class LiveCurves:
+    """Training curves that grow while a step trains: show ``picture``, and give it ``update`` as ``on_epoch``."""
 
+    def __init__(self, title: str = "Training") -> None:
+        self.title, self.picture = title, w.HTML("<p>No epoch is done yet.</p>")
 
-def live_curves(title: str = "Training") -> w.HTML:
-    """A picture of training curves. Give its ``update`` to a training step as ``on_epoch``, then it grows by epochs."""
-    picture = w.HTML(value="<p>No epoch is done yet.</p>")
-
-    def update(log: list[dict]) -> None:
-        picture.value = picture_html(training_curves(log, f"{title}: {len(log)} epoch{'s' * (len(log) > 1)} done"))
-
-    picture.update = update
-    return picture
+    def update(self, log: list[dict]) -> None:
+        done = f"{self.title}: {len(log)} epoch{'s' * (len(log) > 1)} done"
+        self.picture.value = picture_html(training_curves(log, done))
 
 
 def schedule_explorer() -> w.VBox:
     """Sliders for the decay of the paper's learning rate: when is nothing left to learn with?"""
-    return explore(
-        plot_schedule,
-        gamma=w.FloatSlider(0.3, min=0.1, max=1.0, step=0.1, description="gamma", continuous_update=False,
-                            layout=SLIDER),
-        every=w.IntSlider(2, min=1, max=10, description="every", continuous_update=False, layout=SLIDER),
-    )
+    return explore(plot_schedule,
+                   gamma=w.FloatSlider(0.3, min=0.1, max=1.0, step=0.1, continuous_update=False, layout=SLIDER),
+                   every=w.IntSlider(2, min=1, max=10, continuous_update=False, layout=SLIDER))

@@ -198,6 +198,5 @@ def threshold_explorer(probabilities, labels, aus: Sequence[int]) -> w.VBox:
     rate = w.FloatSlider(own_rate(aus[0]), min=1, max=99, step=1, description="base rate %", readout_format=".0f",
                          continuous_update=False, layout=SLIDER, style={"description_width": "6em"})
     choice.observe(lambda change: setattr(rate, "value", own_rate(change["new"])), names="value")
-    threshold = w.FloatSlider(0.5, min=0, max=1, step=0.05, description="threshold", continuous_update=False,
-                              layout=SLIDER)
+    threshold = w.FloatSlider(0.5, min=0, max=1, step=0.05, continuous_update=False, layout=SLIDER)
     return explore(draw, au=choice, threshold=threshold, rate=rate)

@@ -206,10 +206,7 @@ def plot_relation_strength(strengths: Sequence[float] = (0.0, 0.5, 1.0), profile
     return fig
 
 
-def relation_dial(profile: str = "bp4d") -> w.VBox:
+def relation_dial() -> w.VBox:
     """A slider for the strength of the relations in procedural people, 0 (independent AUs) to 1 (as in the data)."""
-    return explore(
-        lambda strength: plot_relation_strength([strength], profile),
-        strength=w.FloatSlider(1.0, min=0, max=1, step=0.1, description="strength", continuous_update=False,
-                               layout=SLIDER),
-    )
+    return explore(lambda strength: plot_relation_strength([strength]),
+                   strength=w.FloatSlider(1.0, min=0, max=1, step=0.1, continuous_update=False, layout=SLIDER))

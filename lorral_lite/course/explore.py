@@ -54,8 +54,8 @@ def faces_html(images: Sequence[np.ndarray], titles: Sequence[str], width: int =
 def explore(draw: Callable[..., Figure], **controls: w.Widget) -> w.VBox:
     """Controls above a picture that ``draw(**values)`` makes anew whenever one of them changes.
 
-    Controls are any widgets with a ``value``; sliders should have ``continuous_update=False`` when drawing is slow.
-    A ValueError of ``draw`` is shown in place of the picture. The box has attributes ``picture`` and ``controls``.
+    Controls are any widgets with a ``value``, named by their description or else by their argument; sliders should
+    have ``continuous_update=False`` when drawing is slow. A ValueError of ``draw`` is shown in place of the picture.
     Axes stay where the first picture has them, which is quicker and keeps the eye where it was.
     """
     picture, places = w.HTML(), {}
@@ -73,9 +73,8 @@ def explore(draw: Callable[..., Figure], **controls: w.Widget) -> w.VBox:
         except ValueError as error:
             picture.value = f"<p role='alert'>{html.escape(str(error))}</p>"
 
-    for control in controls.values():
+    for name, control in controls.items():
+        control.description = control.description or name
         control.observe(redraw, names="value")
     redraw()
-    box = w.VBox([w.HBox(list(controls.values()), layout=w.Layout(flex_flow="row wrap")), picture])
-    box.picture, box.controls = picture, controls
-    return box
+    return w.VBox([w.HBox(list(controls.values()), layout=w.Layout(flex_flow="row wrap")), picture])

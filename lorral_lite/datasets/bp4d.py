@@ -164,7 +164,7 @@ def read_occurrence(path: Path) -> Coded:
             wrong = next(((au, v) for au, v in zip(AUS, values, strict=True) if v not in (0, 1, 9)), None)
             if wrong:
                 raise DataError(f"AU {wrong[0]} is {wrong[1]}; it must be 0, 1 or 9 (unknown)")
-            found[number] = (line, [-1 if v == 9 else v for v in values])  # D63
+            found[number] = (line, [-1 if v == 9 else v for v in values])  # D63 unknown labels
         except DataError as error:
             skips.append(Skip(path, line, str(error)))
     numbers = sorted(found)
@@ -236,7 +236,7 @@ def _load(root: Path, key, coded: Coded, landmark_file: Path | None, folder: Pat
         reason = "left out by --frames jaa: no landmarks" if frames == "jaa" else "no frame here has landmarks"
         bad |= {k: Skip(landmark_file, int(coded.numbers[k]), reason, frames == "jaa") for k in absent}
         absent = []
-    elif absent:  # D36
+    elif absent:  # D36 frames without landmarks
         known = points[there].reshape(len(there), -1)
         for column in range(known.shape[1]):
             filled = np.interp(coded.numbers[absent], coded.numbers[there], known[:, column])

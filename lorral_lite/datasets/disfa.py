@@ -218,7 +218,7 @@ def _load(root: Path, subject: str, coded: Coded, landmarks: Path | None, folder
             continue
         file = files.get(number)
         if (subject, file and file.name.lower()) == ("SN031", "l03631_lm.mat") and number - 1 in files:
-            file = files[number - 1]  # D65
+            file = files[number - 1]  # D65 one bad frame
             filled.append(k)
         if file is None:
             bad[k] = Skip(landmarks, number, f"no landmark file of frame {number}")

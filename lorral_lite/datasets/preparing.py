@@ -254,7 +254,7 @@ def _aligned_file(path: Path, points: np.ndarray, size: int, fast: bool):
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as picture:
                 width = picture.width
-                if fast and picture.format == "JPEG":  # D37
+                if fast and picture.format == "JPEG":  # D37 fast decoding
                     picture.draft("RGB", [int(np.ceil(side / _room(points, size))) for side in picture.size])
                 pixels = np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
     except FileNotFoundError:

@@ -13,7 +13,7 @@ from .prepared import PreparedFolder, open_prepared
 from .writing import PreparedWriter
 
 BLOCK = 64
-DISTRACTORS = 0.1  # D72: share of frames in which an AU outside the profile (open mouths, closed eyes) is shown
+DISTRACTORS = 0.1  # D72 other AUs: the share of frames that show one (open mouths, closed eyes)
 RENDER_SCALE = 1.25  # faces are rendered larger than the aligned size, so that alignment rarely has to enlarge them
 
 
@@ -39,8 +39,8 @@ def prepare_faces(
                         difficulty=difficulty, seed=seed)
     draw = people.subjects(subjects, frames)
     labels = draw.labels.reshape(-1, len(people.aus))
-    strengths = people.to_render(draw, DISTRACTORS, people.unrest, seed).reshape(len(labels), -1)  # D67
-    for name in people.occluders:  # D83: what is covered rests, or the alignment would tell of it
+    strengths = people.to_render(draw, DISTRACTORS, people.unrest, seed).reshape(len(labels), -1)  # D67 faint movements
+    for name in people.occluders:  # D83 covered AUs rest, or the alignment would tell of them
         strengths[:, [AUS.index(au) for au in OCCLUDERS[name]]] = 0
     index = [(f"P{s + 1:03d}", "T1", f + 1) for s in range(subjects) for f in range(frames)]
     meta = {

@@ -149,7 +149,7 @@ class _Pictures:
                 if int(digits[-1]) in found:
                     raise DataError(f"{path}: the same number as {found[int(digits[-1])].name}; keep one")
                 found[int(digits[-1])] = path
-        return {number - min(found): path for number, path in found.items()}  # D54
+        return {number - min(found): path for number, path in found.items()}  # D54 picture numbers
 
     def of(self, row: Row) -> tuple[Path, int | None]:
         place = self._named(row.image) if row.image is not None else None

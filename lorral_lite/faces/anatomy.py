@@ -17,7 +17,7 @@ from ..landmarks import MIRROR
 
 HAIR = ("bald", "cropped", "short", "quiff", "medium", "curly", "long", "afro", "tied", "scarf")
 FACIAL_HAIR = ("none", "stubble", "moustache", "goatee", "beard")
-GLASSES = ("none", "thin", "thick", "dark")
+GLASSES = ("none", "thin", "thick")
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ PERSON: dict[str, Factor] = {
     "hair_colour": Factor("uniform", 0.0, 1.0),
     "eye_colour": Factor("uniform", 0.0, 1.0),
     "facial_hair": Factor("choice", (0.62, 0.16, 0.06, 0.06, 0.10), names=FACIAL_HAIR),
-    "glasses": Factor("choice", (0.86, 0.09, 0.05, 0.0), names=GLASSES),
+    "glasses": Factor("choice", (0.86, 0.09, 0.05), names=GLASSES),
     "asymmetry": Factor("fixed", 1.0, low=0.0, high=2.0),
 }
 """What belongs to the person, the seed's half of :func:`lorral_lite.faces.render_faces`."""

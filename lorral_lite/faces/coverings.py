@@ -3,25 +3,16 @@
 import torch
 
 from . import anatomy
-from .drawing import (
-    bell,
-    column,
-    outline,
-    power,
-    smooth,
-    superellipse,
-)
+from .drawing import bell, column, outline, power, smooth, superellipse
 
-OCCLUDERS: dict[str, tuple[int, ...]] = {  # D49
-    "hand": (), "hair": (), "microphone": (),
+OCCLUDERS: dict[str, tuple[int, ...]] = {  # D49 no trace under a cover
     "fringe": (1, 2, 4), "glasses_dark": (5, 6, 7, 43), "mask": (9, 10, 12, 14, 15, 17, 20, 23, 24, 25, 26),
 }
-"""What can cover a face → the AUs whose own place it covers whatever the person (the others cover a part)."""
+"""What can cover a region of the face → the AUs whose own place it covers whatever the person."""
 UNDER: dict[str, tuple[int, ...]] = {
-    "hand": (), "hair": (), "microphone": (),
     "fringe": tuple(range(10)), "glasses_dark": tuple(range(19, 31)), "mask": (*range(13, 19), *range(31, 49)),
 }
-"""The landmarks under each cover of a whole region."""
+"""The landmarks under each cover."""
 
 # Per hair style: widening of the head, rise above the crown, how far down it reaches, half-width of the face
 # window, cover (0 bald), unruliness of the outline, curls instead of strands, relief of the strands, sweep of the
@@ -111,16 +102,15 @@ def glasses(h, canvas, colour):
         return
     box, px = canvas.halves(0.0, 2.0, -0.80, 0.85), canvas.pixel
     x, v = box.x, box.v
-    thick, dark, worn = column((kind == 2).float()), column((kind == 3).float()), column((kind > 0).float())
-    line = 0.030 + 0.035 * thick + 0.02 * dark
+    thick, worn = column((kind == 2).float()), column((kind > 0).float())
+    line = 0.030 + 0.035 * thick
     qx, qy = ((x - 0.86).abs() - 0.26).clamp_min(0), ((v - 0.06).abs() - 0.17).clamp_min(0)
     d = (qx * qx + qy * qy).sqrt() - 0.16
     rim = ((line / 2 - d.abs()) / px + 0.5).clamp(0, 1)
     bridge = ((line / 2 - (v + 0.06 - 0.25 * x * x).abs()) / px + 0.5).clamp(0, 1) * (x < 0.44)
     arm = ((line / 2 - (v + 0.10).abs()) / px + 0.5).clamp(0, 1) * (x > 1.28) * (x < 1.75)
     lens = (0.5 - d / px).clamp(0, 1) * worn
-    area = box.read(colour) * (1 - 0.93 * dark * lens)[:, None]
-    box.write(colour, area + (0.10 * lens * bell((x - 0.7 + 0.6 * v) / 0.10))[:, None])
+    box.add(colour, (0.10 * lens * bell((x - 0.7 + 0.6 * v) / 0.10))[:, None])
     frame = h["marks"][:, 16:17] * colour.new_tensor([[0.10, 0.08, 0.07]]) + 0.008
     box.paint(colour, frame, torch.maximum(torch.maximum(rim, bridge), arm) * worn)
 
@@ -145,7 +135,6 @@ def occlude(p, canvas, colour, cover, occluded):
     def asked(name):
         return bool(worn[name].any())
 
-    side = torch.where(r[:, 29] < 0.5, -1.0, 1.0)
     if asked("fringe"):
         rows, columns, u, v = canvas.box(-2.2, 2.2, -2.8, 0.1)
         strands = canvas.tile(canvas.white, (v[0] * 5 + 300).long().expand(-1, u.shape[2]),
@@ -183,45 +172,4 @@ def occlude(p, canvas, colour, cover, occluded):
         pleats = 1 - 0.16 * bell((torch.remainder(v - 0.1 * u * u, 0.42) - 0.2) / 0.035) * (u.abs() < 1.2)
         form = 1 - 0.35 * (u / width) ** 2 + 0.25 * lx * u / width - 0.18 * ((v - 1.4) / 1.3).clamp(-1, 1)
         lay("mask", rows, columns, hue[:, :, None, None] * (pleats * form)[:, None], torch.maximum(alpha, strap))
-    if asked("hair"):
-        rows, columns, u, v = canvas.box(-2.3, 2.3, -2.7, 2.2)
-        x = u * column(side)
-        mid = 0.35 + 0.55 * smooth(v, -2.0, 0.6) + 0.25 * smooth(v, -0.2, 1.8) + 0.25 * (column(r[:, 27]) - 0.5)
-        wide = 0.34 * (1 - smooth(v, 0.0, 1.9)) + 0.05
-        strands = canvas.tile(canvas.white, (v[0] * 5 + 300).long().expand(-1, u.shape[2]),
-                              (u[0] * 40 + 300 - 8 * v[0]).long().expand(v.shape[1], -1), p["marks"][:, 15] * 500)
-        d = (x - mid).abs() - wide
-        alpha = smooth(-d + 0.03 * strands, -0.03, 0.05) * smooth(v, -2.6, -2.2) * smooth(-v, -2.0, -1.5)
-        tone = p["c_hair"][:, :, None, None] * (0.85 + 0.18 * strands + 0.4 * bell((x - mid) / 0.12))[:, None]
-        lay("hair", rows, columns, tone, alpha)
-    if asked("hand"):
-        rows, columns, u, v = canvas.box(-2.4, 2.4, 0.3, 3.2)
-        x = u * column(side)
-        # Four fingers and a thumb reach from below towards the mouth; capsules along one direction.
-        cos, sin = 0.80, -0.60
-        along = (x - 0.30) * -cos + (v - 1.75) * sin  # towards the finger tips
-        across = (x - 0.30) * -sin + (v - 1.75) * -cos
-        across = across + 0.6 * (column(r[:, 27]) - 0.5)
-        alpha, tone = torch.zeros_like(cover[:, rows, columns]), torch.zeros_like(cover[:, rows, columns])
-        for k, length in enumerate((0.32, 0.52, 0.56, 0.40)):
-            d = ((along - length).clamp_min(0) ** 2 + (across - 0.27 * (k - 1.5)) ** 2).sqrt()
-            inside = (0.5 - (d - 0.145) / px).clamp(0, 1)
-            finger = 1.0 - 0.45 * (d / 0.145).clamp(0, 1.2) ** 2 - 0.12 * bell((along - length + 0.28) / 0.03)
-            tone = tone + inside * (finger - tone)
-            alpha = torch.maximum(alpha, inside)
-        back = (0.5 - (across.abs() - 0.58) / px).clamp(0, 1) * smooth(-along, 0.25, 0.45)
-        tone = tone + back * (0.94 - tone)
-        alpha = torch.maximum(alpha, back)
-        lay("hand", rows, columns, p["c_skin"][:, :, None, None] * tone[:, None], alpha)
-    if asked("microphone"):
-        rows, columns, u, v = canvas.box(-1.6, 1.6, 1.2, 3.2)
-        cx, cy = column(side) * 0.15 + 0.4 * (column(r[:, 27]) - 0.5), 2.10 + 0.3 * (column(r[:, 26]) - 0.5)
-        du, dv = u - cx, v - cy
-        d = (du * du + dv * dv).sqrt() - 0.40
-        ball = (0.5 - d / px).clamp(0, 1)
-        stem = (0.5 - ((du - 0.12 * dv).abs() - 0.17 - 0.04 * dv) / px).clamp(0, 1) * (dv > 0.2)
-        mesh = 0.5 + 0.5 * torch.cos(du * 60) * torch.cos(dv * 60)
-        form = torch.exp(-((du + 0.12) ** 2 + (dv + 0.14) ** 2) / 0.06)
-        tone = torch.where(ball > 0.5, 0.035 + 0.05 * mesh + 0.35 * form, 0.02 + 0.10 * bell((du + 0.03) / 0.05))
-        lay("microphone", rows, columns, tone[:, None], torch.maximum(ball, stem))
     return cover

@@ -112,8 +112,6 @@ def half_faces(p: dict[str, Tensor]) -> dict[str, Tensor]:
             return torch.cat([t[:, MIRROR] * t.new_tensor([-1.0, 1.0]), t])
         if name.startswith("f_"):
             return torch.cat([t[:, 0], t[:, 1]])
-        if name == "gaze_x":
-            return torch.cat([-t, t])
         if name in ("light", "light_head"):
             return torch.cat([t * t.new_tensor([-1.0, 1.0, 1.0]), t])
         return torch.cat([t, t])

@@ -9,7 +9,7 @@ import torch
 
 from ..facs import ACTION_UNITS
 from ..landmarks import MIRROR
-from .anatomy import AVERAGE_FACE, uniforms
+from .anatomy import AVERAGE_FACE
 
 AUS: tuple[int, ...] = tuple(ACTION_UNITS)
 """The action units that the renderer knows, in the order of its rows: 1, 2, 4, 5, 6, 7, 9, 10, …, 26, 43."""
@@ -127,19 +127,15 @@ def effective(aus: np.ndarray) -> np.ndarray:
     return result.clip(0, 1.5)
 
 
-def move(face: np.ndarray, aus: np.ndarray, blink: np.ndarray | None = None) -> np.ndarray:
-    """Landmarks of the resting face (N, 49, 2) after the AUs (N, A, 2); ``blink`` (N,) closes the lids, 0–1."""
-    strength = effective(aus)
-    basis = BASIS.copy()
-    moved = face + np.einsum("nas,saij->nij", strength, basis)
+def move(face: np.ndarray, aus: np.ndarray) -> np.ndarray:
+    """Landmarks of the resting face (N, 49, 2) after the AUs (N, A, 2)."""
+    moved = face + np.einsum("nas,saij->nij", effective(aus), BASIS)
     # 1+4: the corrugator pulls inwards, but cannot lower what the frontalis holds up.
     held = 0.75 * aus[:, _INDEX[1]] * aus[:, _INDEX[4]]
-    moved[..., 1] -= np.einsum("ns,si->ni", held, basis[:, _INDEX[4], :, 1]) * (np.arange(49) < 10)
+    moved[..., 1] -= np.einsum("ns,si->ni", held, BASIS[:, _INDEX[4], :, 1]) * (np.arange(49) < 10)
     # Lids close along the way to the lower lid; they cannot pass it.
     for s, (upper, lower) in enumerate((((20, 21), (24, 23)), ((27, 26), (29, 30)))):
         shut = 1 - (1 - aus[:, _INDEX[43], s].clip(0, 1)) ** 1.5
-        if blink is not None:
-            shut = 1 - (1 - shut) * (1 - blink)
         low = moved[:, lower, :] + np.array([0, 0.01])
         moved[:, lower, 1] += (0.02 * shut)[:, None]
         moved[:, upper, :] += shut[:, None, None] * (low - moved[:, upper, :])
@@ -191,17 +187,3 @@ def furrows(aus: np.ndarray, age: np.ndarray) -> dict[str, np.ndarray]:
         "press": a[24], "square": a[10], "flare": np.maximum(a[9], 0.5 * a[10]), "pull": a[12], "down": a[15],
         "roll": np.maximum(a[23], a[24]), "tight": a[23] * (1 - 0.5 * a[24]), "lid": a[43], "wide": a[5],
     }
-
-
-def speak(face: np.ndarray, speech: np.ndarray, seeds: np.ndarray) -> np.ndarray:
-    """Speech-like opening of the mouth (0–1), wide or rounded as the scene's seed says; a distractor, no AU."""
-    rounded = uniforms(seeds, "vowel")[:, 0]
-    opening = (0.35 * MOVES_26 + 0.8 * MOVES_25)[None] * speech[:, None, None]
-    face = face + opening
-    mouth = np.arange(31, 49)
-    middle = face[:, mouth, 0].mean(1, keepdims=True)
-    face[:, mouth, 0] = middle + (face[:, mouth, 0] - middle) * (1 - 0.22 * (rounded - 0.35) * speech)[:, None]
-    return face
-
-
-MOVES_25, MOVES_26 = BASIS.sum(0)[_INDEX[25]], BASIS.sum(0)[_INDEX[26]]

@@ -392,8 +392,8 @@ def _eyes(h, canvas, albedo, gu, gv, gloss):
     box.paint(albedo, h["c_skin"] * 0.42, 0.5 * fold * ends[:, None])
 
     # White, iris, pupil and a glint; the upper lid shades them.
-    cx = 0.5 * (rest[:, 25, 0] + rest[:, 28, 0]) + h["gaze_x"] * 0.0052
-    cy = rest[:, [26, 27, 29, 30], 1].mean(1) - 0.010 + h["gaze_y"] * 0.0052
+    cx = 0.5 * (rest[:, 25, 0] + rest[:, 28, 0])
+    cy = rest[:, [26, 27, 29, 30], 1].mean(1) - 0.010
     radius = column(0.158 + 0.003 * h["eye_size"])
     dx, dy = x - column(cx), v - column(cy)
     r = (dx * dx + dy * dy).sqrt() / radius

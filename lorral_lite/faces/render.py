@@ -2,9 +2,10 @@
 
 The plan of a face is a row of numbers (NumPy, all faces at once). A block of rows is painted as heads on a canvas
 (:mod:`.head`), projected through the pose over neck, hair and background, and passed through the camera: focus,
-noise, compression.
+noise.
 """
 
+import difflib
 import math
 from dataclasses import dataclass
 
@@ -42,15 +43,6 @@ SCENE: dict[str, Factor] = {
 }
 """What belongs to the scene, drawn from the scene's seed."""
 
-EXTRAS: dict[str, Factor] = {
-    "gaze_x": Factor("fixed", 0.0, low=-30.0, high=30.0),
-    "gaze_y": Factor("fixed", 0.0, low=-20.0, high=20.0),
-    "blink": Factor("fixed", 0.0),
-    "speech": Factor("fixed", 0.0),
-    "jpeg": Factor("fixed", 100.0, low=10.0, high=100.0),
-}
-"""Distractors: off unless named."""
-
 IMAGE_RULER = 0.160
 EYE_LINE = 0.475
 """Ruler and height of the eyes in the picture, as shares of ``size``."""
@@ -72,18 +64,7 @@ class Faces:
     occluders: Tensor
 
 
-def render_faces(
-    aus, size: int = 200, seed=0, *, scene=None,
-    age=None, skin=None, undertone=None, build=None, face_length=None, jaw=None, eye_size=None, eye_tilt=None,
-    brow_height=None, brow_thickness=None, brow_arch=None, nose_length=None, nose_width=None, mouth_width=None,
-    lip_fullness=None, forehead=None, hair=None, hair_colour=None, eye_colour=None, facial_hair=None, glasses=None,
-    asymmetry=None,
-    yaw=None, pitch=None, roll=None, zoom=None, shift_x=None, shift_y=None,
-    light_azimuth=None, light_elevation=None, light_strength=None, light_warmth=None, exposure=None,
-    background=None, background_hue=None, background_light=None, focus=None, noise=None,
-    gaze_x=None, gaze_y=None, blink=None, speech=None, jpeg=None, occluder=None,
-    device=None,
-) -> Faces:  # fmt: skip
+def render_faces(aus, size: int = 200, seed=0, *, scene=None, occluder=None, device=None, **person_and_scene) -> Faces:
     """Draw faces that show the given action units.
 
     ``aus`` is {AU: intensity 0–1 or (left, right)} for one face ({} is neutral) or numbers of shape (N, 18) or
@@ -91,14 +72,14 @@ def render_faces(
     ``seed`` is the person, ``scene`` pose, light, background and camera: each one int for all rows or N ints;
     ``scene`` None takes the person's seed. One dictionary with N seeds shows the same AUs on N faces.
 
-    Every other factor is drawn from the seeds unless it is named here: one value for all rows or N values.
+    ``person_and_scene``: every other factor is drawn from the seeds unless it is named, one value for all rows or N:
 
     Person: ``age`` 0–1 (young to old), ``skin`` 0–1 (lightest to darkest), ``undertone`` −1–1 (cool to warm),
     ``hair_colour`` and ``eye_colour`` 0–1 (dark to fair), ``asymmetry`` 0–2 (0 none, 1 natural); in standard
     deviations, −2.5–2.5: ``build``, ``face_length``, ``jaw``, ``eye_size``, ``eye_tilt``, ``brow_height``,
     ``brow_thickness``, ``brow_arch``, ``nose_length``, ``nose_width``, ``mouth_width``, ``lip_fullness``,
     ``forehead``; names: ``hair`` (bald, cropped, short, quiff, medium, curly, long, afro, tied, scarf),
-    ``facial_hair`` (none, stubble, moustache, goatee, beard), ``glasses`` (none, thin, thick, dark).
+    ``facial_hair`` (none, stubble, moustache, goatee, beard), ``glasses`` (none, thin, thick).
 
     Scene: ``yaw`` −20–20°, ``pitch`` −15–15°, ``roll`` −20–20° (positive: face turns right, up, clockwise),
     ``zoom`` 0.85–1.2, ``shift_x`` and ``shift_y`` −0.4–0.4 rulers (right, down), ``light_azimuth`` −80–80°
@@ -107,17 +88,17 @@ def render_faces(
     ``exposure`` −0.7–0.7 stops, ``background`` (plain, gradient, blobs, bars), ``background_hue`` 0–1,
     ``background_light`` 0–1, ``focus`` 0–1 (1 sharp), ``noise`` 0–1 (1: standard deviation 0.06).
 
-    Distractors, off unless named: ``gaze_x`` −30–30° and ``gaze_y`` −20–20° (positive: right, down), ``blink`` 0–1,
-    ``speech`` 0–1, ``jpeg`` quality 10–100 (100: not compressed), ``occluder``: hand, hair (a lock), microphone, mask
-    (chin to nose), fringe (forehead and brows), glasses_dark (eyes), or several joined, "fringe+mask"; one for all
-    rows or N. Whole-region covers leave no sign of the AUs of :data:`OCCLUDERS` outside the true mask but what
-    their landmarks move; the landmarks stay true under them.
+    ``occluder`` covers a region: mask (chin to nose), fringe (forehead and brows), glasses_dark (eyes), or several
+    joined, "fringe+mask"; one for all rows or N. A cover leaves no sign of the AUs of
+    :data:`~lorral_lite.faces.coverings.OCCLUDERS` outside the true mask but what their landmarks move; the landmarks
+    stay true under it.
 
     The bytes of a face depend on its own row alone, not on how many are asked for nor on the number of threads, for
     a given size and device. On a CPU one thread draws them; ``python -m benchmarks faces`` says how many a second.
-    ``device`` None is the CPU, auto a GPU when there is one. ValueError names the argument and what is allowed.
+    ``device`` None is the CPU, auto a GPU when there is one. ValueError names the argument and what is allowed;
+    TypeError an unknown argument and the factors whose names are nearest.
     """
-    given = {k: v for k, v in locals().items() if k in PERSON_SCENE}
+    _known(person_and_scene)
     if not isinstance(size, (int, np.integer)) or not MIN_SIZE <= size <= MAX_SIZE:
         raise ValueError(f"size must be a whole number of pixels from {MIN_SIZE} to {MAX_SIZE}, got {size!r}")
     size = int(size)
@@ -126,7 +107,7 @@ def render_faces(
     places = people if scene is None else _seeds("scene", scene)
     worn = _worn(occluder)
     counts = {"aus": len(values), "seed": len(people), "scene": len(places), "occluder": len(worn)}
-    counts |= {k: len(v) for k, v in given.items() if v is not None and not isinstance(v, str) and np.ndim(v) == 1}
+    counts |= {k: len(v) for k, v in person_and_scene.items() if not isinstance(v, str) and np.ndim(v) == 1}
     n = max(counts.values())
     if set(counts.values()) - {1, n}:
         words = ", ".join(f"{name} {count}" for name, count in counts.items() if count != 1)
@@ -138,7 +119,7 @@ def render_faces(
     worn = np.repeat(worn, n, 0) if len(worn) == 1 else worn
 
     device = torch.device("cpu") if device is None else pick_device(device)
-    plan = _plan(values, people, places, given, worn, size)
+    plan = _plan(values, people, places, person_and_scene, worn, size)
     block = _block(size, device)
     images = torch.empty(n, 3, size, size, device=device)
     occluders = torch.empty(n, size, size, dtype=torch.bool, device=device)
@@ -160,7 +141,14 @@ def render_faces(
     return Faces(images, landmarks, occluders)
 
 
-PERSON_SCENE = {**anatomy.PERSON, **SCENE, **EXTRAS}
+PERSON_SCENE = {**anatomy.PERSON, **SCENE}
+
+
+def _known(names) -> None:
+    for name in names:
+        if name not in PERSON_SCENE:
+            near = difflib.get_close_matches(name, PERSON_SCENE, cutoff=0.4) or PERSON_SCENE
+            raise TypeError(f"render_faces knows no {name!r}; the nearest are {', '.join(near)}")
 
 
 def _seeds(name, value) -> np.ndarray:
@@ -187,9 +175,8 @@ def _block(size, device) -> int:
 def _plan(aus, people, places, given, worn, size) -> dict[str, np.ndarray]:
     """Everything that is a number or a point per face, as float32 arrays with N rows."""
     person = draw(anatomy.PERSON, people, given)
-    person["facial_hair"] = _grown(person, people, given)
+    person["facial_hair"] = _grown(person, given)
     scene = draw(SCENE, places, given)
-    extra = draw(EXTRAS, places, given)
     rest, lengths = anatomy.resting_face(person, people)
     lengths["nose"] = rest[:, 13, 1] / 0.94
 
@@ -197,23 +184,23 @@ def _plan(aus, people, places, given, worn, size) -> dict[str, np.ndarray]:
     lean = 0.10 * normals(people, "lean", len(expression.AUS)) * np.minimum(person["asymmetry"], 1.5)[:, None]
     lean = lean * expression.SIDED
     shown = (aus * np.stack([1 + lean, 1 - lean], -1)).clip(0, 1.15)
-    face = _faces(rest, shown, extra, places)
+    face = expression.move(rest, shown)
     landmarks = face
     if worn.any():  # a covered AU shows nowhere; the landmarks under the cover stay true
         hides = np.array([[au in aus for au in expression.AUS] for aus in OCCLUDERS.values()])
         under = np.array([[i in points for i in range(49)] for points in UNDER.values()])
         shown = shown * ~(worn @ hides)[..., None]
-        face = _faces(rest, shown, extra, places)
+        face = expression.move(rest, shown)
         landmarks = np.where((worn @ under)[..., None], landmarks, face)
-    drop = expression.chin_drop(shown) + 0.10 * extra["speech"] * ~worn[:, list(OCCLUDERS).index("mask")]
+    drop = expression.chin_drop(shown)
     furrows = expression.furrows(shown, person["age"])
-    plan = person | scene | extra | lengths | {f"f_{k}": v for k, v in furrows.items()}
+    plan = person | scene | lengths | {f"f_{k}": v for k, v in furrows.items()}
     plan["relief"] = relief(person, lengths, furrows, face, rest, drop)
     plan["blood"], plan["shade"] = tints(person, lengths, rest)
     plan |= {f"c_{k}": v**2 for k, v in anatomy.colours(person, people).items()}  # linear light: gamma 2
     plan["rest"], plan["face"], plan["drop"], plan["worn"] = rest, face, drop, worn
 
-    spin = anatomy.rotation(scene["yaw"], scene["pitch"], scene["roll"])  # D44
+    spin = anatomy.rotation(scene["yaw"], scene["pitch"], scene["roll"])  # D44 pose
     scale = IMAGE_RULER * size * scene["zoom"]
     shift = np.stack([scene["shift_x"], scene["shift_y"]], -1) * scale[:, None]
     centre = np.array([0.5, EYE_LINE]) * (size - 1) + shift
@@ -232,17 +219,13 @@ def _plan(aus, people, places, given, worn, size) -> dict[str, np.ndarray]:
     share = scene["light_strength"][:, None]
     plan["key"] = (1.35 * share) * (1 + warm)
     plan["ambient"] = (1.0 - 0.72 * share) * (1 - 0.5 * warm)
-    plan["gain"] = 2.0 ** scene["exposure"] * (0.84 + 0.70 * person["skin"] ** 1.5)  # D48
+    plan["gain"] = 2.0 ** scene["exposure"] * (0.84 + 0.70 * person["skin"] ** 1.5)  # D48 exposure and skin
     plan["random"] = uniforms(places, "backdrop", 32)
     plan["marks"] = uniforms(people, "marks", 32)
     return {k: np.ascontiguousarray(v, dtype=np.float32) for k, v in plan.items()}
 
 
-def _faces(rest, shown, extra, places):
-    return expression.speak(expression.move(rest, shown, extra["blink"]), extra["speech"], places)
-
-
-def _grown(person, seeds, given):
+def _grown(person, given):
     """Facial hair that was drawn, not given, stays with short-haired people with heavy jaws or brows."""
     if given.get("facial_hair") is not None:
         return person["facial_hair"]
@@ -290,8 +273,7 @@ def _photograph(p, layer, size, device):
     i = axis.long()
     grain = canvas.tile(canvas.white, i[:, None], i[None], p["random"][:, 30] * 400)
     image += ((0.06 * column(p["noise"])) * grain)[:, None]
-    image = _compress(p, image.clamp_(0, 1), size)
-    return image, head[:, 4] > 0.3
+    return image.clamp_(0, 1), head[:, 4] > 0.3
 
 
 def _backdrop(p, x, y):
@@ -373,44 +355,3 @@ def _blur(image, sigma, reach):
         for k in range(1, reach + 1):
             image += kernel[:, k] * (wide.narrow(dim, reach - k, size) + wide.narrow(dim, reach + k, size))
     return image
-
-
-_LUMA = [[16, 11, 10, 16, 24, 40, 51, 61], [12, 12, 14, 19, 26, 58, 60, 55], [14, 13, 16, 24, 40, 57, 69, 56],
-         [14, 17, 22, 29, 51, 87, 80, 62], [18, 22, 37, 56, 68, 109, 103, 77], [24, 35, 55, 64, 81, 104, 113, 92],
-         [49, 64, 78, 87, 103, 121, 120, 101], [72, 92, 95, 98, 112, 100, 103, 99]]
-_CHROMA = [[17, 18, 24, 47], [18, 21, 26, 66], [24, 26, 56, 99], [47, 66, 99, 99]]
-
-
-def _compress(p, image, size):
-    """Quantise 8×8 cosine blocks as JPEG does (ITU-T T.81, tables K.1 and K.2); quality 100 leaves the image alone."""
-    quality = p["jpeg"]
-    if bool((quality >= 100).all()):
-        return image
-    device = image.device
-    k = torch.arange(8, device=device, dtype=torch.float32)
-    dct = torch.cos((2 * k[None] + 1) * k[:, None] * math.pi / 16) * torch.where(k == 0, 0.125, 0.25).sqrt()[:, None]
-    ycc = torch.tensor([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]], device=device)
-
-    def mix(matrix, planes, dim):
-        """matrix @ planes along dim, as sums: a matrix product rounds differently at other places of a block."""
-        dim %= planes.ndim
-        shape = [-1 if i == dim else 1 for i in range(planes.ndim)]
-        return sum(planes.narrow(dim, j, 1) * matrix[:, j].reshape(shape) for j in range(len(matrix)))
-
-    luma = torch.tensor(_LUMA, device=device, dtype=torch.float32)
-    chroma = torch.full((8, 8), 99.0, device=device)
-    chroma[:4, :4] = torch.tensor(_CHROMA, device=device, dtype=torch.float32)
-    scale = torch.where(quality < 50, 5000 / quality, 200 - 2 * quality) / 100
-    table = (torch.stack([luma, chroma, chroma])[None] * scale[:, None, None, None]).round().clamp(1, 255)
-    pad = -size % 8
-    planes = mix(ycc, F.pad(image, (0, pad, 0, pad), mode="replicate") * 255, 1)
-    planes[:, 0] -= 128
-    n = (size + pad) // 8
-    blocks = planes.reshape(-1, 3, n, 8, n, 8).permute(0, 1, 2, 4, 3, 5)
-    table = table[:, :, None, None]
-    blocks = (mix(dct, mix(dct, blocks, -1), -2) / table).round() * table
-    blocks = mix(dct.T, mix(dct.T, blocks, -1), -2)
-    planes = blocks.permute(0, 1, 2, 4, 3, 5).reshape(-1, 3, size + pad, size + pad)[..., :size, :size]
-    planes[:, 0] += 128
-    small = mix(torch.linalg.inv(ycc), planes, 1) / 255
-    return torch.where((quality < 100)[:, None, None, None], small.clamp(0, 1), image)

@@ -50,7 +50,8 @@ class AUCrops(nn.Module):
         grid = torch.stack(torch.broadcast_tensors(x, y), dim=-1)
         # All windows of a face stand below each other: one grid_sample for all faces and action units.
         grid = grid.reshape(b, -1, self.size, 2)
-        crops = F.grid_sample(features.to(grid.dtype), grid, padding_mode="zeros", align_corners=False)  # D35
+        # D35 zeros outside
+        crops = F.grid_sample(features.to(grid.dtype), grid, padding_mode="zeros", align_corners=False)
         crops = crops.reshape(b, c, len(self.aus), 2, self.size, self.size)
         return crops.permute(0, 2, 3, 1, 4, 5).to(features.dtype)
 

@@ -32,20 +32,20 @@ class LoRRaLConfig:
     relation: str | None = None
     relation_options: dict | None = None
     name: str = "paper"
-    image_size: int = 176  # D3
+    image_size: int = 176  # D3 input size and views
     frame_size: int = 200
-    patch_channels: tuple[int, ...] = (32, 64)  # D4
-    patch_grids: tuple[int, ...] = (8, 8)  # D4
-    feat_channels: tuple[int, ...] = (96, 128, 160)  # D5
-    local_channels: tuple[int, ...] = (96, 128, 160)  # D5, per AU (D8)
-    crop_size: int = 8  # D7
-    landmark_hidden: int = 512  # D6
-    head_hidden: int = 512  # D13
-    dropout: float = 0.2  # D30
-    mean_head: bool = False  # D13: the AU head reads the mean over the AUs, as in JAA-Net
-    detached_head: bool = False  # D23: the AU head sends no gradient into local features and relation, as in JAA-Net
-    local_before: bool = False  # D15: the local output reads the features before the relation
-    kept_heads: bool = False  # D17: step 2 goes on with the AU heads of step 1
+    patch_channels: tuple[int, ...] = (32, 64)  # D4 PatchConv parts
+    patch_grids: tuple[int, ...] = (8, 8)  # D4 PatchConv parts
+    feat_channels: tuple[int, ...] = (96, 128, 160)  # D5 FeatConv widths
+    local_channels: tuple[int, ...] = (96, 128, 160)  # D5 FeatConv widths, per AU (D8)
+    crop_size: int = 8  # D7 crop windows
+    landmark_hidden: int = 512  # D6 landmark head
+    head_hidden: int = 512  # D13 concatenation
+    dropout: float = 0.2  # D30 dropout
+    mean_head: bool = False  # D13 concatenation: the AU head reads the mean over the AUs, as in JAA-Net
+    detached_head: bool = False  # D23 gradient of the AU head: none into the tokens, as in JAA-Net
+    local_before: bool = False  # D15 place of the local loss: before the relation
+    kept_heads: bool = False  # D17 new heads: step 2 goes on with those of step 1
 
     def __post_init__(self) -> None:
         for field in fields(self):  # JSON has lists where we have tuples
@@ -153,13 +153,13 @@ class LoRRaL(nn.Module):
             self.patch.extend([PatchConv(channels, width, grid), nn.MaxPool2d(2)])
             channels, side = width, side // 2
         self.global_ = nn.Sequential(*feat_stack(channels, c.feat_channels), nn.Flatten())
-        self.landmark = nn.Sequential(*feat_stack(channels, c.feat_channels), nn.Flatten())  # D27: an own stack
+        self.landmark = nn.Sequential(*feat_stack(channels, c.feat_channels), nn.Flatten())  # D27 own stacks
         self.side = side >> len(c.feat_channels)
         flat = c.feat_channels[-1] * self.side**2
         self.landmark_head = nn.Sequential(
             nn.Linear(flat, c.landmark_hidden), nn.Linear(c.landmark_hidden, 2 * NUM_LANDMARKS)
         )
-        nn.init.normal_(self.landmark_head[-1].weight, std=1e-3)  # D6: the first guess is the mean shape
+        nn.init.normal_(self.landmark_head[-1].weight, std=1e-3)  # D6 landmark head: the first guess is the mean shape
         nn.init.zeros_(self.landmark_head[-1].bias)
         self.register_buffer("mean_shape", torch.full((NUM_LANDMARKS, 2), 0.5))
         self.crops = AUCrops(c.aus, c.crop_size)
@@ -170,7 +170,7 @@ class LoRRaL(nn.Module):
     def make_heads(self) -> None:
         """New AU heads, then a new relation between them."""
         c, num_aus, dim = self.config, len(self.config.aus), self.config.local_channels[-1]
-        read = dim if c.mean_head else num_aus * dim  # D13
+        read = dim if c.mean_head else num_aus * dim  # D13 concatenation
         self.local_head = LocalHead(dim, num_aus)
         self.au_head = nn.Sequential(
             nn.Linear(read + 2 * self.flat, c.head_hidden), nn.PReLU(c.head_hidden), nn.Dropout(c.dropout),
@@ -194,7 +194,7 @@ class LoRRaL(nn.Module):
         landmark = self.landmark(shared)
         offset = self.landmark_head(landmark).unflatten(-1, (NUM_LANDMARKS, 2))
         predicted = (self.mean_shape + LANDMARK_UNIT * offset) * s - 0.5  # shares of the image → pixels
-        crops = self.crops(shared, predicted if landmarks is None else landmarks, s)  # D16
+        crops = self.crops(shared, predicted if landmarks is None else landmarks, s)  # D16 landmarks of the crops
         local = self.local(crops.reshape(b, -1, *crops.shape[-2:]))  # both windows on channels (D7), (B, A·D, 1, 1)
         return Features(local.reshape(b, len(self.config.aus), -1), self.global_(shared), landmark, predicted)
 
@@ -202,10 +202,10 @@ class LoRRaL(nn.Module):
         """Relation and heads: all that step 2 trains, apart from the landmarks."""
         c = self.config
         tokens = self.relation(features.local)
-        read = tokens.detach() if c.detached_head else tokens  # D23
-        read = read.mean(1) if c.mean_head else read.flatten(1)  # D13
+        read = tokens.detach() if c.detached_head else tokens  # D23 gradient of the AU head
+        read = read.mean(1) if c.mean_head else read.flatten(1)  # D13 concatenation
         together = torch.cat([read, features.global_, features.landmark], dim=1)
-        local = features.local if c.local_before else tokens  # D15
+        local = features.local if c.local_before else tokens  # D15 place of the local loss
         return Output(self.au_head(together), self.local_head(local), features.landmarks)
 
     def forward(self, images: Tensor, landmarks: Tensor | None = None) -> Output:

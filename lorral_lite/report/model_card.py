@@ -82,7 +82,7 @@ def model_card(folder) -> str:
         "",
         "    lorral reproduce --subjects {} --frames {} --fold {} --seed {}".format(
             data["subjects"], data["frames"] // data["subjects"], config.fold, config.seed)
-        + (f" --threads {config.threads}" if config.threads else ""),  # D105: other numbers give other last bits
+        + (f" --threads {config.threads}" if config.threads else ""),  # D105 CPU threads decide last bits
         "    make weights",
         "",
         "## Scores on unseen procedural people",

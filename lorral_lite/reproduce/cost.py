@@ -79,7 +79,7 @@ def _measure(config: RunConfig, relations, device, dataset: FaceDataset, share: 
         model.set_relation(relation, seed=0)
         model.to(device).freeze_step1(train_landmarks=config.views == 0)
         if config.views:
-            with threads(1):  # D80
+            with threads(1):  # D80 cached features
                 spent[relation] = time_of(train_on(model, lambda _: model.from_features(Features(*features))), share,
                                           device)
         else:

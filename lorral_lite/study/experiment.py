@@ -46,7 +46,7 @@ HIDINGS: dict[str, tuple[int, ...]] = {"none": (), "eyes": (6, 7)}
 """Name → AUs whose evidence is covered: nothing, or the region of the eyes (dark glasses over AU 6 and 7)."""
 
 STEP2 = Schedule(16, 0.01, 0.3, 6)
-VIEWS = 2  # D103
+VIEWS = 2  # D103 two views
 
 OUTPUTS = ("local", "au")
 

@@ -37,17 +37,17 @@ class RunConfig:
     seed: int = 0
     step1: Schedule = field(default_factory=Schedule)
     step2: Schedule = field(default_factory=Schedule)
-    batch_size: int = 16  # D22
+    batch_size: int = 16  # D22 batch size
     loss: str = "ce"
-    momentum: float = 0.9  # D74
+    momentum: float = 0.9  # D74 plain SGD
     weight_decay: float = 5e-4
-    true_landmark_epochs: int = 1  # D16: crops follow the true landmarks for so many epochs of step 1
-    crop_jitter: float = 0.01  # D16: standard deviation of the true landmarks' jitter, in image widths
-    jitter: float = 0.0  # D70: strength of the photometric augmentation
-    views: int = 0  # D18: cached views in step 2; 0 trains the landmark module on fresh views
-    precision: str = "fp32"  # D75: "bf16" trains with bfloat16 convolutions; weights and losses stay float32
-    select: str = "last"  # D24: "held_out" keeps the best epoch on held-out training subjects
-    threads: int | None = None  # D105: CPU threads; None: the run tries at its start what is faster here, and keeps it
+    true_landmark_epochs: int = 1  # D16 landmarks of the crops: the true ones for so long in step 1
+    crop_jitter: float = 0.01  # D16 landmarks of the crops: their jitter's SD, in image widths
+    jitter: float = 0.0  # D70 augmentation of light: its strength
+    views: int = 0  # D18 what step 2 trains: cached views; 0: the landmark module too, on fresh ones
+    precision: str = "fp32"  # D75 number format: "bf16" for bfloat16 convolutions; weights and losses stay float32
+    select: str = "last"  # D24 which epoch: "held_out" keeps the best on held-out training subjects
+    threads: int | None = None  # D105 CPU threads; None: the run tries what is faster here, and keeps it
 
     def __post_init__(self):
         if self.select not in ("last", "held_out"):

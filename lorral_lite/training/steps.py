@@ -59,20 +59,22 @@ def train_step1(run, config: RunConfig, device=None, progress: bool = True, on_e
         forget_resume(run, 1)
         return load_model(run, device=device)
     crop = config.model.image_size
-    model.set_mean_shape(torch.from_numpy(folder.landmarks[rows].mean(0) - (folder.size - crop) / 2))  # D6
+    # D6 landmark head
+    model.set_mean_shape(torch.from_numpy(folder.landmarks[rows].mean(0) - (folder.size - crop) / 2))
     model.to(device)
     dataset = FaceDataset(folder, rows, crop, train=True, seed=config.seed, jitter=config.jitter)
 
     def batches(epoch: int) -> Iterator[dict]:
         dataset.set_epoch(epoch)
-        loader = DataLoader(dataset, config.batch_size, shuffle=True, drop_last=len(rows) > config.batch_size,  # D74
+        # D74 plain SGD
+        loader = DataLoader(dataset, config.batch_size, shuffle=True, drop_last=len(rows) > config.batch_size,
                             collate_fn=as_batch, num_workers=workers)
         for batch in loader:
             yield {key: value.to(device) for key, value in batch.items()}
 
     def answer(batch: dict, epoch: int) -> Output:
         crops_at = None
-        if epoch < config.true_landmark_epochs:  # D16
+        if epoch < config.true_landmark_epochs:  # D16 landmarks of the crops
             noise = torch.randn_like(batch["landmarks"]) * config.crop_jitter * crop
             crops_at = batch["landmarks"] + noise
         return model(batch["image"], crops_at)
@@ -95,8 +97,8 @@ def train_step2(run, relation: str, device=None, progress: bool = True, on_epoch
     material = training_material(config)
     rows = material.rows
     model = load_model(run)
-    model.set_relation(relation, seed=seed_of(config.seed, 2, 0), **options)  # D17
-    model.freeze_step1(train_landmarks=config.views == 0)  # D18
+    model.set_relation(relation, seed=seed_of(config.seed, 2, 0), **options)  # D17 new heads
+    model.freeze_step1(train_landmarks=config.views == 0)  # D18 what step 2 trains
     claim(out / "config.json", {"relation": relation, "options": options, "run": config.to_dict()})
     if is_done(out, 2):
         forget_resume(out, 2)
@@ -123,7 +125,7 @@ def train_step2(run, relation: str, device=None, progress: bool = True, on_epoch
         return model.from_features(Features(**{name: batch[f"feature.{name}"] for name in Features._fields}))
 
     length = -(-len(rows) // config.batch_size)
-    with threads(1 if config.views else config.threads):  # D80: too little work to share
+    with threads(1 if config.views else config.threads):  # D80 cached features: too little work to share
         fit(2, out, model, batches, answer, config, material, length, progress, on_epoch)
     step1, _ = load_tensors(run / "step1.safetensors")
     state = {k: v.cpu() for k, v in model.state_dict().items()}
@@ -181,7 +183,7 @@ def fit(step: int, out: Path, model: LoRRaL, batches: Callable[[int], Iterable[d
             on_epoch([dict(row) for row in log])
     bar.close()
     if best:
-        model.load_state_dict({k.removeprefix("best."): v for k, v in best.items()})  # D24
+        model.load_state_dict({k.removeprefix("best."): v for k, v in best.items()})  # D24 which epoch
     model.eval()
 
 

@@ -1,6 +1,5 @@
 """``python -m benchmarks deviations`` in its smallest setting: every row is another training, kept."""
 
-import json
 import re
 import shutil
 from pathlib import Path
@@ -9,9 +8,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from benchmarks import bench, deviations, tables_page
+from benchmarks import bench, deviations
 from benchmarks.__main__ import main
-from benchmarks.deviations import DEFAULT, MARK, Variant, in_words, trained, variants, write_effects
+from benchmarks.deviations import DEFAULT, Variant, in_words, trained, variants
 from lorral_lite.files import DataError, read_json
 from lorral_lite.measure.statistics import Estimate, paired_gain
 from lorral_lite.training.run_folder import read_run_config
@@ -114,28 +113,10 @@ def test_end_to_end_is_one_training_with_the_relation_inside(kept):
     assert [row.name for row in ALL if not row.step2] == ["end_to_end"]
 
 
-def test_the_table_in_deviations_md_is_what_the_json_says(kept, tmp_path):
-    _, written = kept
-    (tmp_path / "deviations.json").write_text(json.dumps(written), encoding="utf8")
-    (tmp_path / "page.md").write_text("Kept.\n" + MARK + "of yesterday", encoding="utf8")
-    write_effects(tmp_path / "page.md", tmp_path)
-    page = (tmp_path / "page.md").read_text(encoding="utf8")
-    assert page.startswith("Kept.\n" + MARK)
-    assert "of yesterday" not in page
-    assert "`python -m benchmarks deviations --tiny --keep" in page
-    for table in written["tables"]:
-        for row in table["rows"]:
-            assert any(row[1] in line and row[3] in line and row[5] in line for line in page.splitlines())
-    shipped = (ROOT / "DEVIATIONS.md").read_text(encoding="utf8").split(MARK)
-    there = (ROOT / "benchmarks" / "deviations.json").exists()
-    assert len(shipped) == 1 + there
-    assert not there or shipped[1] == tables_page(ROOT / "benchmarks", "deviations")
-
-
 def test_the_numbers_are_those_of_deviations_md():
     page = (ROOT / "DEVIATIONS.md").read_text(encoding="utf8")
     for row in ALL:
-        assert row.number == "–" or f"| {row.number} |" in page, row.number
+        assert row.number == "–" or f">{row.number} |" in page, row.number
     assert {"D7", "D12", "D13", "D14", "D15", "D16", "D17", "D18", "D19", "D23"} <= {row.number for row in ALL}
 
 

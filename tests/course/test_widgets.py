@@ -13,7 +13,6 @@ import torch
 from PIL import Image, ImageColor
 from sklearn.metrics import cohen_kappa_score, f1_score
 
-from benchmarks import widgets as bench_widgets
 from lorral_lite.course import ch01_faces, portraits
 from lorral_lite.course import explore as widgets
 from lorral_lite.course.ch01_faces import (
@@ -101,26 +100,6 @@ def test_explore_lays_out_once_for_each_size_of_picture():
     assert boxes[0] == boxes[1]
     engines = [type(fig.get_layout_engine()).__name__ for fig in drawn]
     assert engines == ["ConstrainedLayoutEngine", "PlaceHolderLayoutEngine", "ConstrainedLayoutEngine"]
-
-
-@pytest.mark.slow
-def test_the_benchmark_moves_every_widget():
-    (table,) = list(bench_widgets.measure(torch.device("cpu"), tiny=True))
-    assert [row[0] for row in table.rows] == ["Playground"] * 6 + ["CoderQuiz"] * 2 + [
-        "receptive_figure", "crop_figure", "schedule_explorer", "threshold_explorer", "relation_dial", "order_picture",
-        "attention_on_face", "recall_picture"]
-    assert all(0 < row[2].low <= row[2].median for row in table.rows)
-    assert [goal.limit for goal in table.goals] == [150] * len(table.rows)
-
-
-def test_every_step_of_the_benchmark_changes_a_picture(monkeypatch):
-    seen = []
-    monkeypatch.setattr(widgets, "image_html", lambda image, alt, style="": seen.append(image.tobytes()) or alt)
-    for name, step, what in bench_widgets.reactions(tiny=True):
-        seen.clear()
-        step(0)
-        step(1)
-        assert len(set(seen)) > 1, (name, what)
 
 
 # ------------------------------------------------------------------------------------------------------- portraits
