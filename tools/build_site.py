@@ -27,7 +27,8 @@ from pygments.formatters import HtmlFormatter
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = {
     "notebooks/README.md": "teachers.html", "notebooks/add_a_relation.md": "add_a_relation.html",
-    "DEVIATIONS.md": "deviations.html", "data/README.md": "data.html",
+    "DEVIATIONS.md": "deviations.html", "data/README.md": "data.html", "data/results/README.md": "results.html",
+    "lorral_lite/README.md": "command.html",
 }
 """Text pages of the site. A link to any other file of the repository becomes plain text."""
 

@@ -231,7 +231,8 @@ def check(root=None, run: bool = True) -> list[str]:
 
 
 def _files(root: Path) -> list[Path]:
-    return [root / "README.md", *sorted((root / "notebooks").glob("*.ipynb"))]
+    pages = [root / "README.md", root / "data" / "results" / "README.md"]
+    return [*pages, *sorted((root / "notebooks").glob("*.ipynb"))]
 
 
 def _paper_numbers() -> dict[str, str]:

@@ -47,8 +47,9 @@ def test_every_figure_of_this_repository_is_what_its_json_says(capsys):
 
 
 def test_there_is_something_to_check():
-    readme = (ROOT / "README.md").read_text(encoding="utf8")
-    assert {name for _, name, _, _ in MARKED.findall(readme)} >= {"faces_lite", "difficulty"}
+    pages = (ROOT / name for name in ("README.md", "data/results/README.md"))
+    assert [name for page in pages for _, name, _, _ in MARKED.findall(page.read_text(encoding="utf8"))] == [
+        "faces_lite", "relations", "difficulty"]
     tagged = [cell for path in (ROOT / "notebooks").glob("*.ipynb")
               for cell in json.loads(path.read_text(encoding="utf8"))["cells"]
               if "results" in cell["metadata"].get("tags", ()) and re.search(r"\d\.\d", result_blocks._printed(cell))]
