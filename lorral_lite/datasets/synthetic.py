@@ -5,7 +5,8 @@ import torch
 from ..device import pick_device
 from ..faces import AUS, render_faces
 from ..faces.cohort import cohort
-from ..faces.population import OCCLUDERS, Population
+from ..faces.coverings import OCCLUDERS
+from ..faces.population import Population
 from ..faces.render import MAX_SIZE, MIN_SIZE
 from ..landmarks import align_face
 from ..output import progress_bar

@@ -89,9 +89,9 @@ def rate_spread(rates, between) -> np.ndarray:
     return np.sqrt(np.maximum(_together(rates, rates, between) - rates**2, 0))
 
 
-def bisect(increasing, low: np.ndarray, high: np.ndarray, steps: int = 50) -> np.ndarray:
+def bisect(increasing, low: np.ndarray, high: np.ndarray) -> np.ndarray:
     """Zero of an increasing function, element by element."""
-    for _ in range(steps):
+    for _ in range(50):
         middle = (low + high) / 2
         above = increasing(middle) > 0
         low, high = np.where(above, low, middle), np.where(above, middle, high)

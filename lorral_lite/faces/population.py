@@ -20,7 +20,6 @@ from functools import cached_property
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from ..facs import ACTION_UNITS
 from ..files import data_file
 from .correlation import (
     between_subjects,
@@ -34,9 +33,8 @@ from .correlation import (
     runs_of,
     smoothed,
 )
-
-RENDER_AUS: tuple[int, ...] = tuple(ACTION_UNITS)
-"""The AUs of the renderer, in its order."""
+from .coverings import OCCLUDERS
+from .expression import AUS
 
 FRAMES_PER_SECOND = {"bp4d": 25, "disfa": 20}
 
@@ -46,7 +44,7 @@ EXCLUSION_PAIRS: dict[str, tuple[tuple[int, int], ...]] = {
     "bp4d": ((4, 12), (12, 15), (10, 24)),
     "disfa": ((4, 12), (4, 25)),
 }
-"""Pairs that ``structure="exclusion"`` keeps apart by default: smiles from frowns, open from pressed lips."""
+"""Pairs that ``structure="exclusion"`` keeps apart: smiles from frowns, open from pressed lips."""
 
 EXCLUSION_SHARE = 0.9
 """An excluded pair is pushed to this share of the lowest phi that its two rates allow."""
@@ -67,12 +65,6 @@ TRACE = 0.2
 TRACES_PER_POSITIVE = 0.5
 """DISFA profile: frames with a trace that is not yet labelled, per frame that is (D47)."""
 
-OCCLUDERS: dict[str, tuple[int, ...]] = {
-    "fringe": (1, 2, 4),
-    "glasses_dark": (5, 6, 7, 43),
-    "mask": (9, 10, 12, 14, 15, 17, 20, 23, 24, 25, 26),
-}
-"""Occluder of the renderer → the AUs whose own place on the face it covers."""
 _SUBJECT, _FRAMES, _CLIP, _DRAW, _DISTRACTOR, _CALIBRATION, _UNREST = range(7)  # one stream of random numbers each
 
 
@@ -80,7 +72,7 @@ _SUBJECT, _FRAMES, _CLIP, _DRAW, _DISTRACTOR, _CALIBRATION, _UNREST = range(7)  
 
 
 @dataclass(frozen=True)
-class Frames:
+class DrawnFrames:
     """Frames of several subjects: who shows what, and how strongly.
 
     labels: (subjects, frames, A) int8, 1 or 0. intensity: (subjects, frames, A) float32, 0 or 0.2–1 (A–E).
@@ -95,9 +87,8 @@ class Population:
 
     profile: "bp4d" (12 AUs, labelled at any intensity) or "disfa" (8 AUs, labelled from B).
     relation_strength: 0 to 1, scales the latent correlations between AUs; the rates stay.
-    structure: "real"; "cooccurrence", negative pairs set to 0; "exclusion", ``exclusion_pairs`` pushed to 90 % of
-        the lowest phi that their rates allow. Both change other pairs where they must, see :meth:`describe`.
-    exclusion_pairs: pairs of AU numbers for "exclusion"; None: ``EXCLUSION_PAIRS[profile]``.
+    structure: "real"; "cooccurrence", negative pairs set to 0; "exclusion", :data:`EXCLUSION_PAIRS` pushed to 90 %
+        of the lowest phi that their rates allow. Both change other pairs where they must, see :meth:`describe`.
     subject_effects: whether subjects differ in their rates.
     difficulty: "easy", "default" or "hard": fewer or more faint AUs.
     hidden: AUs whose own place on the face is to be covered, see :attr:`occluders`. Labels do not change.
@@ -109,7 +100,6 @@ class Population:
         profile: str = "bp4d",
         relation_strength: float = 1.0,
         structure: str = "real",
-        exclusion_pairs: tuple[tuple[int, int], ...] | None = None,
         subject_effects: bool = True,
         difficulty: str = "default",
         hidden: tuple[int, ...] = (),
@@ -118,10 +108,7 @@ class Population:
         _one_of("profile", profile, tuple(EXCLUSION_PAIRS))
         _one_of("structure", structure, STRUCTURES)
         _one_of("difficulty", difficulty, tuple(DIFFICULTIES))
-        if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-            raise ValueError(f"seed must be a whole number, 0 or more, got {seed!r}")
-        if exclusion_pairs is not None and structure != "exclusion":
-            raise ValueError(f'exclusion_pairs go with structure="exclusion", not "{structure}"')
+        _count("seed", seed, smallest=0)
         statistics = json.loads(data_file("protocol", "au_statistics.json").read_text(encoding="utf-8"))[profile]
         self.profile, self.structure, self.difficulty = profile, structure, difficulty
         self.subject_effects, self.seed = bool(subject_effects), int(seed)
@@ -133,8 +120,8 @@ class Population:
         self._real_spread = np.array(statistics["subject_rate_sd"])
         self._real_bouts = np.array(statistics["bout_frames_median"])
         self._thresholds = ndtri(1 - self.rates)
-        self.hidden = self._known("hidden", hidden)
-        self.exclusion_pairs = self._pairs(exclusion_pairs) if structure == "exclusion" else ()
+        self.hidden = self._different(hidden)
+        self.exclusion_pairs = EXCLUSION_PAIRS[profile] if structure == "exclusion" else ()
         target, fixed = self._structured(np.array(statistics["latent_correlation"]))
         whole = nearest_correlation(target, fixed)
         self.largest_strength = float(1 / (1 - np.linalg.eigvalsh(whole)[0]))  # beyond it: no distribution
@@ -142,18 +129,11 @@ class Population:
         self.latent_correlation = np.where(np.eye(len(self.aus)) > 0, 1.0, self.relation_strength * whole)
         self._repaired = self._phi(whole) - self._phi(target)
 
-    def _known(self, name: str, aus) -> tuple[int, ...]:
+    def _different(self, aus) -> tuple[int, ...]:
         aus = tuple(aus) if np.iterable(aus) else (aus,)
-        unknown = [au for au in aus if au not in self.aus]
-        if unknown or len(set(aus)) < len(aus):
-            raise ValueError(f"{name} must be different AUs of {self.profile} {self.aus}, got {aus}")
+        if not set(aus) <= set(self.aus) or len(set(aus)) < len(aus):
+            raise ValueError(f"hidden must be different AUs of {self.profile} {self.aus}, got {aus}")
         return tuple(int(au) for au in aus)
-
-    def _pairs(self, pairs) -> tuple[tuple[int, int], ...]:
-        pairs = EXCLUSION_PAIRS[self.profile] if pairs is None else tuple(pairs)
-        if not pairs or any(not np.iterable(pair) or len(tuple(pair)) != 2 for pair in pairs):
-            raise ValueError(f"exclusion_pairs must be pairs of AU numbers such as (4, 12), got {pairs}")
-        return tuple(self._known("a pair of exclusion_pairs", pair) for pair in pairs)
 
     def _strength(self, strength: float) -> float:
         if not np.isscalar(strength) or not 0 <= strength <= 1:
@@ -230,7 +210,7 @@ class Population:
         """(n, A) int8 labels of independent frames, without subject effects."""
         return self.labels(self.latent(n))
 
-    def subjects(self, n_subjects: int, frames: int, first: int = 0) -> Frames:
+    def subjects(self, n_subjects: int, frames: int, first: int = 0) -> DrawnFrames:
         """Independent frames of subjects ``first``, ``first + 1``, …, who differ in their rates.
 
         Subject k is the same however many are asked for, so a long set can be drawn in blocks.
@@ -239,7 +219,7 @@ class Population:
         within = noise @ factor(self.latent_correlation - self._between).T
         return self._frames(self._persons(n_subjects, first)[:, None] + within)
 
-    def clips(self, n_subjects: int, frames: int, first: int = 0) -> Frames:
+    def clips(self, n_subjects: int, frames: int) -> DrawnFrames:
         """One clip of each subject: AUs come, stay as long as real ones (at ``frames_per_second``) and go.
 
         Median bouts are the real ones to about 10 %, 15 % for DISFA; with structure="exclusion" to 33 %, because
@@ -248,14 +228,14 @@ class Population:
         takes two seconds.
         """
         _count("frames", frames)
-        noise = self._noise(_CLIP, n_subjects, frames + 2, first)  # 2 more, see smoothed
+        noise = self._noise(_CLIP, n_subjects, frames + 2)  # 2 more, see smoothed
         order, mixing = self._mixing
         moving = np.stack([smoothed(noise[..., k], self.correlation_frames[au]) for k, au in enumerate(order)], -1)
         latent = np.empty_like(moving)
         latent[..., order] = moving @ mixing.T
-        return self._frames(self._persons(n_subjects, first)[:, None] + latent)
+        return self._frames(self._persons(n_subjects)[:, None] + latent)
 
-    def _persons(self, n_subjects: int, first: int) -> np.ndarray:
+    def _persons(self, n_subjects: int, first: int = 0) -> np.ndarray:
         """(n_subjects, A) b: how each subject differs; the same person in ``subjects`` and ``clips``."""
         normal = [
             np.random.default_rng([self.seed, _SUBJECT, k]).standard_normal(len(self.aus))
@@ -263,7 +243,7 @@ class Population:
         ]
         return np.array(normal) @ factor(self._between).T
 
-    def _noise(self, stream: int, n_subjects: int, frames: int, first: int) -> np.ndarray:
+    def _noise(self, stream: int, n_subjects: int, frames: int, first: int = 0) -> np.ndarray:
         _count("n_subjects", n_subjects)
         _count("frames", frames)
         _count("first", first, smallest=0)
@@ -273,8 +253,8 @@ class Population:
             for k in range(first, first + n_subjects)
         ])
 
-    def _frames(self, latent: np.ndarray) -> Frames:
-        return Frames(self.labels(latent), self.intensity(latent))
+    def _frames(self, latent: np.ndarray) -> DrawnFrames:
+        return DrawnFrames(self.labels(latent), self.intensity(latent))
 
     # --- time ---
 
@@ -346,17 +326,17 @@ class Population:
             below = np.where(trace > 0, np.minimum(TRACE + TRACE * trace, 0.399), 0.0)
         return np.where(latent > self._thresholds, start + (1 - start) * strong, below).astype(np.float32)
 
-    def to_render(self, intensity: np.ndarray | Frames, distractors: float = 0.0, unrest: float = 0.0,
+    def to_render(self, intensity: np.ndarray | DrawnFrames, distractors: float = 0.0, unrest: float = 0.0,
                   seed: int = 0) -> np.ndarray:
-        """(..., A) intensities of the profile's AUs, or Frames → (..., 18) in the order of ``faces.AUS``.
+        """(..., A) intensities of the profile's AUs, or DrawnFrames → (..., 18) in the order of ``faces.AUS``.
 
         distractors: share of frames, 0 to 0.5, in which each AU that the profile does not label is shown too,
-        independently, at 0.2 to 0.8; 43 never (blinks are the renderer's). A jaw drop (26) also parts the lips (25),
+        independently, at 0.2 to 0.8; 43 never. A jaw drop (26) also parts the lips (25),
         and lips that press (24) do not part.
         unrest: below 0.2; the profile's AUs that are not shown move by up to this, which no coder would score (D67).
         Both frame by frame, so leave them 0 for clips.
         """
-        intensity = np.asarray(intensity.intensity if isinstance(intensity, Frames) else intensity, np.float32)
+        intensity = np.asarray(intensity.intensity if isinstance(intensity, DrawnFrames) else intensity, np.float32)
         if intensity.ndim == 0 or intensity.shape[-1] != len(self.aus):
             raise ValueError(f"intensity must be (..., {len(self.aus)}) for {self.profile}, got {intensity.shape}")
         if not ((intensity >= 0) & (intensity <= 1)).all():
@@ -369,15 +349,15 @@ class Population:
             random = np.random.default_rng([seed, _UNREST])
             below = random.uniform(0, unrest, intensity.shape)
             intensity = np.where(intensity > 0, intensity, below).astype(np.float32)
-        faces = np.zeros((*intensity.shape[:-1], len(RENDER_AUS)), np.float32)
-        faces[..., [RENDER_AUS.index(au) for au in self.aus]] = intensity
+        faces = np.zeros((*intensity.shape[:-1], len(AUS)), np.float32)
+        faces[..., [AUS.index(au) for au in self.aus]] = intensity
         if distractors:
             random = np.random.default_rng([seed, _DISTRACTOR])
             shown = random.random(faces.shape) < distractors
             strength = random.uniform(TRACE, 0.8, faces.shape)
-            free = np.array([au not in self.aus and au != 43 for au in RENDER_AUS])
+            free = np.array([au not in self.aus and au != 43 for au in AUS])
             faces = np.where(shown & free, strength, faces).astype(np.float32)
-            lips, jaw, press = (RENDER_AUS.index(au) for au in (25, 26, 24))
+            lips, jaw, press = (AUS.index(au) for au in (25, 26, 24))
             if free[lips]:
                 faces[..., lips] = np.maximum(faces[..., lips], faces[..., jaw])
                 faces[..., [lips, jaw]] *= faces[..., [press]] == 0
@@ -385,11 +365,10 @@ class Population:
 
     # --- what is true ---
 
-    def describe(self, labels=None, clips: bool = False) -> dict:
+    def describe(self, labels=None) -> dict:
         """The true parameters, ready for ``meta.json``: numbers, strings, lists.
 
         labels: (..., A) labels that were drawn; adds the phi they realise (None where an AU is constant).
-        clips: adds ``correlation_frames``.
         ``phi_changed_by_repair`` names the pairs whose phi is not what ``structure`` asked for (at strength 1, by more
         than 0.01): no distribution has all the phi asked for, and this is the nearest one.
         """
@@ -421,8 +400,6 @@ class Population:
                 for i, j in np.argwhere(np.triu(np.abs(self._repaired) > 0.01, 1))
             },
         }
-        if clips:
-            truth["correlation_frames"] = self.correlation_frames.round(2).tolist()
         if labels is not None:
             realised = phi(labels)
             if len(realised) != len(self.aus):

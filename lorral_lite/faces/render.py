@@ -112,11 +112,9 @@ def render_faces(aus, size: int = 200, seed=0, *, scene=None, occluder=None, dev
     if set(counts.values()) - {1, n}:
         words = ", ".join(f"{name} {count}" for name, count in counts.items() if count != 1)
         raise ValueError(f"every argument must be for one face or for the same number of faces, got {words}")
-    if n > 1 and len(values) > 1 and len(values) != n:
-        raise ValueError(f"aus is for {len(values)} faces, but {n} were asked for")
-    values = np.repeat(values, n, 0) if len(values) == 1 else values
-    people, places = (np.repeat(s, n) if len(s) == 1 else s for s in (people, places))
-    worn = np.repeat(worn, n, 0) if len(worn) == 1 else worn
+    values, people, places, worn = (
+        np.repeat(rows, n, 0) if len(rows) == 1 else rows for rows in (values, people, places, worn)
+    )
 
     device = torch.device("cpu") if device is None else pick_device(device)
     plan = _plan(values, people, places, person_and_scene, worn, size)
