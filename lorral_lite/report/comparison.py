@@ -8,8 +8,9 @@ figures of that data set only. Ours on procedural faces have rows of their own, 
 import math
 
 from ..facs import AU_SETS
+from .numbers import number, signed, span
 from .published import INFERRED_BASE, STATED_GAINS, STATED_LEADS, TABLE_NUMBERS, VARIANTS, published
-from .results import OUTPUTS, STEP1, Grid, estimate, name_of
+from .results import OUTPUTS, STEP1, Grid, is_baseline, name_of
 
 COLUMNS = ("row", "paper", "ours", "seeds × folds", "protocol", "data", "command", "hardware, minutes", "verdict",
            "deviations")
@@ -30,15 +31,15 @@ DEVIATIONS = {
 OF_DATA = {"bp4d": "D36, D38", "disfa": "D25, D38, D39, D63, D64"}
 
 
-def comparison(grid: Grid, gain_rows: list[dict]) -> list[dict]:
+def comparison(grid: Grid) -> list[dict]:
     """All rows: each published number of Tables 1 and 2, what is left of Tables 3 and 4, the two claims; then ours on
     other data.
 
     → dicts with ``table``, ``dataset``, ``kind`` (level, gain or claim), ``au`` (a number, or "mean"), every one of
     :data:`COLUMNS`, and ``measured``: None, or {"source", "au", "local"} with the figures that ``ours`` prints.
     """
-    rows = [row for dataset in AU_SETS for row in _of_dataset(grid, gain_rows, dataset)]
-    return rows + ([] if grid.source.lower() in AU_SETS or not grid.metrics else _of_other_data(grid, gain_rows))
+    rows = [row for dataset in AU_SETS for row in _of_dataset(grid, dataset)]
+    return rows + ([] if grid.source.lower() in AU_SETS or not grid.metrics else _of_other_data(grid))
 
 
 def reproduce_command(dataset: str) -> str:
@@ -46,7 +47,7 @@ def reproduce_command(dataset: str) -> str:
     return f"lorral reproduce --data {dataset} ROOT --profile paper"
 
 
-def _of_dataset(grid: Grid, gain_rows: list[dict], dataset: str) -> list[dict]:
+def _of_dataset(grid: Grid, dataset: str) -> list[dict]:
     mine, name = grid.source.lower() == dataset, dataset.upper()
     main, ablation = TABLE_NUMBERS[dataset]
     scored = {method: relation for relation, method in VARIANTS.items()}
@@ -60,17 +61,14 @@ def _of_dataset(grid: Grid, gain_rows: list[dict], dataset: str) -> list[dict]:
             verdict = _verdict(grid, kind, paper, ours) if ours else f"not attempted: needs {name}"
         rows.append({
             "table": table, "dataset": dataset, "kind": kind, "au": au, "row": what,
-            "paper": f"{'−' if paper < 0 else '+' if kind != 'level' else ''}{abs(paper):.1f} ({where}, v1)",
+            "paper": f"{number(paper) if kind == 'level' else signed(paper, 1)} ({where}, v1)",
             "ours": _ours(ours, kind), "measured": ours, **_how(grid if ours else None, dataset),
             "command": command or reproduce_command(dataset), "verdict": verdict,
             "deviations": DEVIATIONS[dev] + (f", {OF_DATA[dataset]}" if dev in ("level", "baseline") else ""),
         })
 
     def level(relation: str, au: int | None) -> dict | None:
-        if not mine or relation not in grid.names:
-            return None
-        position = None if au is None else grid.metrics["aus"].index(au)
-        return {"source": grid.source, **{o: vars(estimate(grid, relation, o, position)) for o in OUTPUTS}}
+        return _measured_level(grid, relation, au) if mine and relation in grid.names else None
 
     averages: dict[str, float] = {}
     for entry in published():
@@ -93,8 +91,7 @@ def _of_dataset(grid: Grid, gain_rows: list[dict], dataset: str) -> list[dict]:
     add(ablation, "level", "no relation, each AU", "all", INFERRED_BASE[dataset], "average; its AUs are lost",
         verdict="cannot: the paper's values cannot be recovered")
     for relation, method in VARIANTS.items():
-        both = {g["output"]: g for g in gain_rows if (g["relation"], g["control"]) == (relation, "none")}
-        measured = {"source": grid.source, **both} if set(both) == set(OUTPUTS) and mine else None
+        measured = _measured_gain(grid, relation) if mine else None
         gain = averages[method] - INFERRED_BASE[dataset]
         best = round(gain, 1) == STATED_GAINS[dataset]
         add(ablation, "gain", f"{method} over no relation", "mean", gain, "§4.3" if best else "inferred from §4.3",
@@ -105,24 +102,35 @@ def _of_dataset(grid: Grid, gain_rows: list[dict], dataset: str) -> list[dict]:
     return rows
 
 
-def _of_other_data(grid: Grid, gain_rows: list[dict]) -> list[dict]:
+def _of_other_data(grid: Grid) -> list[dict]:
     """Ours on data that the paper has not seen: no paper's value, no verdict."""
     common = {"table": None, "dataset": None, "au": "mean", "paper": "none: other data",
               **_how(grid, None), "command": grid.record.get("command") or "lorral reproduce",
               "verdict": "no published value"}
     rows = []
     for name in grid.names:
-        measured = {"source": grid.source, **{o: vars(estimate(grid, name, o)) for o in OUTPUTS}}
+        measured = _measured_level(grid, name)
         what = "no relation, before step 2" if name == STEP1 else name_of(name)
         rows.append({**common, "kind": "level", "row": what, "measured": measured, "ours": _ours(measured, "level"),
-                     "deviations": DEVIATIONS["baseline" if name not in (STEP1, *grid.relations) else "level"]})
+                     "deviations": DEVIATIONS["baseline" if is_baseline(name) else "level"]})
     for name in grid.relations:
-        both = {g["output"]: g for g in gain_rows if (g["relation"], g["control"]) == (name, "none")}
-        if both:
-            measured = {"source": grid.source, **both}
+        if measured := _measured_gain(grid, name):
             rows.append({**common, "kind": "gain", "row": f"{name_of(name)} over no relation", "measured": measured,
                          "ours": _ours(measured, "gain"), "deviations": DEVIATIONS["gain"]})
     return rows
+
+
+def _measured_level(grid: Grid, name: str, au: int | None = None) -> dict:
+    """F1 of one thing that was scored; ``au``: of this AU, else the mean."""
+    figures = {output: grid.table[name][output] for output in OUTPUTS}
+    return {"source": grid.source, **{output: vars(found["mean_f1"] if au is None else found["f1"][f"AU{au}"])
+                                      for output, found in figures.items()}}
+
+
+def _measured_gain(grid: Grid, relation: str) -> dict | None:
+    """Its gain over the control without relation; None when the two cannot be compared on both outputs."""
+    both = {g["output"]: g for g in grid.gain_rows if (g["relation"], g["control"]) == (relation, "none")}
+    return {"source": grid.source, **both} if set(both) == set(OUTPUTS) else None
 
 
 def _how(grid: Grid | None, dataset: str | None) -> dict[str, str]:
@@ -141,22 +149,20 @@ def _how(grid: Grid | None, dataset: str | None) -> dict[str, str]:
 
 def minutes(grid: Grid) -> float:
     """Of all training in the grid."""
-    return sum(m.get("seconds") or 0 for name in grid.names for m in grid.of(name).values()) / 60
-
-
-def _figure(value: float, low: float, high: float, form: str) -> str:
-    def show(x: float) -> str:
-        return f"{x:{form}}".replace("-", "−")
-
-    return show(value) + ("" if math.isnan(low) else f" ({show(low)} to {show(high)})")
+    return sum(found["seconds"] or 0 for found in grid.table.values()) / 60
 
 
 def _ours(measured: dict | None, kind: str) -> str:
     """The AU output, which is what the paper reports, and the local one where it differs."""
     if measured is None:
         return "–"
-    key, form = ("value", ".1f") if kind == "level" else ("gain", "+.2f")
-    au, local = (_figure(measured[o][key], measured[o]["low"], measured[o]["high"], form) for o in ("au", "local"))
+    key, show = ("value", number) if kind == "level" else ("gain", signed)
+
+    def said(figure: dict) -> str:
+        known = not math.isnan(figure[key])
+        return span(figure[key], figure["low"], figure["high"], show) if known else "undefined"
+
+    au, local = (said(measured[output]) for output in ("au", "local"))
     return au if au == local else f"{au}; local output {local}"  # a baseline has one output
 
 

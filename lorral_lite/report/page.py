@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 
 @dataclass(frozen=True)
-class Cell:
+class Entry:
     """What stands in a table: the figure, something smaller below it, and whether it is flagged."""
 
     text: str
@@ -20,8 +20,8 @@ class Cell:
 
 
 @dataclass
-class Table:
-    """A table with the data it is about. ``rows`` start with the row's heading; other entries are Cells or strings.
+class PageTable:
+    """A table with the data it is about. ``rows`` start with the row's heading; then come strings and Entries.
 
     Columns named in ``words`` hold text and are set to the left; in those named in ``merged`` equal cells of successive
     rows become one; ``comparable`` False marks another data set, ``wide`` True a table wider than the text.
@@ -38,18 +38,18 @@ class Table:
     merged: tuple[str, ...] = ()
     wide: bool = False
 
-    def spanned(self, i: int) -> Iterator[tuple[Cell, int]]:
+    def spanned(self, i: int) -> Iterator[tuple[Entry, int]]:
         """Each cell of row ``i`` behind its heading, and how many rows it stands for: 0 where the one above does."""
         for column, cells in list(zip(self.columns, zip(*self.rows, strict=True), strict=True))[1:]:
             span = 1
             if column in self.merged:
                 later = [cell == cells[i] for cell in cells[i:]]
                 span = 0 if i and cells[i - 1] == cells[i] else [*later, False].index(False)
-            yield Cell(cells[i]) if isinstance(cells[i], str) else cells[i], span
+            yield Entry(cells[i]) if isinstance(cells[i], str) else cells[i], span
 
 
 @dataclass
-class Picture:
+class Illustration:
     """A PNG with its alternative text and caption."""
 
     png: bytes
@@ -63,7 +63,8 @@ class Picture:
 
 @dataclass
 class Section:
-    """A heading and what stands below it, in order: str paragraphs, Tables, Pictures, or lists of str (bullets)."""
+    """A heading and what stands below it, in order: str paragraphs, dicts of facts, tables, illustrations,
+    or lists of str (bullets)."""
 
     id: str
     title: str

@@ -19,8 +19,8 @@ from ..model.relations import RELATIONS, label_of
 CONTROLS = ("none", "mlp")
 OUTPUTS = {"local": "local output", "au": "AU output"}
 STEP1 = "step 1"
-BASELINES = "baselines/"
-"""What the names of baselines start with, which have a folder of their own in a run."""
+BASELINE_FOLDER = "baselines/"
+"""Baselines have a folder of their own in a run; the names of what was scored there start with it."""
 
 ALPHA = 0.05
 
@@ -50,7 +50,7 @@ class Run:
     def scored(self) -> dict[str, dict]:
         """Everything with a metrics.json: step 1, relations, and baselines as ``baselines/<name>``."""
         return {**({STEP1: self.step1} if self.step1 else {}), **self.relations,
-                **{BASELINES + name: metrics for name, metrics in self.baselines.items()}}
+                **{BASELINE_FOLDER + name: metrics for name, metrics in self.baselines.items()}}
 
     @property
     def source(self) -> str:
@@ -195,12 +195,12 @@ class Grid:
         """Everything that was scored somewhere: step 1, relations in their usual order, baselines."""
         found = {name for run in self.runs for name in run.scored}
         usual = [STEP1, *RELATIONS]
-        relations = sorted(n for n in found if n not in usual and not n.startswith(BASELINES))
-        return [*(n for n in usual if n in found), *relations, *sorted(n for n in found if n.startswith(BASELINES))]
+        relations = sorted(n for n in found if n not in usual and not is_baseline(n))
+        return [*(n for n in usual if n in found), *relations, *sorted(filter(is_baseline, found))]
 
     @property
     def relations(self) -> list[str]:
-        return [name for name in self.names if name != STEP1 and not name.startswith(BASELINES)]
+        return [name for name in self.names if name != STEP1 and not is_baseline(name)]
 
     def of(self, name: str) -> dict[tuple[int, int], dict]:
         """{(fold, seed): metrics} of one of :attr:`names`."""
@@ -219,15 +219,26 @@ class Grid:
                 folds.setdefault(fold, []).append(float(value))
         return float(np.mean([np.mean(values) for values in folds.values()])) if folds else None
 
+    @cached_property
     def floors(self) -> list[float | None]:
         """F1 (%) of always saying yes for each AU, mean over folds."""
         return [next((v for n in self.names if (v := self.average(n, "always_positive", "f1", i)) is not None), None)
                 for i in range(len(self.metrics.get("aus", ())))]
 
-    @property
+    @cached_property
     def floor(self) -> float | None:
         """Its mean over the AUs."""
         return next((v for n in self.names if (v := self.average(n, "always_positive", "mean_f1")) is not None), None)
+
+    @cached_property
+    def table(self) -> dict[str, dict]:
+        """The one table of results that everything in a report is drawn from: :func:`figures_of` for each name."""
+        return {name: figures_of(self, name) for name in self.names}
+
+    @cached_property
+    def gain_rows(self) -> list[dict]:
+        """:func:`gains`, computed once."""
+        return gains(self)
 
 
 def load_grid(folder) -> Grid:
@@ -260,10 +271,15 @@ def as_grid(results: Run | Grid) -> Grid:
     return results if isinstance(results, Grid) else Grid(results.folder, [results], problems=results.problems)
 
 
+def is_baseline(scored: str) -> bool:
+    """Whether this one of :attr:`Grid.names` is a baseline."""
+    return scored.startswith(BASELINE_FOLDER)
+
+
 def name_of(scored: str) -> str:
     """How tables name what was scored."""
-    if scored.startswith(BASELINES):
-        name = scored.removeprefix(BASELINES)
+    if is_baseline(scored):
+        name = scored.removeprefix(BASELINE_FOLDER)
         return "linear SVM" if "svm" in name else name.replace("_", " ")
     return label_of(scored)
 
@@ -291,10 +307,33 @@ def estimate(grid: Grid, name: str, output: str, au: int | None = None) -> Estim
     return unknown(grid.average(name, "outputs", output, *(["mean_f1"] if au is None else ["f1", au])))
 
 
-def au_estimates(grid: Grid, name: str, output: str) -> list[Estimate]:
-    """:func:`estimate` of every AU, its interval cut to 0 to 100."""
-    found = [estimate(grid, name, output, au) for au in range(len(grid.metrics["aus"]))]
-    return [replace(e, low=float(np.clip(e.low, 0, 100)), high=float(np.clip(e.high, 0, 100))) for e in found]
+def figures_of(grid: Grid, name: str) -> dict:
+    """All figures of one thing that was scored, as report.json has them.
+
+    → {output: {"mean_f1": Estimate, "f1": {"AU1": Estimate, its interval cut to 0 to 100, …}, "auc", "accuracy": a mean
+    over folds for each AU, "mean_auc", "mean_accuracy"}, …, "always_positive", "landmarks", "parameters", "seconds",
+    "frames", "subjects"}, in percent.
+    """
+    cells = list(grid.of(name).values())
+    first, aus = cells[0], range(len(grid.metrics["aus"]))
+
+    def of_au(output: str, au: int) -> Estimate:
+        e = estimate(grid, name, output, au)
+        return replace(e, low=float(np.clip(e.low, 0, 100)), high=float(np.clip(e.high, 0, 100)))
+
+    outputs = {output: {
+        "mean_f1": estimate(grid, name, output),
+        "f1": {f"AU{grid.metrics['aus'][au]}": of_au(output, au) for au in aus},
+        **{key: [grid.average(name, "outputs", output, key, au) for au in aus] for key in ("auc", "accuracy")},
+        **{key: grid.average(name, "outputs", output, key) for key in ("mean_auc", "mean_accuracy")},
+    } for output in OUTPUTS}
+    return {
+        **outputs, "always_positive": {"f1": grid.floors, "mean_f1": grid.floor},
+        "landmarks": {key: grid.average(name, "landmarks", key) for key in ("nme_percent", "failure_percent")},
+        "parameters": first.get("parameters"),
+        "seconds": sum(m.get("seconds") or 0 for m in cells) or None,
+        "frames": first.get("frames"), "subjects": outputs["au"]["mean_f1"].n or first.get("subjects"),
+    }
 
 
 def mean_estimates(results: Run | Grid) -> dict[str, dict[str, Estimate]]:

@@ -24,31 +24,16 @@ from ..draw.faces import PHOTO_WARNING, prediction_sheet
 from ..draw.results import f1_bars, gain_plot, training_curves
 from ..facs import AU_SETS
 from ..files import DataError, data_file, load_tensors, write_whole
+from ..measure.statistics import Estimate
 from .comparison import comparison, faults, minutes
-from .page import Picture, Section, Table, html_page
-from .published import FLOORS, INFERRED_BASE, audit_published, published
-from .results import (
-    BASELINES,
-    CONTROLS,
-    OUTPUTS,
-    STEP1,
-    Grid,
-    Run,
-    au_estimates,
-    estimate,
-    gains,
-    load_grid,
-    load_runs,
-    mean_estimates,
-    name_of,
-)
-from .tables import number, signed, smallest_gain, tables
+from .numbers import number, signed
+from .page import Illustration, PageTable, Section, html_page
+from .published import audit_published, published
+from .results import CONTROLS, OUTPUTS, STEP1, Grid, Run, is_baseline, load_grid, name_of
+from .tables import smallest_gain, tables
 
 SITE = Path(__file__).parents[2] / "site" / "index.html"
 """What `make site` builds; a report links to it where it is."""
-
-__all__ = ["FLOORS", "INFERRED_BASE", "OUTPUTS", "Examples", "Run", "audit_published", "find_examples", "gains",
-           "load_grid", "load_runs", "mean_estimates", "published", "tables", "write_report"]
 
 
 # ---------------------------------------------------------------------------------------------------------- test faces
@@ -116,18 +101,16 @@ def write_report(folder, out_html=None, *, examples: Examples | None = None, sho
     out = Path(out_html) if out_html is not None else grid.folder / "report.html"
     if command:
         grid.record = {**grid.record, "command": command}
-    gain_rows = gains(grid)
-    rows = comparison(grid, gain_rows)
+    rows = comparison(grid)
     if wrong := faults(rows, grid.source):
         raise RuntimeError(f"the report would break its own rules, so none was written: {wrong[0]}")
-    made = tables(grid, gain_rows, rows)
-    sections = _sections(grid, made, gain_rows, examples, show_licensed_faces, out.parent)
-    summary = _abstract(grid, gain_rows)
+    sections = _sections(grid, tables(grid, rows), examples, show_licensed_faces, out.parent)
+    summary = _abstract(grid)
     document = {
         "title": "lorral-lite report", "data": grid.data_name, "source": grid.source, "licensed": grid.licensed,
         "folds": grid.folds, "seeds": grid.seeds, "what_was_run": _what_was_run(grid), "summary": summary,
-        "results": _results(grid), "gains": gain_rows, "smallest_gain": smallest_gain(gain_rows), "comparison": rows,
-        "published": published(), "audit": audit_published(), "photograph": grid.first.photo,
+        "results": grid.table, "gains": grid.gain_rows, "smallest_gain": smallest_gain(grid.gain_rows),
+        "comparison": rows, "published": published(), "audit": audit_published(), "photograph": grid.first.photo,
         "problems": grid.problems,
     }
     pages = {
@@ -140,7 +123,9 @@ def write_report(folder, out_html=None, *, examples: Examples | None = None, sho
 
 
 def _clean(value):
-    """Plain JSON: nan becomes null, whatever the depth."""
+    """Plain JSON: nan becomes null and an Estimate a dict, whatever the depth."""
+    if isinstance(value, Estimate):
+        value = vars(value)
     if isinstance(value, dict):
         return {str(k): _clean(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
@@ -148,28 +133,6 @@ def _clean(value):
     if isinstance(value, float | np.floating):
         return float(value) if math.isfinite(value) else None
     return value.item() if isinstance(value, np.generic) else value
-
-
-def _results(grid: Grid) -> dict:
-    """{scored: {output: mean F1, F1 of each AU, AUC and accuracy; floor, landmarks, parameters, seconds, frames}}."""
-    found = {}
-    for name in grid.names:
-        first = next(iter(grid.of(name).values()))
-        result = {output: {
-            "mean_f1": vars(estimate(grid, name, output)),
-            "f1": {f"AU{au}": vars(e) for au, e in zip(first["aus"], au_estimates(grid, name, output), strict=True)},
-            **{key: [grid.average(name, "outputs", output, key, i) for i in range(len(first["aus"]))]
-               for key in ("auc", "accuracy")},
-            **{key: grid.average(name, "outputs", output, key) for key in ("mean_auc", "mean_accuracy")},
-        } for output in OUTPUTS}
-        found[name] = {
-            **result, "always_positive": {"f1": grid.floors(), "mean_f1": grid.floor},
-            "landmarks": {key: grid.average(name, "landmarks", key) for key in ("nme_percent", "failure_percent")},
-            "parameters": first.get("parameters"),
-            "seconds": sum(m.get("seconds") or 0 for m in grid.of(name).values()) or None,
-            "frames": first.get("frames"), "subjects": result["au"]["mean_f1"]["n"] or first.get("subjects"),
-        }
-    return found
 
 
 def _what_was_run(grid: Grid) -> dict[str, str]:
@@ -197,7 +160,7 @@ def _what_was_run(grid: Grid) -> dict[str, str]:
         f"{seeds} (one seed: how much another would change is not known)",
         "Epochs": ", ".join(steps) + (", last epoch, no selection" if c.get("select") == "last" else ""),
         "Relations": ", ".join(map(name_of, grid.relations)),
-        "Baselines": ", ".join(["always positive", *(name_of(n) for n in grid.names if n.startswith(BASELINES))]),
+        "Baselines": ", ".join(["always positive", *(name_of(n) for n in grid.names if is_baseline(n))]),
         "Device": str(m.get("device", "")),
         "Minutes": ", ".join(t for t in time if t),
         "Where the time went": ", ".join(f"{part} {sec:.0f} s" for part, sec in parts.items() if sec >= 0.5),
@@ -208,19 +171,19 @@ def _what_was_run(grid: Grid) -> dict[str, str]:
     return {key: value or "not recorded" for key, value in rows.items()}
 
 
-def _abstract(grid: Grid, gain_rows: list[dict]) -> list[str]:
+def _abstract(grid: Grid) -> list[str]:
     """The findings in sentences that the tables bear out."""
     if not grid.names:
         return ["Nothing has been evaluated in this run folder yet."]
     said = []
-    base = "none" if "none" in grid.relations else grid.names[0]
-    local, au = (estimate(grid, base, output) for output in OUTPUTS)
+    base = _base(grid)
+    local, au = (grid.table[base][output]["mean_f1"] for output in OUTPUTS)
     what = "Without a relation module" if base in ("none", STEP1) else f"With {name_of(base)}"
     said.append(f"{what} the model reaches a mean F1 of {number(au.value)} % (AU output) and {number(local.value)} % "
                 f"(local output) on unseen people" + (f"; always saying yes would score {number(grid.floor)} %."
                                                       if grid.floor is not None else "."))
     for control in CONTROLS:
-        rows = [g for g in gain_rows if g["control"] == control and g["relation"] not in CONTROLS]
+        rows = [g for g in grid.gain_rows if g["control"] == control and g["relation"] not in CONTROLS]
         if rows:
             up, down = (sum(g["verdict"] == v for g in rows) for v in ("gain", "loss"))
             best = max(rows, key=lambda g: g["gain"])
@@ -234,18 +197,23 @@ def _abstract(grid: Grid, gain_rows: list[dict]) -> list[str]:
     return said
 
 
+def _base(grid: Grid) -> str:
+    """What the first sentence and the tiles are about: no relation, or the first thing that was scored."""
+    return "none" if "none" in grid.relations else grid.names[0]
+
+
 def _tiles(grid: Grid) -> list[tuple[str, str]]:
     if not grid.names:
         return []
-    base = "none" if "none" in grid.relations else grid.names[0]
-    marks = grid.average(base, "landmarks", "nme_percent")
-    return [*((f"{number(estimate(grid, base, output).value)} %", f"mean F1, {OUTPUTS[output]}, {name_of(base)}")
+    base = _base(grid)
+    found = grid.table[base]
+    return [*((f"{number(found[output]['mean_f1'].value)} %", f"mean F1, {OUTPUTS[output]}, {name_of(base)}")
               for output in ("au", "local")),
             (f"{number(grid.floor)} %", "mean F1 of always saying yes"),
-            (f"{number(marks, 2)} %", "landmark error, of the inter-ocular distance")]
+            (f"{number(found['landmarks']['nme_percent'], 2)} %", "landmark error, of the inter-ocular distance")]
 
 
-def _sections(grid: Grid, made: list[Table], gain_rows, examples, show_licensed, base: Path) -> list[Section]:
+def _sections(grid: Grid, made: list[PageTable], examples, show_licensed, base: Path) -> list[Section]:
     table = {t.id: t for t in made}
     ours = grid.source.lower() in AU_SETS
     sections = [Section("run", "What was run", [_what_was_run(grid)])]
@@ -258,11 +226,10 @@ def _sections(grid: Grid, made: list[Table], gain_rows, examples, show_licensed,
     sections.append(Section("results", "Results", results))
 
     parts: list = []
-    if gain_rows:
-        shown = [{**g, "low": None if math.isnan(g["low"]) else g["low"],
-                  "high": None if math.isnan(g["high"]) else g["high"]} for g in gain_rows]
-        parts += [_picture(gain_plot(shown), "Paired gains in mean F1 with 95 % intervals over subjects. "
-                           "Filled marks stay off zero after Holm's correction over all rows."), table["gains"]]
+    if grid.gain_rows:
+        drawn = [{**_clean(g), "gain": g["gain"]} for g in grid.gain_rows]  # without interval: None, not nan
+        parts += [_picture(gain_plot(drawn), "Paired gains in mean F1 with 95 % intervals over subjects. Filled marks "
+                           "stay off zero after Holm's correction over all rows."), table["gains"]]
     else:
         parts.append("There is no pair to compare: a gain needs a relation and the control without relation, scored "
                      "on the same people.")
@@ -334,23 +301,24 @@ def _other_limits(grid: Grid) -> list[str]:
     ]
 
 
-def _f1_picture(grid: Grid, output: str) -> Picture:
+def _f1_picture(grid: Grid, output: str) -> Illustration:
     drawn, spans = {}, {}
-    for name in (n for n in grid.names if n != STEP1):
-        shown = name_of(name) if name.startswith(BASELINES) else name
-        mean = estimate(grid, name, output)
-        f1 = [e.value for e in au_estimates(grid, name, output)]
+    for name, found in grid.table.items():
+        if name == STEP1:
+            continue
+        shown, mean = name_of(name) if is_baseline(name) else name, found[output]["mean_f1"]
+        f1 = [e.value for e in found[output]["f1"].values()]
         drawn[shown] = {"aus": grid.metrics["aus"], "outputs": {output: {"f1": f1, "mean_f1": mean.value}}}
         if not math.isnan(mean.low):
             spans[shown] = (mean.low, mean.high)
-    fig = f1_bars(drawn, grid.floors(), output=output, intervals=spans,
+    fig = f1_bars(drawn, grid.floors, output=output, intervals=spans,
                           title=f"{OUTPUTS[output][:1].upper()}{OUTPUTS[output][1:]}, {grid.data_name}")
     return _picture(fig, f"F1 per action unit of every relation, {OUTPUTS[output]}. Grey: always positive. Bars at the "
                          "mean: 95 % interval over subjects.")
 
 
-def _picture(fig, caption: str) -> Picture:
-    return Picture(png_bytes(fig), fig.alt, caption)
+def _picture(fig, caption: str) -> Illustration:
+    return Illustration(png_bytes(fig), fig.alt, caption)
 
 
 def _faces(grid: Grid, examples: Examples | None, show_licensed: bool) -> list:
@@ -385,7 +353,7 @@ def _photograph(run: Run) -> list:
     if run.overlay is not None:
         try:
             png = shrink_png(run.overlay)
-            said.append(Picture(png, "A photograph with the predicted landmarks drawn on the face"
+            said.append(Illustration(png, "A photograph with the predicted landmarks drawn on the face"
                                 + (", action units withheld" if photo.get("withheld") else ", and AU probabilities"),
                                 f"{photo.get('photo', 'The photograph')}: {PHOTO_WARNING}."))
         except (OSError, ValueError):

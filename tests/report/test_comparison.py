@@ -13,7 +13,7 @@ from lorral_lite.measure.statistics import nested_f1, nested_gain
 from lorral_lite.report import comparison as compared
 from lorral_lite.report.comparison import COLUMNS, comparison, faults
 from lorral_lite.report.published import published
-from lorral_lite.report.results import estimate, gains, load_grid
+from lorral_lite.report.results import estimate, load_grid
 from lorral_lite.report.tables import tables
 from lorral_lite.report.write import write_report
 
@@ -42,8 +42,7 @@ def make_grid(folder, folds=3, seeds=1, source="bp4d", licensed=True, model="pap
 
 
 def rows_of(folder) -> list[dict]:
-    grid = load_grid(folder)
-    return comparison(grid, gains(grid))
+    return comparison(load_grid(folder))
 
 
 @pytest.fixture(scope="module")
@@ -241,10 +240,10 @@ def test_a_grid_is_estimated_over_its_folds_with_seeds_inside(tmp_path):
     control = {key: m["outputs"]["au"]["per_subject"] for key, m in grid.of("none").items()}
     ours, by_hand = estimate(grid, "self_attention", "au"), nested_f1(cells)
     assert (ours.value, ours.se, ours.seed_sd, ours.n) == (by_hand.value, by_hand.se, by_hand.seed_sd, 27)
-    row = next(g for g in gains(grid) if (g["relation"], g["output"]) == ("self_attention", "au"))
+    row = next(g for g in grid.gain_rows if (g["relation"], g["output"]) == ("self_attention", "au"))
     paired = nested_gain(cells, control)
     assert (row["gain"], row["se"], row["n"]) == (paired.value, paired.se, 27)
-    made = {t.id: t for t in tables(grid)}
+    made = {t.id: t for t in tables(grid, [])}
     assert len(made["folds-au"].rows) == 6 + 1
     assert "between seeds" in made["summary"].columns
     assert made["summary"].rows[-1][0] == "linear SVM"

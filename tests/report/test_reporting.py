@@ -19,7 +19,7 @@ from lorral_lite.measure.statistics import holm, paired_gain
 from lorral_lite.report import write as reporting
 from lorral_lite.report.comparison import comparison
 from lorral_lite.report.published import audit_published, published
-from lorral_lite.report.results import as_grid, gains, load_grid, load_runs
+from lorral_lite.report.results import gains, load_grid, load_runs
 from lorral_lite.report.tables import tables
 from lorral_lite.report.write import Examples, find_examples, write_report
 
@@ -199,14 +199,14 @@ def test_different_people_on_the_two_sides_give_no_gain(tmp_path):
 
 
 def test_tables_hold_what_the_metrics_say(tmp_path):
-    run = load_runs(make_run(tmp_path / "run"))
-    made = {t.id: t for t in tables(as_grid(run))}
+    grid = load_grid(make_run(tmp_path / "run"))
+    run, made = grid.first, {t.id: t for t in tables(grid, [])}
     local = made["f1-local"]
     assert local.columns[2:] == ["no relation", "MLP control", "BiLSTM", "self-attention", "Hopfield", "in series"]
     assert [row[0].split()[0] for row in local.rows[:12]] == [f"AU{a}" for a in BP4D]
     assert local.rows[3][4].text == f"{run.relations['bilstm']['outputs']['local']['f1'][3]:.1f}"
     assert local.rows[12][0] == "mean F1"
-    assert local.rows[12][1].text == "48.0"
+    assert local.rows[12][1] == "48.0"
     assert " to " in local.rows[12][4].detail
     assert local.rows != made["f1-au"].rows
     assert all(len(row) == len(t.columns) for t in made.values() for row in t.rows)
@@ -214,14 +214,14 @@ def test_tables_hold_what_the_metrics_say(tmp_path):
     assert step1[0].startswith("step 1")
     step1_accuracy = run.metrics["outputs"]["local"]["mean_accuracy"]
     assert made["summary"].columns[5] == "accuracy, local"
-    assert step1[5].text == f"{step1_accuracy:.1f}"
-    assert step1[7].text == "4.21"
-    assert step1[-1].text == "1.0"
+    assert step1[5] == f"{step1_accuracy:.1f}"
+    assert step1[7] == "4.21"
+    assert step1[-1] == "1.0"
 
 
 def test_a_procedural_figure_never_stands_in_a_published_table(tmp_path):
     grid = load_grid(make_run(tmp_path / "run"))
-    for table in tables(grid, None, comparison(grid, gains(grid))):
+    for table in tables(grid, comparison(grid)):
         if table.id.startswith("published"):
             name = table.id.removeprefix("published-").upper()
             assert table.data == f"another data set: {name}, not comparable"
@@ -332,7 +332,7 @@ def test_licensed_faces_stay_out_of_the_report(tmp_path, faces, monkeypatch):
     assert shown[1] is not None
     assert "must not be shared" in page
     assert "63.5 and 61.4" not in page
-    made = {t.id: t for t in tables(load_grid(folder))}
+    made = {t.id: t for t in tables(load_grid(folder), [])}
     assert made["published-bp4d"].comparable
     assert not made["published-disfa"].comparable
 
