@@ -116,7 +116,7 @@ def plot_threshold(probabilities, labels, threshold: float = 0.5, rate: float | 
 
 @styled
 def plot_audit(audit: Sequence[dict]) -> Picture:
-    """Printed minus recomputed mean of every published row (:func:`lorral_lite.report.write.audit_published`)."""
+    """Printed minus recomputed mean of every published row (:func:`lorral_lite.report.published.audit_published`)."""
     rows = sorted(audit, key=lambda row: (row["dataset"], abs(row["difference"])))
     wrong = [f"{r['method']} on {r['dataset'].upper()} {r['difference']:+.1f}" for r in rows if r["mismatch"]]
     fig = new_plot(10.2, 5.6, "Printed minus recomputed mean F1 of each published row; beyond rounding: "
