@@ -1,6 +1,5 @@
 """Chapter 2, data: relations and their limits, time lines, exercises."""
 
-import json
 from collections.abc import Sequence
 
 import numpy as np
@@ -8,13 +7,13 @@ import numpy as np
 from ..draw.base import BLUE, INK, PALE, RED, SKY, Picture, new_plot, styled, titled
 from ..faces.correlation import lowest_phi
 from ..facs import ACTION_UNITS, AU_SETS
-from ..files import data_file
+from ..files import data_file, read_json
 from .check import exercise
 
 
 @exercise("2.1", "phi = (P(both) - p q) / sqrt(p (1-p) q (1-q)); solve it for P(both)", tolerance=0.0005)
 def _both_12_and_15():
-    table = json.loads(data_file("protocol", "au_statistics.json").read_text(encoding="utf8"))["bp4d"]
+    table = read_json(data_file("protocol", "au_statistics.json"))["bp4d"]
     i, j = table["aus"].index(12), table["aus"].index(15)
     p, q = table["rate"][i], table["rate"][j]
     return p * q + table["phi"][i][j] * (p * (1 - p) * q * (1 - q)) ** 0.5
@@ -22,14 +21,14 @@ def _both_12_and_15():
 
 @exercise("2.2", "take disfa['phi'] as an array, find its smallest entry with argmin, look up both AU numbers")
 def _strongest_exclusion_of_disfa():
-    table = json.loads(data_file("protocol", "au_statistics.json").read_text(encoding="utf8"))["disfa"]
+    table = read_json(data_file("protocol", "au_statistics.json"))["disfa"]
     i, j = np.unravel_index(np.argmin(table["phi"]), np.shape(table["phi"]))
     return {table["aus"][i], table["aus"][j]}
 
 
 @exercise("2.3", "phi / lowest_phi(p, q) with the pair's two rates p and q, once for each data set", tolerance=0.01)
 def _share_of_the_exclusion_that_is_possible():
-    tables = json.loads(data_file("protocol", "au_statistics.json").read_text(encoding="utf8"))
+    tables = read_json(data_file("protocol", "au_statistics.json"))
     shares = []
     for name in ("bp4d", "disfa"):
         i, j = tables[name]["aus"].index(4), tables[name]["aus"].index(12)

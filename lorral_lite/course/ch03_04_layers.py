@@ -137,16 +137,15 @@ def architecture() -> Picture:
 
 
 @styled
-def crop_windows(image, landmarks, aus: Sequence[int], window: float, crops=None, title: str = "") -> Picture:
+def crop_windows(image, landmarks, aus: Sequence[int], window: float, crops, title: str = "") -> Picture:
     """A face with landmarks and, around the two centres of each AU, its windows of ``window`` pixels.
 
     ``crops`` (A, 2, 3, s, s) in 0–1, what was cut out there, is shown beside the face: one row per AU.
     """
     aus, points = check_aus(aus), as_points(landmarks).astype(np.float64)
-    wide = crops is not None
-    fig = new_plot(8.6 if wide else 4.4, 4.4, titled(title, f"windows of AUs {', '.join(map(str, aus))} on a face"))
-    parts = fig.subfigures(1, 2, width_ratios=(4.4, 4.2)) if wide else [fig]
-    ax = parts[0].subplots()
+    fig = new_plot(8.6, 4.4, titled(title, f"windows of AUs {', '.join(map(str, aus))} on a face"))
+    left, right = fig.subfigures(1, 2, width_ratios=(4.4, 4.2))
+    ax = left.subplots()
     blank_axes(ax, image)
     draw_face(ax, points, width=1.0, dots=False)
     colours = (ORANGE, GREEN, PINK, BLUE, RED, INK)
@@ -157,13 +156,12 @@ def crop_windows(image, landmarks, aus: Sequence[int], window: float, crops=None
             ax.add_patch(Rectangle(corner, window, window, fill=False, ec=colours[k % 6], lw=2.4))
     if title:
         ax.set_title(title, fontsize=12, weight="normal", pad=4)
-    if wide:
-        axes = parts[1].subplots(len(aus), 2, squeeze=False)
-        for k, au in enumerate(aus):
-            sides = ("top", "bottom") if au in (23, 24, 25) else ("left", "right")
-            for s in range(2):
-                blank_axes(axes[k, s], crops[k, s])
-                axes[k, s].set_title(f"AU{au} {sides[s]}", fontsize=12, weight="normal", pad=3, color=colours[k % 6])
+    axes = right.subplots(len(aus), 2, squeeze=False)
+    for k, au in enumerate(aus):
+        sides = ("top", "bottom") if au in (23, 24, 25) else ("left", "right")
+        for s in range(2):
+            blank_axes(axes[k, s], crops[k, s])
+            axes[k, s].set_title(f"AU{au} {sides[s]}", fontsize=12, weight="normal", pad=3, color=colours[k % 6])
     return fig
 
 
@@ -174,10 +172,11 @@ def _liveliest(values, count: int) -> list[np.ndarray]:
 
 
 @styled
-def feature_maps(maps: dict[str, object], channels: int = 6) -> Picture:
-    """The liveliest ``channels`` of each named map (C, h, w): one row per map, each channel on its own scale."""
+def feature_maps(maps: dict[str, object]) -> Picture:
+    """The six liveliest channels of each named map (C, h, w): one row per map, each channel on its own scale."""
     if not maps:
         raise ValueError("no map to draw")
+    channels = 6
     fig = new_plot(1.65 * channels + 2.1, 1.5 * len(maps), f"feature maps: {', '.join(maps)}".replace("\n", " "))
     axes = fig.subplots(len(maps), channels, squeeze=False)
     for row, (name, values) in zip(axes, maps.items(), strict=True):
@@ -377,7 +376,7 @@ def convolution_blocks() -> Picture:
 # ----------------------------------------------------------------------------------- notebooks 03 and 04: where from?
 
 
-def patch_model(grids=(8,), channels: int = 8, seed: int = 0) -> nn.Sequential:
+def patch_model(grids=(8,), seed: int = 0) -> nn.Sequential:
     """PatchConvs with random weights, each after the first behind a 2×2 pooling, in eval mode; grid 1 is a plain stack.
 
     Made to show what is looked at: all weights are positive, so nothing cancels out in a gradient, and the pooling is
@@ -388,7 +387,7 @@ def patch_model(grids=(8,), channels: int = 8, seed: int = 0) -> nn.Sequential:
         layers = []
         for k, grid in enumerate(grids):
             layers += [nn.AvgPool2d(2)] if k else []
-            layers.append(PatchConv(channels if k else 3, channels, grid))
+            layers.append(PatchConv(8 if k else 3, 8, grid))
         model = nn.Sequential(*layers).eval()
         with torch.no_grad():
             for parameter in model.parameters():
@@ -396,14 +395,14 @@ def patch_model(grids=(8,), channels: int = 8, seed: int = 0) -> nn.Sequential:
     return model
 
 
-def seen_pixels(model: nn.Module, part: tuple[int, int], grid: int, size: int = 88, seed: int = 0) -> np.ndarray:
-    """(size, size) size of the gradient of one part's output by every pixel: 0 where the part sees nothing.
+def seen_pixels(model: nn.Module, part: tuple[int, int], grid: int) -> np.ndarray:
+    """Size (88, 88) of the gradient of one part's output by every pixel: 0 where the part sees nothing.
 
     ``part`` is (row, column) of a ``grid``×``grid`` partition of the model's output.
     """
     if not all(0 <= k < grid for k in part):
         raise ValueError(f"part must be a row and a column from 0 to {grid - 1}, got {tuple(part)}")
-    image = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(seed)).requires_grad_()
+    image = torch.rand(1, 3, 88, 88, generator=torch.Generator().manual_seed(0)).requires_grad_()
     out = model(image)
     side = out.shape[-1] // grid
     r, c = (k * side for k in part)

@@ -51,7 +51,6 @@ def strongest_pairs_that_are_list_neighbours() -> int:
     return sum(int(j - i == 1) for i, j in pairs[:10])
 
 
-
 @exercise("6.1", "AU12 is at place 6 of the list, 0-based; feature 2 is even, so it is a sine with 2i = 2", 1e-3)
 def position_of_au12() -> float:
     return position_encoding(12, 24)[AU_SETS["bp4d"].index(12), 2].item()
@@ -67,11 +66,9 @@ def value_that_excludes() -> float:
     return -1 / (0.2 * 2)
 
 
-@exercise("6.4", "q·k is −6 to 6, so a score is −√6 to √6: one AU has the highest, eleven the lowest",
-          2e-3)
+@exercise("6.4", "q·k is −6 to 6, so a score is −√6 to √6: one AU has the highest, eleven the lowest", 2e-3)
 def largest_weight_of_one_au() -> float:
     return torch.tensor([6**0.5] + [-(6**0.5)] * 11).softmax(0)[0].item()
-
 
 
 @exercise("7.1", "with patterns +1 and −1 the new state is (e^βξ − e^−βξ) / (e^βξ + e^−βξ) = tanh(βξ)", 1e-3)
@@ -184,14 +181,14 @@ def flow(panels, aus, title: str = "", *, columns: int = 4, size: float = 2.75) 
 
 
 @styled
-def bilstm_picture(relation, tokens: torch.Tensor, aus, title: str = "BiLSTM (paper Figure 5)") -> Figure:
+def bilstm_picture(relation, tokens: torch.Tensor, aus) -> Figure:
     """The paper's Figure 5 with real numbers: tokens (A, D) of one face, both directions, and the new tokens.
 
     Every column is one AU, every cell one feature; orange is negative, purple positive.
     """
     with torch.no_grad():
         out = relation.eval().lstm(tokens[None])[0][0]
-    half = out.shape[1] // 2
+    half, title = out.shape[1] // 2, "BiLSTM (paper Figure 5)"
     fig = new_plot(11.5, 5.6, f"{title}: AU features pass a forward and a backward LSTM, whose states are joined")
     fig.set_layout_engine("none")
     ax = fig.add_axes((0.02, 0.02, 0.965, 0.88))
@@ -258,23 +255,21 @@ def attention_stages(relation, tokens: torch.Tensor, head: int = 0) -> dict[str,
         return {**stages, "scores": scores, "weights": weights, "heard": weights @ v, "new": relation(tokens[None])[0]}
 
 
-def attention_picture(relation, tokens: torch.Tensor, aus, title: str = "Self-attention (paper Figure 6)",
-                      head: int = 0) -> Figure:
+def attention_picture(relation, tokens: torch.Tensor, aus) -> Figure:
     """The paper's Figure 6 with real numbers: preprocessing above, the encoding layer below, for one face (A, D)."""
-    s = attention_stages(relation, tokens, head)
+    s = attention_stages(relation, tokens)
     return flow([
         ("AU features", s["features"], "Linear,\nLayerNorm,\nDropout"), ("preprocessed", s["preprocessed"], "+"),
         ("position\neq. 3.1, 3.2", s["position"], "="), ("layer input", s["input"], ""),
-        (f"scores, head {head + 1}\nQKᵀ/√d", s["scores"], "softmax\nof rows"),
+        ("scores, head 1\nQKᵀ/√d", s["scores"], "softmax\nof rows"),
         ("attention weights", s["weights"], "× V"), ("heard\neq. 3.3", s["heard"], "join heads,\nresidual,\nMLP"),
         ("new AU features", s["new"], ""),
-    ], aus, title)
+    ], aus, "Self-attention (paper Figure 6)")
 
 
-def hopfield_picture(relation, tokens: torch.Tensor, aus, title: str = "Hopfield (paper Figure 7)",
-                     head: int = 0) -> Figure:
+def hopfield_picture(relation, tokens: torch.Tensor, aus) -> Figure:
     """The paper's Figure 7 with real numbers: stored patterns and states above, each update's weights below."""
-    s = attention_stages(relation, tokens, head)
+    s = attention_stages(relation, tokens)
     steps = relation.layers[0].steps
     states = [s["queries"], *[s[f"queries {t}"] for t in range(1, steps)]]
     weights = [*[s[f"weights {t}"] for t in range(1, steps)], s["weights"]]
@@ -285,7 +280,7 @@ def hopfield_picture(relation, tokens: torch.Tensor, aus, title: str = "Hopfield
     low = [("AU features", s["features"], ""),
            *[(f"weights, step {t + 1}", table, over[t]) for t, table in enumerate(weights)],
            ("new AU features", s["new"], "")]
-    return flow([*top, *low], aus, title, columns=steps + 2, size=2.5)
+    return flow([*top, *low], aus, "Hopfield (paper Figure 7)", columns=steps + 2, size=2.5)
 
 
 @styled
@@ -319,8 +314,8 @@ def attention_on_face(sample: Sample, attention: torch.Tensor, aus, face: int = 
 
 
 @styled
-def energy_landscape(stored: torch.Tensor, betas, starts: torch.Tensor, steps: int = 40) -> Figure:
-    """Energy over the plane of patterns (N, 2), one panel per β, with the paths of states from ``starts`` (M, 2)."""
+def energy_landscape(stored: torch.Tensor, betas, starts: torch.Tensor) -> Figure:
+    """Energy over the plane of patterns (N, 2), one panel per β, with 40 updates of states from ``starts`` (M, 2)."""
     edge = 1.25 * float(torch.cat([stored, starts]).abs().max())
     axis = torch.linspace(-edge, edge, 121)
     plane = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), -1).reshape(-1, 2)
@@ -330,7 +325,7 @@ def energy_landscape(stored: torch.Tensor, betas, starts: torch.Tensor, steps: i
         height = energy(plane, stored, beta).reshape(121, 121).numpy()
         ax.contourf(axis.numpy(), axis.numpy(), height, 18, cmap="cividis")
         path = [starts]
-        for _ in range(steps):
+        for _ in range(40):
             path.append(hopfield_retrieve(path[-1], stored, beta))
         for line in torch.stack(path, 1).numpy():
             ax.plot(*line.T, color="white", marker="o", ms=3, lw=1.4)

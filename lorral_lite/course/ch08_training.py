@@ -40,18 +40,19 @@ def _batches_until_the_old_statistics_are_gone():
 
 
 @styled
-def plot_schedule(lr: float = 0.01, gamma: float = 0.3, every: int = 2, epochs: int = 30) -> Picture:
-    """A learning rate of ``lr`` × ``gamma`` every ``every`` epochs, and how much of its sum is spent after each epoch.
+def plot_schedule(gamma: float = 0.3, every: int = 2) -> Picture:
+    """A learning rate that shrinks by ``gamma`` every ``every`` epochs, and how much of its sum is spent after each.
 
-    The defaults are the paper's (section 3.5). The dashed line stands where 99.9 % is spent.
+    The defaults are the paper's (section 3.5), which starts at 0.01 and ends after 30 epochs. The dashed line stands
+    where 99.9 % is spent. ValueError of :class:`~lorral_lite.training.config.Schedule` for a schedule that is none.
     """
-    if not (lr > 0 and 0 < gamma <= 1 and every >= 1 and epochs >= 1):
-        raise ValueError(f"lr and epochs must be positive, gamma in 0–1, every at least 1; got {lr}, {gamma}, {every}")
-    rates = lr * gamma ** (np.arange(epochs) // every)
+    schedule = Schedule(gamma=gamma, every=every)
+    epochs = schedule.epochs
+    rates = np.array([schedule.at(epoch) for epoch in range(epochs)])
     spent = 100 * rates.cumsum() / rates.sum()
     done = int(np.argmax(spent >= 99.9)) + 1
-    fig = new_plot(10.2, 4.0, f"Learning rate {lr:g} times {gamma:g} every {every} epochs: 99.9 % of its sum is spent "
-                   f"after epoch {done} of {epochs}")
+    fig = new_plot(10.2, 4.0, f"Learning rate {schedule.lr:g} times {gamma:g} every {every} epochs: 99.9 % of its sum "
+                   f"is spent after epoch {done} of {epochs}")
     left, right = fig.subplots(1, 2)
     x = np.arange(1, epochs + 1)
     left.step(x, rates, where="mid", color=BLUE)

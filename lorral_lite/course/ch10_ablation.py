@@ -62,11 +62,19 @@ HIDING_NAMES = {"none": "nothing hidden", "eyes": "eyes hidden (AU 6, 7)"}
 NOTE = "procedural faces"
 
 
+def _draw_estimates(ax, places, relation: str, estimates, size: float, line: str = "") -> None:
+    """Marks of one module at ``places`` with their intervals as bars; ``line`` joins them."""
+    colour, marker = look_of(relation)
+    ax.vlines(places, [e.low for e in estimates], [e.high for e in estimates], color=colour, lw=2.2)
+    ax.plot(places, [e.value for e in estimates], marker, ls=line, lw=1, color=colour, ms=size, mec="white", mew=0.8,
+            label=label_of(relation))
+
+
 @styled
-def plot_gains(result: dict, output: str = "local", relations=None) -> Picture:
+def plot_gains(result: dict, output: str = "local") -> Picture:
     """Gain in mean F1 over the same epochs without relation, against relation strength: one panel per structure and
     hiding, with 95 % t intervals over seeds; grey, the ceiling (none can be better on average)."""
-    seeds, relations = len(select(result, "none", 0.0, "real")), relations or ("mlp", *modules_of(result))
+    seeds, relations = len(select(result, "none", 0.0, "real")), ("mlp", *modules_of(result))
     words = []
     fig = new_plot(11.4, 8.2, "")
     axes = fig.subplots(len(HIDINGS), len(STRUCTURES), sharex=True, sharey="row", squeeze=False)
@@ -77,12 +85,9 @@ def plot_gains(result: dict, output: str = "local", relations=None) -> Picture:
             ax.fill_between(STRENGTHS, np.minimum(top, 0), top, color=PALE, alpha=0.7, lw=0, label="ceiling", zorder=0)
             words.append(f"{HIDING_NAMES[hiding]}, {name}: at strength 1 the ceiling is {top[-1]:+.1f}")
             for k, relation in enumerate(relations):
-                colour, marker = look_of(relation)
                 x = np.array(STRENGTHS) + (k - (len(relations) - 1) / 2) * 0.028
                 estimates = [relation_gain(cells, relation, output) for cells in worlds]
-                ax.vlines(x, [e.low for e in estimates], [e.high for e in estimates], color=colour, lw=2.2)
-                ax.plot(x, [e.value for e in estimates], marker, ls="-", lw=1, color=colour, ms=7.5, mec="white",
-                        mew=0.8, label=label_of(relation))
+                _draw_estimates(ax, x, relation, estimates, 7.5, "-")
                 words.append(f"{label_of(relation)} {estimates[-1].value:+.1f}")
             ax.axhline(0, color=INK, lw=1.2, zorder=1)
             ax.set_xticks(STRENGTHS)
@@ -100,25 +105,21 @@ def plot_gains(result: dict, output: str = "local", relations=None) -> Picture:
 
 
 @styled
-def plot_au_gains(result: dict, hiding: str = "eyes", strength: float = 1.0, structure: str = "real",
-                  output: str = "local", relations=None) -> Picture:
-    """Gain in F1 of every AU in one world, with its ceiling; AUs whose evidence is hidden are shaded."""
-    cells, relations = select(result, hiding, strength, structure), relations or modules_of(result)
+def plot_au_gains(result: dict, hiding: str = "eyes", strength: float = 1.0) -> Picture:
+    """Gain in F1 of every AU in one world, local output, with its ceiling; AUs with hidden evidence are shaded."""
+    cells, relations = select(result, hiding, strength, "real"), modules_of(result)
     aus = cells[0]["aus"]
     fig = new_plot(11.4, 4.6, "")
     ax = fig.subplots()
     for au in cells[0]["covered"]:
         ax.axvspan(aus.index(au) - 0.5, aus.index(au) + 0.5, color=PALE, alpha=0.6, lw=0, zorder=0)
-    top = [ceiling_gain(cells, output, au).value for au in aus]
+    top = [ceiling_gain(cells, "local", au).value for au in aus]
     ax.plot(range(len(aus)), top, "_", color=INK, ms=30, mew=2.4, label="ceiling")
     words = [f"ceiling of AU{au} {value:+.1f}" for au, value in zip(aus, top, strict=True)]
     for k, relation in enumerate(relations):
-        colour, marker = look_of(relation)
         x = np.arange(len(aus)) + (k - (len(relations) - 1) / 2) * 0.18
-        estimates = [relation_gain(cells, relation, output, au=au) for au in aus]
-        ax.vlines(x, [e.low for e in estimates], [e.high for e in estimates], color=colour, lw=2)
-        ax.plot(x, [e.value for e in estimates], marker, ls="", color=colour, ms=7, mec="white", mew=0.7,
-                label=label_of(relation))
+        estimates = [relation_gain(cells, relation, "local", au=au) for au in aus]
+        _draw_estimates(ax, x, relation, estimates, 7.0)
         words.append(f"{label_of(relation)} "
                      + ", ".join(f"AU{au} {e.value:+.1f}" for au, e in zip(aus, estimates, strict=True)))
     ax.axhline(0, color=INK, lw=1.2, zorder=1)
@@ -132,7 +133,7 @@ def plot_au_gains(result: dict, hiding: str = "eyes", strength: float = 1.0, str
 
 
 @styled
-def plot_attention(result: dict, structure: str = "real") -> Picture:
+def plot_attention(result: dict) -> Picture:
     """Learned self-attention against the true phi, a dot for each ordered pair of AUs, mean over seeds, for every
     strength above 0 and hiding; the titles carry the correlation over pairs with its interval over seeds."""
     fig = new_plot(11.4, 7.6, "")
@@ -140,7 +141,7 @@ def plot_attention(result: dict, structure: str = "real") -> Picture:
     words = []
     for row, hiding in zip(axes, HIDINGS, strict=True):
         for ax, strength in zip(row, STRENGTHS[1:], strict=True):
-            cells = select(result, hiding, strength, structure)
+            cells = select(result, hiding, strength, "real")
             pairs = ~np.eye(len(cells[0]["aus"]), dtype=bool)
             phi = np.array(cells[0]["expected_phi"])[pairs]
             attention = np.mean([c["attention"] for c in cells], axis=0)[pairs]
@@ -159,27 +160,27 @@ def plot_attention(result: dict, structure: str = "real") -> Picture:
     return fig
 
 
-def effective_aus(result: dict, hiding: str, strength: float, structure: str = "real"):
+def effective_aus(result: dict, hiding: str, strength: float):
     """To how many of the AUs the mean attention of an AU spreads: e to its entropy, mean over AUs, over seeds."""
     def spread(cell):
         return effective_number(torch.tensor(cell["attention"], dtype=torch.float64)).mean().item()
 
-    return over_seeds([spread(cell) for cell in select(result, hiding, strength, structure)])
+    return over_seeds([spread(cell) for cell in select(result, hiding, strength, "real")])
 
 
 @styled
-def plot_relation_strength(strengths: Sequence[float] = (0.0, 0.5, 1.0), profile: str = "bp4d") -> Picture:
+def plot_relation_strength(strengths: Sequence[float]) -> Picture:
     """True phi between the AUs of procedural people at each relation strength; the AUs' rates stay the same.
 
     On the right the four most positive and the two most negative pairs by number. Source of the rates and of phi at
     strength 1: the public frame labels (data/protocol/au_statistics.json).
     """
-    people = [Population(profile=profile, relation_strength=float(s)) for s in strengths]
+    people = [Population(relation_strength=float(s)) for s in strengths]
     aus = people[0].aus
     first, second = np.triu_indices(len(aus), 1)
-    order = np.argsort(-Population(profile=profile).expected_phi[first, second])
+    order = np.argsort(-Population().expected_phi[first, second])
     pairs = [(first[k], second[k]) for k in (*order[:4], *order[-2:])]
-    alt = f"Phi between the AUs of {profile.upper()} at relation strength " + ", ".join(
+    alt = "Phi between the AUs of BP4D at relation strength " + ", ".join(
         f"{s:g} (AU{aus[pairs[0][0]]} with AU{aus[pairs[0][1]]}: {p.expected_phi[pairs[0]]:+.2f})"
         for s, p in zip(strengths, people, strict=True))
     fig = new_plot(3.7 * len(people) + 4.4, 4.1, alt)

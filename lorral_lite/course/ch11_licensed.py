@@ -1,10 +1,8 @@
 """Chapter 11, BP4D and DISFA: exercises."""
 
-import json
-
 import numpy as np
 
-from ..files import data_file
+from ..files import data_file, read_json
 from ..landmarks import alignment
 from .check import exercise
 
@@ -24,13 +22,13 @@ def _label_lines_of_two_namings():
 
 @exercise("11.3", "sum(last - first + 1) over the stretches of each person; SN021 has eight of them")
 def _frames_left_of_the_worst():
-    golden = json.loads(data_file("protocol", "golden_counts.json").read_text(encoding="utf8"))["disfa"]
+    golden = read_json(data_file("protocol", "golden_counts.json"))["disfa"]
     return 4845 - max(sum(high - low + 1 for low, high in ranges) for ranges in golden["landmark_problem"].values())
 
 
 @exercise("11.4", "rates = np.array(golden['positives']) / np.array(golden['frames']['all'])[:, None]; then np.ptp")
 def _most_uneven_au():
-    golden = json.loads(data_file("protocol", "golden_counts.json").read_text(encoding="utf8"))["bp4d"]
+    golden = read_json(data_file("protocol", "golden_counts.json"))["bp4d"]
     rates = np.array(golden["positives"]) / np.array(golden["frames"]["all"])[:, None]
     return golden["aus"][int(np.ptp(rates, axis=0).argmax())]
 
@@ -38,6 +36,6 @@ def _most_uneven_au():
 @exercise("11.5", "every frame is trained on in two of the three folds: 2 × 146,847 frames × 30 epochs × 7 trainings",
           tolerance=0.1)
 def _hours_of_one_seed():
-    golden = json.loads(data_file("protocol", "golden_counts.json").read_text(encoding="utf8"))["bp4d"]
+    golden = read_json(data_file("protocol", "golden_counts.json"))["bp4d"]
     total = sum(golden["frames"]["all"])
     return sum(total - tested for tested in golden["frames"]["all"]) * 30 * (1 + 6) / 100 / 3600

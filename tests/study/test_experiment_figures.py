@@ -16,10 +16,10 @@ def result():
 
 
 def test_gains_are_drawn_at_their_values(result):
-    fig = plot_gains(result, relations=("self_attention",))
+    fig = plot_gains(result)
     panels = [(hiding, structure) for hiding in ("none", "eyes") for structure in ("real", "exclusion")]
     for ax, (hiding, structure) in zip(fig.axes, panels, strict=True):
-        drawn = ax.get_lines()[0].get_ydata()
+        drawn = next(line for line in ax.get_lines() if line.get_label() == "self-attention").get_ydata()
         worlds = [select(result, hiding, strength, structure) for strength in (0, 0.5, 1)]
         wanted = [relation_gain(cells, "self_attention", "local").value for cells in worlds]
         assert_allclose(drawn, wanted)
