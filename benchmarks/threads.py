@@ -20,7 +20,7 @@ from lorral_lite.facs import AU_SETS
 from lorral_lite.reproduce.cost import noise
 from lorral_lite.training.config import RunConfig
 from lorral_lite.training.run_folder import new_model
-from lorral_lite.training.steps import faster_threads, learn
+from lorral_lite.training.steps import faster_threads, trial_step
 
 from . import Goal, Table
 from .timing import per, ratio
@@ -79,14 +79,14 @@ def step_in_a_process(way: str, steps: int) -> tuple[float, int]:
 def train(way: str, steps: int) -> None:
     """Print the seconds of a step and the threads it had."""
     config = RunConfig.lite("", AU_SETS["bp4d"])
-    dataset, model = noise(config), new_model(config).train()
-    optimiser = torch.optim.SGD(model.parameters(), lr=0.0, momentum=config.momentum, foreach=True)
+    dataset = noise(config)
+    step = trial_step(new_model(config), dataset, config)
     count = {ONE: 1, RUN: 0}.get(way, cores()) or faster_threads(config, dataset.folder, dataset.rows)
     spent = []
     with threads(count):
         began = time.perf_counter()
         while len(spent) < 3 + steps and (len(spent) < 4 or time.perf_counter() - began < LONGEST):
             started = time.perf_counter()
-            learn(dataset[np.arange(config.batch_size)], lambda batch: model(batch["image"]), optimiser, config)
+            step()
             spent.append(time.perf_counter() - started)
     print(json.dumps([float(np.mean(spent[3:])), count]))

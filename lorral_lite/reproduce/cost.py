@@ -13,10 +13,10 @@ import torch
 from ..datasets.prepared import FaceDataset
 from ..device import pick_device, threads
 from ..landmarks import NUM_LANDMARKS
-from ..model.lorral import Features, LoRRaL
+from ..model.lorral import LoRRaL
 from ..training.config import RunConfig
 from ..training.run_folder import new_model
-from ..training.steps import faster_threads, learn
+from ..training.steps import faster_threads, trial_step
 from ..zoo.baselines import descriptor
 from .cell import Cell, Plan
 
@@ -49,41 +49,26 @@ def measure(config: RunConfig, relations, device=None, seconds: float = SECONDS)
     device, dataset = pick_device(device), noise(config)
     count = config.threads or (faster_threads(config, dataset.folder, dataset.rows) if device.type == "cpu" else None)
     with threads(count):
-        return _measure(config, relations, device, dataset, seconds / (4 + len(relations)))
+        return _measure(config, relations, new_model(config).to(device), dataset, seconds / (4 + len(relations)))
 
 
-def _measure(config: RunConfig, relations, device, dataset: FaceDataset, share: float) -> Speed:
-    model = new_model(config).to(device)
-    rows = np.arange(config.batch_size)
-    spent = {}
-
-    def train_on(model: LoRRaL, answer: Callable) -> Callable:
-        trained = [p for p in model.parameters() if p.requires_grad]
-        optimiser = torch.optim.SGD(trained, lr=0.0, momentum=config.momentum, foreach=True)
-        model.train()
-
-        def one() -> None:
-            learn({key: value.to(device) for key, value in dataset[rows].items()}, answer, optimiser, config)
-
-        return one
-
-    step1 = time_of(train_on(model, lambda batch: model(batch["image"])), share, device)
+def _measure(config: RunConfig, relations, model: LoRRaL, dataset: FaceDataset, share: float) -> Speed:
+    device = model.mean_shape.device
+    step1 = time_of(trial_step(model, dataset, config), share, device)
     weights = 4 * sum(p.numel() for p in model.state_dict().values())
     model.eval()
-    images = dataset[rows]["image"].to(device)
+    images = dataset[dataset.rows]["image"].to(device)
     with torch.no_grad():
-        test = time_of(lambda: model(images), share, device) / len(rows)
-        feature = time_of(lambda: model.features(images), share, device) / len(rows)
+        test = time_of(lambda: model(images), share, device) / len(images)
+        feature = time_of(lambda: model.features(images), share, device) / len(images)
         features = model.features(images)
+    spent = {}
     for relation in relations:
         model.set_relation(relation, seed=0)
         model.to(device).freeze_step1(train_landmarks=config.views == 0)
-        if config.views:
-            with threads(1):  # D80 cached features
-                spent[relation] = time_of(train_on(model, lambda _: model.from_features(Features(*features))), share,
-                                          device)
-        else:
-            spent[relation] = time_of(train_on(model, lambda batch: model(batch["image"])), share, device)
+        answer = (lambda _: model.from_features(features)) if config.views else None
+        with threads(1 if config.views else None):  # D80 cached features
+            spent[relation] = time_of(trial_step(model, dataset, config, answer), share, device)
     folder = dataset.folder
     describe = time_of(lambda: descriptor(folder.images[0], folder.landmarks[0]), min(share, 0.2), device)
     size = sum(value[0].numel() * 4 for value in features)

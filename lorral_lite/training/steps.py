@@ -219,18 +219,27 @@ def faster_threads(config: RunConfig, folder: PreparedFolder, rows: np.ndarray) 
     most = min(torch.get_num_threads(), cores())
     if most == 1:
         return 1
-    model = new_model(config).train()
     dataset = FaceDataset(folder, rows, config.model.image_size, train=True, seed=config.seed, jitter=config.jitter)
-    batch = np.arange(min(config.batch_size, len(rows)))
-    optimiser = torch.optim.SGD(model.parameters(), lr=0.0, momentum=config.momentum, foreach=True)
+    step = trial_step(new_model(config), dataset, config)
     spent = {1: [], most: []}
     for _ in range(1 + 5):  # the first is to warm up
         for count, seconds in spent.items():  # in turns, so that what other programs do meets both
             with threads(count):
                 started = time.perf_counter()
-                learn(dataset[batch], lambda batch: model(batch["image"]), optimiser, config)
+                step()
                 seconds.append(time.perf_counter() - started)
     return min(spent, key=lambda count: sum(spent[count][1:]))
+
+
+def trial_step(model: LoRRaL, dataset: FaceDataset, config: RunConfig,
+               answer: Callable[[dict], Output] | None = None) -> Callable[[], Losses]:
+    """A training step to be timed: each call reads the dataset's first batch anew and changes no parameter, since the
+    learning rate is 0. ``answer(batch)`` is the model's output, by default that of the whole model for the faces."""
+    device, rows = model.mean_shape.device, np.arange(min(config.batch_size, len(dataset)))
+    trained = [p for p in model.train().parameters() if p.requires_grad]
+    optimiser = torch.optim.SGD(trained, lr=0.0, momentum=config.momentum, foreach=True)
+    answer = answer or (lambda batch: model(batch["image"]))
+    return lambda: learn({key: value.to(device) for key, value in dataset[rows].items()}, answer, optimiser, config)
 
 
 def training_material(config: RunConfig) -> Material:
