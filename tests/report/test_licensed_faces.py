@@ -17,8 +17,8 @@ import pytest
 import torch
 from PIL import Image
 
+from lorral_lite.datasets.licensed_faces import drawn_face, shown_faces
 from lorral_lite.datasets.prepared import open_prepared
-from lorral_lite.datasets.showing import drawn_face, shown_faces
 from lorral_lite.datasets.stand_in import write_bp4d, write_image
 from lorral_lite.datasets.synthetic import prepare_faces
 from lorral_lite.datasets.writing import PreparedWriter
