@@ -9,6 +9,7 @@ from functools import lru_cache
 import ipywidgets as w
 import numpy as np
 import torch
+from sklearn.metrics import cohen_kappa_score, f1_score
 
 from ..device import pick_device
 from ..draw.base import BLUE, GREY, RED, Picture, new_plot, styled
@@ -18,15 +19,14 @@ from ..faces.population import Population
 from ..faces.render import EYE_LINE, IMAGE_RULER
 from ..facs import ACTION_UNITS, AU_SETS, EXPRESSIONS, INTENSITY, check_aus, facs_notation
 from ..landmarks import NUM_LANDMARKS, alignment, ruler, transform
-from ..measure.metrics import f1_from_counts
 from .check import exercise
 from .explore import SLIDER, faces_html
-from .portraits import STUDIO, mark_face, portrait
+from .portraits import STUDIO, mark_face, studio_face
 
 
-@exercise("1.1", "rows = displacements(list(ACTION_UNITS))[1].reshape(18, 98); scale each to length 1, then multiply")
+@exercise("1.1", "rows = mean_movement(list(ACTION_UNITS))[1].reshape(18, 98); scale each to length 1, then multiply")
 def _against_au12():
-    _, moved = displacements(ACTION_UNITS)
+    _, moved = mean_movement(ACTION_UNITS)
     rows = moved.reshape(len(moved), -1)
     cosines = rows @ rows[list(ACTION_UNITS).index(12)] / np.linalg.norm(rows, axis=1)
     return list(ACTION_UNITS)[int(cosines.argmin())]
@@ -37,14 +37,15 @@ def _fear_without_surprise():
     return set(EXPRESSIONS["fear"]) - set(EXPRESSIONS["surprise"])
 
 
-@exercise("1.3", "coded = np.isin(QUIZ_AUS, [6, 12]) for every face; agreement returns (F1, kappa)", tolerance=0.005)
+@exercise("1.3", "coded = np.isin(QUIZ_AUS, [6, 12]) for every face; cohen_kappa_score wants both raveled",
+          tolerance=0.005)
 def _kappa_of_the_smiler():
     items = [quiz_item(n) for n in range(20)]
-    truth = [[au in item.aus for au in QUIZ_AUS] for item in items]
-    return agreement(truth, [[au in (6, 12) for au in QUIZ_AUS]] * len(items))[1]
+    truth = [au in item.aus for item in items for au in QUIZ_AUS]
+    return cohen_kappa_score(truth, [au in (6, 12) for au in QUIZ_AUS] * len(items))
 
 
-@exercise("1.4", "copy the truth (20 × 12), set the first True of each row to False (argmax finds it), ask agreement",
+@exercise("1.4", "copy the truth (20 × 12), set the first True of each row to False (argmax finds it); F1 in percent",
           tolerance=0.5)
 def _f1_of_the_careful():
     items = [quiz_item(n) for n in range(20)]
@@ -86,22 +87,19 @@ def au_atlas(aus: Sequence[int] | None = None, people: Sequence[int] = ATLAS_PEO
                          size=min(0.95, 11.0 / len(names) / len(people)))
 
 
-def displacements(aus: Sequence[int], intensity: float = 1.0, people: Sequence[int] = tuple(range(8)),
-                  scene: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """What each AU does to the landmarks of procedural faces, mean over ``people``, in rulers.
+def mean_movement(aus: Sequence[int], people: Sequence[int] = tuple(range(8))) -> tuple[np.ndarray, np.ndarray]:
+    """What each AU at full intensity does to the landmarks of procedural faces, mean over ``people``, in rulers.
 
     Each face is brought upright by its own neutral face (:func:`lorral_lite.landmarks.alignment`), so head
-    pose does not blur the arrows. → neutral face (49, 2), displacement (A, 49, 2).
+    pose does not blur the arrows. → neutral face (49, 2), movement (A, 49, 2).
     """
     aus = check_aus(aus)
-    seeds = [p for p in people for _ in range(len(aus) + 1)]
-    table = [[0.0] * len(AUS) for _ in seeds]
-    for row in range(len(seeds)):
-        which = row % (len(aus) + 1)
-        if which:
-            table[row][AUS.index(aus[which - 1])] = float(intensity)
-    faces = render_faces(torch.tensor(table, dtype=torch.float32), size=64, seed=seeds, scene=scene)
-    points = faces.landmarks.cpu().numpy().astype(np.float64).reshape(len(people), len(aus) + 1, NUM_LANDMARKS, 2)
+    shown = np.zeros((len(people), 1 + len(aus), len(AUS)), dtype=np.float32)  # neutral, then one AU at a time
+    for i, au in enumerate(aus, start=1):
+        shown[:, i, AUS.index(au)] = 1
+    seeds = np.repeat(people, 1 + len(aus))
+    faces = render_faces(torch.from_numpy(shown.reshape(len(seeds), -1)), size=64, seed=seeds, scene=0)
+    points = faces.landmarks.numpy().astype(np.float64).reshape(*shown.shape[:2], NUM_LANDMARKS, 2)
     upright = np.stack([transform(person, alignment(person[0])) for person in points])
     unit = ruler(upright[:, 0])[:, None, None]
     neutral = upright[:, 0] / unit
@@ -110,15 +108,13 @@ def displacements(aus: Sequence[int], intensity: float = 1.0, people: Sequence[i
 
 
 @styled
-def au_displacement(aus: Sequence[int] | None = None, intensity: float = 1.0, people: Sequence[int] = tuple(range(8)),
-                    *, columns: int = 6, scene: int = 0) -> Picture:
-    """Arrows from neutral to each AU, drawn at true length, the longest printed in rulers (inner eye corner to corner).
-
-    ``intensity`` 0–1 is the same for all AUs, ``people`` and ``scene`` are those of :func:`displacements`.
+def au_displacement(aus: Sequence[int] | None = None, people: Sequence[int] = tuple(range(8))) -> Picture:
+    """The arrows of :func:`mean_movement`, drawn at true length, the longest printed in rulers (inner eye corner to
+    corner). Default: all 18 AUs.
     """
     aus = check_aus(AUS if aus is None else aus)
-    neutral, moved = displacements(aus, intensity, people, scene)
-    columns = min(columns, len(aus))
+    neutral, moved = mean_movement(aus, people)
+    columns = min(6, len(aus))
     rows = math.ceil(len(aus) / columns)
     fig = new_plot(2.15 * columns, 2.75 * rows, f"How AUs {', '.join(map(str, aus))} move the 49 landmarks")
     fig.get_layout_engine().set(h_pad=0.12)
@@ -149,28 +145,27 @@ SHEET = {
     "4+5+7+23": {4: 0.9, 5: 0.4, 7: 0.7, 23: 0.8}, "6+12+25": {6: 0.9, 12: 0.9, 25: 0.6},
     "9+10+17": {9: 0.9, 10: 0.4, 17: 0.4}, "R12+R14": {14: (0, 1), 12: (0, 0.3)}, "4+24": {24: 0.9, 4: 0.3},
 }
-
-
 SHEET_PEOPLE = (607, 108, 11, 604, 2041, 92, 240, 127)
 
 
-def people_sheet(people: Sequence[int] = SHEET_PEOPLE, face: int = 200) -> Picture:
-    """Each person of ``people`` (seeds) neutral and with seven AU combinations: the picture of the README."""
-    images = [render_faces(aus, face, seed=person).images[0] for person in people for aus in SHEET.values()]
-    names = [f"person {i + 1}" for i in range(len(people))]
+def people_sheet() -> Picture:
+    """Each person of :data:`SHEET_PEOPLE` neutral and with seven AU combinations: the picture of the README."""
+    images = [render_faces(aus, seed=person).images[0] for person in SHEET_PEOPLE for aus in SHEET.values()]
+    names = [f"person {i + 1}" for i in range(len(SHEET_PEOPLE))]
     return contact_sheet(images, names, list(SHEET), size=1.25)
 
 
-def playground_faces(aus: dict | None = None, person: int = 1, scene: int = 0, *, landmarks: bool = False,
-                     centers: bool = False, crops: bool = False, size: int = 200, **place: float):
+def playground_faces(aus: dict | None = None, person: int = 1, *, landmarks: bool = False, centers: bool = False,
+                     crops: bool = False, size: int = 200, **place: float):
     """The person's neutral face and the same face showing ``aus``: two images (uint8) and their titles.
 
     ``landmarks`` draws the 49 points, ``centers`` the centres of the shown AUs (paper Figure 4), ``crops`` the windows
-    around them that the model looks at; ``place`` is light and pose, see :func:`portrait`. The second title is the
-    FACS notation. ValueError for an AU that does not exist, an intensity outside 0–1 and a factor outside its range.
+    around them that the model looks at; ``place`` is light and pose, see
+    :func:`~lorral_lite.course.portraits.studio_face`. The second title is the FACS notation. ValueError for an AU
+    that does not exist, an intensity outside 0–1 and a factor outside its range.
     """
     shown = {au: value for au, value in (aus or {}).items() if np.any(np.asarray(value, dtype=float) != 0)}
-    faces = [portrait({}, person, scene, size, **place), portrait(shown, person, scene, size, **place)]
+    faces = [studio_face(aus, person, size=size, **place) for aus in ({}, shown)]
     if landmarks or centers or crops:
         marks = {"landmarks": landmarks, "centers": centers, "crops": crops}
         images = [mark_face(image, points, shown, **marks) for image, points in faces]
@@ -179,9 +174,9 @@ def playground_faces(aus: dict | None = None, person: int = 1, scene: int = 0, *
     return images, ["neutral", facs_notation(shown)]
 
 
-def playground_figure(aus: dict | None = None, person: int = 1, scene: int = 0, **switches) -> Picture:
+def playground_figure(aus: dict | None = None, person: int = 1, **switches) -> Picture:
     """The two faces of :func:`playground_faces` (same arguments) as a figure, which a notebook can store."""
-    images, (neutral, notation) = playground_faces(aus, person, scene, **switches)
+    images, (neutral, notation) = playground_faces(aus, person, **switches)
     lines = textwrap.wrap(notation.replace("+", "+ "), 48)  # breaks behind a plus
     return show_faces(images, [neutral, "\n".join(line.replace(" ", "") for line in lines)], size=3.3)
 
@@ -286,7 +281,7 @@ def _quiz_labels(seed: int) -> np.ndarray:
 
 def quiz_faces(item: QuizItem, reveal: bool = False, size: int = 200):
     """The neutral face and the face to code, two images, and their titles; ``reveal`` makes the answer a title."""
-    faces = [portrait({}, item.person, 0, size)[0], portrait(item.aus, item.person, 0, size)[0]]
+    faces = [studio_face(aus, item.person, size=size)[0] for aus in ({}, item.aus)]
     return faces, ["neutral", facs_notation(item.aus) if reveal else "which AUs?"]
 
 
@@ -303,25 +298,6 @@ def quiz_score(item: QuizItem, ticked) -> str:
     total = counts["found"] + counts["missed"]
     wrong = f", {counts['claimed']} claimed that {'is' if counts['claimed'] == 1 else 'are'} not there"
     return f"Found {counts['found']} of {total}{wrong if counts['claimed'] else ''}."
-
-
-def agreement(truth, coded) -> tuple[float, float]:
-    """F1 in percent and Cohen's kappa of one coder against the truth, all decisions pooled.
-
-    truth, coded: 0/1 arrays of one shape, for example (faces, AUs). Kappa is how far the observed agreement lies
-    between what two coders with these rates reach by chance (0) and full agreement (1); it is NaN where chance alone
-    agrees always, which is when both give the same single answer throughout.
-    """
-    truth, coded = np.asarray(truth).astype(bool).ravel(), np.asarray(coded).astype(bool).ravel()
-    if truth.shape != coded.shape or not truth.size:
-        raise ValueError(f"truth and coded must hold the same decisions, got {truth.size} and {coded.size}")
-    tp, fp = (truth & coded).sum(), (~truth & coded).sum()
-    fn, tn = (truth & ~coded).sum(), (~truth & ~coded).sum()
-    f1 = float(f1_from_counts({"tp": tp, "fp": fp, "fn": fn, "tn": tn}))
-    n = truth.size
-    observed = (tp + tn) / n
-    chance = ((tp + fp) * (tp + fn) + (fn + tn) * (fp + tn)) / n**2
-    return f1, float((observed - chance) / (1 - chance)) if chance < 1 else float("nan")
 
 
 class CoderQuiz(w.VBox):
@@ -361,15 +337,15 @@ class CoderQuiz(w.VBox):
         self.answer.disabled = True
         ticked = [au for au, tick in self.ticks.items() if tick.value]
         self.history.append(([au in self.item.aus for au in QUIZ_AUS], [au in ticked for au in QUIZ_AUS]))
-        f1, kappa = agreement(*zip(*self.history, strict=True))
+        truth, coded = map(np.ravel, zip(*self.history, strict=True))
+        f1, kappa = 100 * f1_score(truth, coded), cohen_kappa_score(truth, coded)
         rows = [
             f"<li>{word} <b>{ACTION_UNITS[au].label}</b>: {ACTION_UNITS[au].sign}</li>"
             for word, group in (("found", "found"), ("missed", "missed"), ("not there:", "claimed"))
             for au in quiz_feedback(self.item, ticked)[group]
         ]
-        shown = "not defined yet" if np.isnan(kappa) else f"{kappa:.2f}"
         self.picture.value = faces_html(*quiz_faces(self.item, reveal=True))
         faces = f"{len(self.history)} face{'s' * (len(self.history) > 1)}"
         self.feedback.value = (
             f'<div role="status"><p>{quiz_score(self.item, ticked)}</p><ul>{"".join(rows)}</ul>'
-            f"<p>After {faces}: F1 {f1:.0f} %, Cohen's kappa {shown}</p></div>")
+            f"<p>After {faces}: F1 {f1:.0f} %, Cohen's kappa {kappa:.2f}</p></div>")

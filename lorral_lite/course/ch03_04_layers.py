@@ -31,7 +31,7 @@ from ..landmarks import LINES, au_centers
 from ..model import AUCrops, PatchConv
 from ..model.lorral import LoRRaLConfig, feat_stack
 from .check import exercise
-from .portraits import portrait
+from .portraits import studio_face
 
 
 @exercise("3.1", "a part has 88 / 8 = 11 pixels a side; at the corner of the image only two sides have neighbours")
@@ -420,7 +420,7 @@ def receptive_figure(row: int = 2, column: int = 2, layers: str = "one PatchConv
     if layers not in choices:
         raise ValueError(f"layers must be one of {', '.join(choices)}, got {layers!r}")
     grids = choices[layers]
-    face = portrait({}, person, 0, 88)[0]
+    face = studio_face({}, person, size=88)[0]
     seen = [seen_pixels(patch_model(g), (row, column), grids[-1]) for g in (grids, (1,) * len(grids))]
     titles = [f"{name}: {int((s > 0).sum())} of {88 * 88} pixels"
               for name, s in zip((layers, "plain convolutions"), seen, strict=True)]
@@ -434,7 +434,7 @@ def crop_figure(au: int = 12, right: float = 0.0, down: float = 0.0, person: int
     itself, at its own resolution, by the same :class:`~lorral_lite.model.AUCrops`.
     """
     size, window = 88, 24
-    image, points = portrait({}, person, scene, size)
+    image, points = studio_face({}, person, scene, size)
     moved = torch.from_numpy(points)[None] + torch.tensor([right, down], dtype=torch.float32)
     pixels = torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float() / 255
     cut = AUCrops((au,), window)(pixels, moved, size)[0].clamp(0, 1)

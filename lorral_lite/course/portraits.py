@@ -10,7 +10,6 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ..datasets.prepared import as_input
 from ..datasets.synthetic import DISTRACTORS, RENDER_SCALE
-from ..device import pick_device
 from ..draw.base import INK, ORANGE, SKY
 from ..faces import AUS, render_faces
 from ..faces.cohort import cohort
@@ -79,42 +78,30 @@ def face_patterns(people: int = 9, size: int = 40, seed: int = 0) -> torch.Tenso
 
 # ------------------------------------------------------------------------------------------------ faces to play with
 
-ALIGNED_TO_RENDERED = 1.25  # a face rendered at this many times the aligned size keeps its pixels when aligned
-
-
-_render_device = torch.device("cpu")
-
-
-def draw_on(device: str = "auto") -> None:
-    """Where the faces of the notebooks are rendered from now on: auto (a GPU when there is one), cpu or cuda."""
-    global _render_device
-    _render_device = pick_device(device)
-    _rendered.cache_clear()
-
-
-def portrait(aus: dict | None = None, person: int = 1, scene: int = 0, size: int = 150, **place: float):
+def studio_face(aus: dict | None = None, person: int = 1, scene: int = 0, size: int = 150, *, device=None,
+                **place: float) -> tuple[np.ndarray, np.ndarray]:
     """One face, cropped and turned upright by the alignment of its own neutral face: only the AUs move.
 
-    ``aus``: {AU: 0–1 or (left, right)}. ``scene`` 0 is :data:`~lorral_lite.draw.base.STUDIO`, any other number draws
-    pose, light and background. ``place`` names factors of :func:`lorral_lite.render_faces` that win over the scene;
-    a yaw, pitch or roll named there is seen, because the alignment is that of the neutral face without it.
+    ``aus``: {AU: 0–1 or (left, right)}. ``scene`` 0 is :data:`STUDIO`, any other number draws pose, light and
+    background. ``place`` names factors of :func:`lorral_lite.render_faces` that win over the scene; a yaw, pitch or
+    roll named there is seen, because the alignment is that of the neutral face without it. ``device`` as there.
     → image (size, size, 3) uint8, landmarks (49, 2) float32 in its pixels.
     """
     if scene == 0:
         place = {name: value for name, value in place.items() if STUDIO.get(name) != value}
     pose = [(name, 0.0) for name in ("pitch", "roll", "yaw") if name in place and scene != 0]
-    _, neutral = _rendered((), person, scene, size, tuple(pose))
-    image, points = _rendered(tuple(sorted((aus or {}).items())), person, scene, size, tuple(sorted(place.items())))
+    _, neutral = _rendered((), person, scene, size, tuple(pose), device)
+    shown = tuple(sorted((aus or {}).items()))
+    image, points = _rendered(shown, person, scene, size, tuple(sorted(place.items())), device)
     matrix = alignment(neutral, size)
     return warp(image, matrix, size), transform(points, matrix)
 
 
 @lru_cache(maxsize=64)
-def _rendered(aus: tuple, person: int, scene: int, size: int, place: tuple):
+def _rendered(aus: tuple, person: int, scene: int, size: int, place: tuple, device):
     """(H, W, 3) uint8 and landmarks (49, 2), not aligned."""
     where = (STUDIO if scene == 0 else {"scene": scene}) | dict(place)
-    face = render_faces(dict(aus), max(48, round(ALIGNED_TO_RENDERED * size)), seed=person, device=_render_device,
-                        **where)
+    face = render_faces(dict(aus), max(48, round(RENDER_SCALE * size)), seed=person, device=device, **where)
     image = (face.images[0].permute(1, 2, 0) * 255).round().to(torch.uint8)
     return image.cpu().numpy(), face.landmarks[0].cpu().numpy()
 

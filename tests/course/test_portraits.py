@@ -11,7 +11,7 @@ from torch.testing import assert_close
 from lorral_lite import AU_SETS, LoRRaL, LoRRaLConfig
 from lorral_lite.course import portraits
 from lorral_lite.course.ch01_faces import playground_faces
-from lorral_lite.course.portraits import draw_on, mark_face, portrait, sample_faces
+from lorral_lite.course.portraits import mark_face, sample_faces, studio_face
 from lorral_lite.datasets.prepared import FaceDataset
 from lorral_lite.datasets.synthetic import prepare_faces
 from lorral_lite.draw.base import ORANGE, SKY
@@ -20,7 +20,7 @@ from lorral_lite.landmarks import au_centers, ruler
 
 
 def test_only_the_aus_move_in_a_portrait():
-    neutral, smile = portrait({}, 4), portrait({12: 1.0}, 4)
+    neutral, smile = studio_face({}, 4), studio_face({12: 1.0}, 4)
     assert neutral[0].shape == (150, 150, 3)
     assert neutral[0].dtype == np.uint8
     still = [*range(14), *range(19, 23), *range(25, 29)]  # brows, bridge of the nose, upper lids
@@ -31,38 +31,33 @@ def test_only_the_aus_move_in_a_portrait():
 
 
 def test_scene_0_is_the_studio_and_others_differ():
-    faces = [portrait({}, 4, scene)[0] for scene in (0, 1, 2)]
+    faces = [studio_face({}, 4, scene)[0] for scene in (0, 1, 2)]
     assert all((a != b).any() for a, b in itertools.combinations(faces, 2))
     corner = faces[0][2:8, 2:8].reshape(-1, 3).astype(float)
     assert corner.std(0).max() < 2  # plain ground
     for person in range(6):
-        bottom = portrait({}, person, 0, 100)[0][-1].astype(int)
+        bottom = studio_face({}, person, 0, 100)[0][-1].astype(int)
         assert not (np.abs(bottom - 128).max(1) < 2).all(), f"a grey border below person {person}"
 
 
 def test_a_named_pose_is_seen_and_a_scene_s_own_is_aligned_away():
-    straight, tilted = portrait({}, 4)[1], portrait({}, 4, roll=10.0)[1]
+    straight, tilted = studio_face({}, 4)[1], studio_face({}, 4, roll=10.0)[1]
     assert tilted[19, 1] < straight[19, 1] - 2  # clockwise: the left eye rises
-    np.testing.assert_allclose(portrait({}, 4, roll=0.0)[1], straight)
-    eyes = [portrait({}, 4, 2, **more)[1] for more in ({}, {"roll": 10.0})]
+    np.testing.assert_allclose(studio_face({}, 4, roll=0.0)[1], straight)
+    eyes = [studio_face({}, 4, 2, **more)[1] for more in ({}, {"roll": 10.0})]
     level = [p[25:31, 1].mean() - p[19:25, 1].mean() for p in eyes]
     assert abs(level[0]) < 1e-3
     assert level[1] > 2
     with pytest.raises(ValueError, match="yaw must lie between -20 and 20, got 40"):
-        portrait({}, 4, yaw=40)
+        studio_face({}, 4, yaw=40)
 
 
 def test_faces_are_drawn_on_the_device_that_was_asked_for(monkeypatch):
     seen = []
-    monkeypatch.setattr(portraits, "render_faces",
-                        lambda *a, **k: (seen.append(k["device"].type), render_faces(*a, **k))[1])
-    draw_on("cpu")
-    first = portrait({12: 1.0}, 3, size=64)[0]
-    draw_on("cpu")  # forgets what was drawn elsewhere
-    assert (portrait({12: 1.0}, 3, size=64)[0] == first).all()
-    assert seen == ["cpu"] * 4
-    with pytest.raises(ValueError, match="cannot be used here"):
-        draw_on("abacus")
+    monkeypatch.setattr(portraits, "render_faces", lambda *a, **k: (seen.append(k["device"]), render_faces(*a, **k))[1])
+    for device in (None, "cpu"):  # what was drawn elsewhere is not taken for it
+        studio_face({12: 1.0}, 3, size=64, device=device)
+    assert seen == [None, None, "cpu", "cpu"]
 
 
 # ------------------------------------------------------------------------------------------------------------- marks
@@ -74,7 +69,7 @@ def near(image, colour, reach=40):
 
 
 def test_marks_lie_where_landmarks_and_centres_are():
-    image, points = portrait({}, 3, size=100)
+    image, points = studio_face({}, 3, size=100)
     grey = np.full_like(image, 90)
     plain = mark_face(grey, points, (1, 12))
     assert (plain == 90).all()
@@ -93,7 +88,7 @@ def test_marks_lie_where_landmarks_and_centres_are():
 
 
 def test_a_crop_is_the_window_of_lite_around_the_centre():
-    image, points = portrait({}, 3, size=88)
+    image, points = studio_face({}, 3, size=88)
     frames = near(mark_face(np.full_like(image, 90), points, (12,), crops=True), ORANGE)
     y, x = np.nonzero(frames[:, :88])  # the left one
     side = LoRRaLConfig.lite().crop_size * 4  # cells of 4 pixels

@@ -19,7 +19,6 @@ from lorral_lite.course.ch01_faces import (
     CoderQuiz,
     Playground,
     QuizItem,
-    agreement,
     playground_figure,
     quiz_faces,
     quiz_feedback,
@@ -32,7 +31,7 @@ from lorral_lite.course.ch08_training import LiveCurves, schedule_explorer
 from lorral_lite.course.ch09_evaluation import threshold_explorer
 from lorral_lite.course.ch10_ablation import relation_dial
 from lorral_lite.course.explore import explore, picture_html
-from lorral_lite.course.portraits import STUDIO, Sample, face_patterns, portrait
+from lorral_lite.course.portraits import STUDIO, Sample, face_patterns, studio_face
 from lorral_lite.draw.results import bars
 from lorral_lite.facs import ACTION_UNITS, AU_SETS, EXPRESSIONS, INTENSITY
 from lorral_lite.measure.metrics import at_threshold
@@ -100,7 +99,7 @@ def of_order():
 
 
 def of_attention():
-    images, landmarks = map(np.stack, zip(*(portrait({12: 1.0}, k, size=88) for k in (1, 2)), strict=True))
+    images, landmarks = map(np.stack, zip(*(studio_face({12: 1.0}, k, size=88) for k in (1, 2)), strict=True))
     sample = Sample(images, landmarks, np.eye(2, 12, dtype=int), torch.zeros(2, 12, 1))
     torch.manual_seed(0)
     draw = partial(attention_on_face, sample, torch.rand(2, 4, 12, 12).softmax(-1), AUS)
@@ -294,18 +293,6 @@ def test_running_all_cells_again_leaves_each_widget_its_own_state():
 
 
 # ------------------------------------------------------------------------------------------------------------ quiz
-
-
-def test_agreement_is_scikit_learns(rng):
-    for _ in range(5):
-        truth, coded = rng.random((7, 12)) < 0.3, rng.random((7, 12)) < rng.random()
-        f1, kappa = agreement(truth, coded)
-        assert f1 == pytest.approx(100 * f1_score(truth.ravel(), coded.ravel(), zero_division=0))
-        assert kappa == pytest.approx(cohen_kappa_score(truth.ravel(), coded.ravel()))
-    assert agreement(truth, np.ones_like(truth))[1] == 0  # whoever says yes to everything decides nothing
-    assert np.isnan(agreement(np.zeros(4), np.zeros(4))[1])
-    with pytest.raises(ValueError, match="same decisions, got 84 and 12"):
-        agreement(truth, truth[0])
 
 
 def test_quiz_items_are_reproducible_varied_and_solvable():
