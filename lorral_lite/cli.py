@@ -4,6 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from . import __doc__ as ABOUT
 from . import __version__
 from .device import share_cores
 from .output import drop_what_nobody_reads, forgive_characters, is_broken_pipe
@@ -11,74 +12,69 @@ from .output import drop_what_nobody_reads, forgive_characters, is_broken_pipe
 share_cores()  # before torch is imported
 
 
-def _prepare_faces(args) -> None:
+# What each command does. It gets its options under their names, which are those of the functions that it calls.
+
+
+def _prepare_faces(out, **options) -> None:
     from .datasets.synthetic import prepare_faces
 
-    folder = prepare_faces(args.out, args.subjects, args.frames, args.size, args.profile, args.difficulty,
-                           args.relation_strength, args.structure, tuple(args.hidden), args.seed, args.device,
-                           not args.quiet)
-    print(f"{args.out}: {len(folder)} frames of {args.subjects} subjects, {folder.size} px, "
-          f"AUs {' '.join(map(str, folder.aus))}")
+    print(_prepared(out, prepare_faces(out, **options)))
 
 
-def _prepare_table(args) -> None:
+def _prepare_table(out, **options) -> None:
     from .datasets.table import prepare_table
 
-    folder = prepare_table(args.out, args.tables, args.images, args.aus, args.threshold, args.confidence, args.subject,
-                           args.subject_column, args.size, args.may_share, workers=args.workers,
-                           fast_decode=args.fast_decode, strict=args.strict, progress=not args.quiet)
-    print(f"{args.out}: {len(folder)} frames of {folder.meta['subjects']} subjects, {folder.size} px, "
-          f"AUs {' '.join(map(str, folder.aus))}; {folder.meta['skipped']} skipped")
+    folder = prepare_table(out, **options)
+    print(f"{_prepared(out, folder)}; {folder.meta['skipped']} skipped")
 
 
-def _prepare_licensed(args) -> int:
+def _prepared(out, folder) -> str:
+    return (f"{out}: {len(folder)} frames of {folder.meta['subjects']} subjects, {folder.size} px, "
+            f"AUs {' '.join(map(str, folder.aus))}")
+
+
+def _prepare_licensed(data, root, out, subjects, size, check, workers, fast_decode, strict, progress,
+                      **choices) -> int:
     """BP4D or DISFA: look, say what is there, then check or prepare."""
+    from .datasets import checking
     from .datasets.bp4d import bp4d
-    from .datasets.checking import check, describe
     from .datasets.disfa import disfa
     from .datasets.preparing import prepare_sequences
 
-    if args.out is None and not args.check:
-        raise ValueError(f"name the folder to make: lorral prepare {args.source} ROOT OUT, or use --check")
-    if args.source == "bp4d":
-        source = bp4d(args.root, args.frames, args.subjects)
-    else:
-        source = disfa(args.root, args.frames, args.threshold, args.camera, args.subjects)
-    describe(source)
-    if args.check:
-        return 0 if check(source, not args.subjects) else 1
-    folder = prepare_sequences(args.out, args.root, source.sequences, args.size, source.aus, source.meta,
-                               workers=args.workers, fast_decode=args.fast_decode, strict=args.strict,
-                               progress=not args.quiet)
-    print(f"{args.out}: {len(folder):,} frames of {folder.meta['subjects']} subjects, {folder.size} px; "
+    if out is None and not check:
+        raise ValueError(f"name the folder to make: lorral prepare {data} ROOT OUT, or use --check")
+    source = {"bp4d": bp4d, "disfa": disfa}[data](root, subjects=subjects, **choices)
+    checking.describe(source)
+    if check:
+        return 0 if checking.agrees_with_published(source, not subjects) else 1
+    folder = prepare_sequences(out, root, source.sequences, size, source.aus, source.meta, workers=workers,
+                               fast_decode=fast_decode, strict=strict, progress=progress)
+    print(f"{out}: {len(folder):,} frames of {folder.meta['subjects']} subjects, {folder.size} px; "
           f"{folder.meta['skipped']:,} rows skipped" + (", see skipped.csv" if folder.meta["skipped"] else ""))
     return 0
 
 
-def _train(args) -> None:
+def _train(data, run, profile, relations, device, progress, workers, **recipe) -> None:
     from .datasets.prepared import open_prepared
     from .training.config import RunConfig
     from .training.evaluation import evaluate
     from .training.steps import train_step1, train_step2
 
-    folder = open_prepared(args.data)
-    recipe = {"lite": RunConfig.lite, "paper": RunConfig.paper}[args.profile]
-    config = recipe(Path(args.data), folder.aus, fold=args.fold, folds=args.folds, seed=args.seed, loss=args.loss,
-                    select=args.select, precision=args.precision, threads=args.threads)
-    train_step1(args.run, config, args.device, not args.quiet, workers=args.workers)
-    if not (Path(args.run) / "step1_metrics.json").exists():
-        evaluate(args.run, None, args.device, not args.quiet)
-    for relation in args.relation:
-        train_step2(args.run, relation, args.device, not args.quiet)
-        metrics = evaluate(args.run, relation, args.device, not args.quiet)
-        print(_line(metrics))
+    make = {"lite": RunConfig.lite, "paper": RunConfig.paper}[profile]
+    config = make(Path(data), open_prepared(data).aus, **recipe)
+    train_step1(run, config, device, progress, workers=workers)
+    if not (Path(run) / "step1_metrics.json").exists():
+        evaluate(run, None, device, progress)
+    for relation in relations:
+        train_step2(run, relation, device, progress)
+        print(_line(evaluate(run, relation, device, progress)))
 
 
-def _evaluate(args) -> None:
+def _evaluate(run, relations, device, progress) -> None:
     from .training.evaluation import evaluate
 
-    for relation in args.relation or [None]:
-        metrics = evaluate(args.run, relation, args.device, not args.quiet)
+    for relation in relations or [None]:
+        metrics = evaluate(run, relation, device, progress)
         print(_line(metrics))
         for name, output in metrics["outputs"].items():
             cells = "  ".join(f"AU{au} {f1:.1f}" for au, f1 in zip(metrics["aus"], output["f1"], strict=True))
@@ -95,69 +91,80 @@ def _line(metrics: dict) -> str:
             f"{metrics['subjects']} subjects; data: {metrics['data']['source']}")
 
 
-def _predict(args) -> None:
+def _predict(photos, run, relation, out, device) -> None:
     from .files import data_file
     from .photo import predict_photo
     from .training.run_folder import load_model
 
-    run = args.run or data_file("weights", "faces_lite")
-    model = load_model(run, args.relation, args.device)
-    stems = [Path(photo).stem for photo in args.photo]
+    stems = [Path(photo).stem for photo in photos]
     for stem in stems:
         if stems.count(stem) > 1:
             raise ValueError(f"two photos are called {stem}: their files would overwrite each other; call twice")
-    for photo in args.photo:
-        prediction = predict_photo(model, photo, Path(args.out) if len(args.photo) == 1
-                                   else Path(args.out) / Path(photo).stem)
+    model = load_model(run or data_file("weights", "faces_lite"), relation, device)
+    for photo, stem in zip(photos, stems, strict=True):
+        prediction = predict_photo(model, photo, Path(out) if len(photos) == 1 else Path(out) / stem)
         print(f"{photo}: {prediction.line}")
 
 
-def _reproduce(args) -> int:
+def _reproduce(**options) -> int:
     from .reproduce.plan import reproduce
 
-    failures = reproduce(args.out, args.data, args.root, args.profile, folds=args.fold, seeds=args.seed,
-                         relations=args.relation or None, subjects=args.subjects, frames=args.frames,
-                         threads=args.threads,
-                         notebooks=not args.no_notebooks, cluster=args.cluster, partition=args.partition,
-                         hours=args.hours, device=args.device, progress=not args.quiet)
-    return 1 if failures else 0
+    return 1 if reproduce(**options) else 0
 
 
-def _report(args) -> int | None:
-    if args.check or args.write:
-        from .report.blocks import check, write
+def _report(run, check, write, show_licensed_faces) -> int | None:
+    if check or write:
+        from .report import blocks
 
-        if args.run:
+        if run:
             raise ValueError("--check and --write are about this repository's own figures: leave RUN out")
-        if args.write:
-            print("written anew:", ", ".join(write()) or "nothing, all is as it was")
-        if args.check:
-            wrong = check()
+        if write:
+            print("written anew:", ", ".join(blocks.write()) or "nothing, all is as it was")
+        if check:
+            wrong = blocks.check()
             print("\n".join(wrong) or "every figure is what its JSON says")
             return 1 if wrong else 0
         return 0
     from .report.write import write_report
 
-    if not args.run:
+    if not run:
         raise ValueError("name a run folder or a grid of them: lorral report RUN; or --check, --write")
-    print(write_report(args.run, Path(args.run) / "report.html", show_licensed_faces=args.show_licensed_faces))
+    print(write_report(run, Path(run) / "report.html", show_licensed_faces=show_licensed_faces))
 
 
-def _experiment(args) -> None:
+def _experiment(out, seeds, jobs, results, progress, **size) -> None:
     from .study.experiment import Size, run_experiment, summary, write_result
 
-    result = run_experiment(args.out, args.seeds, Size(args.subjects, args.frames, args.step1_frames, args.epochs),
-                            args.jobs,
-                            not args.quiet)
-    results = Path(args.results or Path(args.out) / "results.json")
+    result = run_experiment(out, seeds, Size(**size), jobs, progress)
+    results = Path(results or Path(out) / "results.json")
     write_result(results, result)
     print(f"{summary(result)}\n{results}")
+
+
+# What each command is asked for: the name of an option is that of the parameter above.
+
+
+class RelationNames:
+    """The names of all relations. They are looked up when a command needs them, because that imports torch."""
+
+    def __iter__(self):
+        from .model.relations import RELATIONS
+
+        return iter(RELATIONS)
 
 
 THREADS_HELP = "of the CPU; a run keeps its number (default: 1 or all, whichever is faster when the run begins)"
 
 READER_GONE = 141
 """The exit code that shells give to a command whose output nobody reads any more."""
+
+
+class Help(argparse.ArgumentDefaultsHelpFormatter):
+    """Help that says an option's default, unless that is nothing, or a switch that is off."""
+
+    def _get_help_string(self, action):
+        silent = isinstance(action.default, bool | list | None)
+        return action.help if silent else super()._get_help_string(action)
 
 
 class Parser(argparse.ArgumentParser):
@@ -169,28 +176,30 @@ class Parser(argparse.ArgumentParser):
 
 def parser() -> argparse.ArgumentParser:
     """The whole command line, as argparse sees it."""
-    top = Parser(prog="lorral", description=__import__("lorral_lite").__doc__.splitlines()[0])
+    top = Parser(prog="lorral", description=ABOUT.splitlines()[0])
     top.add_argument("--version", action="version", version=f"lorral-lite {__version__}")
-    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    common = Parser(add_help=False)
-    common.add_argument("--device", default=None,
-                        help="cuda, cpu, …; default: a GPU when there is one; reproduce: every GPU, or cuda:0,cuda:1")
-    common.add_argument("--quiet", action="store_true", help="no progress bars")
-    preparing = Parser(add_help=False)
-    preparing.add_argument("--workers", type=_positive, default=None, help="processes; default: one for each CPU")
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+    quiet = Parser(add_help=False)
+    quiet.add_argument("--quiet", dest="progress", action="store_false", help="no progress bars")
+    device = Parser(add_help=False)
+    device.add_argument("--device", help="cuda, cpu, …; default: a GPU when there is one; reproduce: every GPU, or "
+                        "cuda:0,cuda:1")
+    preparing = Parser(add_help=False, parents=[quiet])
+    preparing.add_argument("--workers", type=_positive, help="processes; default: one for each CPU")
     preparing.add_argument("--fast-decode", action="store_true",
                            help="let the JPEG decoder halve large pictures: faster, slightly other pixels (D37)")
     preparing.add_argument("--strict", action="store_true", help="stop at the first frame that cannot be used")
-    preparing.add_argument("--quiet", action="store_true", help="no progress bars")
+    names = {"choices": RelationNames(), "metavar": "RELATION"}
+    relations = {"dest": "relations", "nargs": "*", "default": [], **names}
 
-    def command(where, name, function, summary, parents=(common,)):
+    def command(where, name, function, summary, parents=(device, quiet)):
         sub = where.add_parser(name, parents=parents, help=summary, description=summary[0].upper() + summary[1:] + ".",
-                               formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+                               formatter_class=Help)
         sub.set_defaults(function=function)
         return sub
 
     prepare = commands.add_parser("prepare", help="turn a source of faces into a prepared folder")
-    sources = prepare.add_subparsers(dest="source", required=True, metavar="SOURCE")
+    sources = prepare.add_subparsers(required=True, metavar="SOURCE")
     sub = command(sources, "faces", _prepare_faces, "render procedural faces with known AUs and relations")
     sub.add_argument("out", metavar="OUT", help="the folder to make")
     sub.add_argument("--subjects", type=_positive, default=90, help="how many people")
@@ -222,6 +231,7 @@ def parser() -> argparse.ArgumentParser:
     for name, summary in (("bp4d", "BP4D as distributed"), ("disfa", "DISFA as distributed")):
         sub = command(sources, name, _prepare_licensed, f"read, align and check {summary} (you need its licence)",
                       [preparing])
+        sub.set_defaults(data=name)
         sub.add_argument("root", metavar="ROOT", help="the data set's folder; where things are is found by looking")
         sub.add_argument("out", metavar="OUT", nargs="?", help="the folder to make")
         kept = "146,576" if name == "bp4d" else "126,144"
@@ -236,14 +246,11 @@ def parser() -> argparse.ArgumentParser:
         sub.add_argument("--check", action="store_true",
                          help="write nothing: read all but pixels, count, compare (exit code 1: differs)")
 
-    from .model.relations import RELATIONS
-
     sub = command(commands, "train", _train, "train step 1, then step 2 with each relation named")
     sub.add_argument("data", metavar="DATA", help="a prepared folder")
     sub.add_argument("run", metavar="RUN", help="the run folder; a run that was stopped goes on")
     sub.add_argument("--profile", choices=["lite", "paper"], default="lite", help="which model and schedule")
-    sub.add_argument("--relation", nargs="*", default=[], choices=list(RELATIONS), metavar="RELATION",
-                     help=f"for step 2: {', '.join(RELATIONS)}")
+    sub.add_argument("--relation", **relations, help="for step 2: %(choices)s")
     sub.add_argument("--fold", type=int, default=1)
     sub.add_argument("--folds", type=int, default=3)
     sub.add_argument("--seed", type=int, default=0)
@@ -252,18 +259,18 @@ def parser() -> argparse.ArgumentParser:
                      help="bf16: faster where the processor computes it itself")
     sub.add_argument("--select", choices=["last", "held_out"], default="last",
                      help="keep the last epoch, or the best one on held-out training subjects")
-    sub.add_argument("--threads", type=_positive, default=None, help=THREADS_HELP)
+    sub.add_argument("--threads", type=_positive, help=THREADS_HELP)
     sub.add_argument("--workers", type=int, default=0, help="processes that read faces; the result is the same")
 
     sub = command(commands, "evaluate", _evaluate, "F1, AUC, accuracy and landmark error on the unseen subjects")
     sub.add_argument("run", metavar="RUN")
-    sub.add_argument("--relation", nargs="*", default=[], choices=list(RELATIONS), metavar="RELATION",
-                     help="default: the model of step 1")
+    sub.add_argument("--relation", **relations, help="default: the model of step 1")
 
-    sub = command(commands, "predict", _predict, "landmarks and AUs of a photograph, as an overlay PNG and a CSV")
-    sub.add_argument("photo", metavar="PHOTO", nargs="+")
-    sub.add_argument("--run", default=None, help="a run folder; default: the weights that ship")
-    sub.add_argument("--relation", choices=list(RELATIONS), default="self_attention", metavar="RELATION")
+    sub = command(commands, "predict", _predict, "landmarks and AUs of a photograph, as an overlay PNG and a CSV",
+                  [device])
+    sub.add_argument("photos", metavar="PHOTO", nargs="+")
+    sub.add_argument("--run", help="a run folder; default: the weights that ship")
+    sub.add_argument("--relation", **names, default="self_attention")
     sub.add_argument("--out", default="prediction", help="where the files go")
 
     sub = command(commands, "reproduce", _reproduce, "the whole way from data to report, for every fold and seed of a "
@@ -274,22 +281,24 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--profile", choices=["smoke", "fast", "paper", "full"], default="smoke",
                      help="smoke: lite model, 1 fold, minutes; fast: lite, 3 folds; paper: paper model, 3 folds; "
                      "full: paper model, 3 folds, 5 seeds")
-    sub.add_argument("--out", default=None, help="default: runs/faces, runs/bp4d or runs/disfa")
-    sub.add_argument("--fold", nargs="+", type=int, metavar="FOLD", help="only these; default: all of the profile")
-    sub.add_argument("--seed", nargs="+", type=int, metavar="SEED", help="only these; default: all of the profile")
-    sub.add_argument("--relation", nargs="*", default=[], choices=list(RELATIONS), metavar="RELATION",
-                     help="default: all")
-    sub.add_argument("--subjects", type=_positive, default=None, help="people to draw; default: 90")
-    sub.add_argument("--frames", type=_positive, default=None, help="faces of each person; default: 50")
-    sub.add_argument("--threads", type=_positive, default=None, help=THREADS_HELP)
-    sub.add_argument("--no-notebooks", action="store_true", help="leave out the notebooks of each cell")
-    sub.add_argument("--cluster", choices=["slurm", "local"], default=None,
+    sub.add_argument("--out", help="default: runs/faces, runs/bp4d or runs/disfa")
+    chosen = {"nargs": "+", "type": int, "help": "only these; default: all of the profile"}
+    sub.add_argument("--fold", dest="folds", metavar="FOLD", **chosen)
+    sub.add_argument("--seed", dest="seeds", metavar="SEED", **chosen)
+    sub.add_argument("--relation", **relations, help="default: all")
+    sub.add_argument("--subjects", type=_positive, help="people to draw; default: 90")
+    sub.add_argument("--frames", type=_positive, help="faces of each person; default: 50")
+    sub.add_argument("--threads", type=_positive, help=THREADS_HELP)
+    sub.add_argument("--no-notebooks", dest="notebooks", action="store_false",
+                     help="leave out the notebooks of each cell")
+    sub.add_argument("--cluster", choices=["slurm", "local"],
                      help="give the cells to Slurm as a job array, or to processes here, through submitit")
-    sub.add_argument("--partition", default=None, help="of Slurm")
-    sub.add_argument("--hours", type=float, default=None, help="most that a job of the cluster may take (default: 24); "
+    sub.add_argument("--partition", help="of Slurm")
+    sub.add_argument("--hours", type=float, help="most that a job of the cluster may take (default: 24); "
                      "the same command goes on from there")
 
-    sub = command(commands, "report", _report, "the HTML report of a run folder or a grid; or --check this repository")
+    sub = command(commands, "report", _report, "the HTML report of a run folder or a grid; or --check this repository",
+                  [])
     sub.add_argument("run", metavar="RUN", nargs="?", help="a run folder, or a folder of several, fold<f>_seed<s>")
     sub.add_argument("--check", action="store_true",
                      help="is every figure in README and notebooks what its JSON says? What a notebook computes "
@@ -299,15 +308,15 @@ def parser() -> argparse.ArgumentParser:
                      help="draw pixels of licensed faces; never share such a report")
 
     sub = command(commands, "experiment", _experiment,
-                  "do relation modules help, and when: strength, structure, hidden evidence, modules, seeds")
+                  "do relation modules help, and when: strength, structure, hidden evidence, modules, seeds", [quiet])
     sub.add_argument("--out", default="runs/relations", help="a folder; an experiment that was stopped goes on")
     sub.add_argument("--seeds", type=_positive, default=5, help="each has its own people, faces and training")
     sub.add_argument("--subjects", type=_positive, default=90, help="people of each world; two thirds train")
     sub.add_argument("--frames", type=_positive, default=30, help="frames of each person")
     sub.add_argument("--step1-frames", type=_positive, default=50, help="frames of each person for step 1")
-    sub.add_argument("--epochs", type=_positive, default=None, help="of each step; default: the full schedules")
+    sub.add_argument("--epochs", type=_positive, help="of each step; default: the full schedules")
     sub.add_argument("--jobs", type=_positive, default=2, help="processes, one thread each")
-    sub.add_argument("--results", default=None, metavar="FILE.json", help="default: results.json in OUT")
+    sub.add_argument("--results", metavar="FILE.json", help="default: results.json in OUT")
     return top
 
 
@@ -322,8 +331,8 @@ def main(argv=None) -> int:
     """Run the command line; returns the exit code."""
     forgive_characters()
     try:
-        args = parser().parse_args(argv)
-        code = args.function(args) or 0
+        options = vars(parser().parse_args(argv))
+        code = options.pop("function")(**options) or 0
     except SystemExit as end:  # --help; or words that are none of ours, which is said on standard error
         if drop_what_nobody_reads() and not end.code:
             end.code = READER_GONE

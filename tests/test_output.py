@@ -66,7 +66,9 @@ def test_a_bar_that_fails_half_way_says_where(clock):
     assert [line.split("%")[0].strip() for line in file.getvalue().splitlines()] == ["30", "60", "70"]
 
 
-def test_a_terminal_has_a_bar_that_moves_and_a_file_lines(monkeypatch):
+def test_a_terminal_has_a_bar_that_moves_and_a_file_or_nothing_lines(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", None)
+    assert type(progress_bar(disable=True)) is Lines
     terminal = io.StringIO()
     monkeypatch.setattr(sys, "stderr", terminal)
     assert type(progress_bar(disable=True)) is Lines
@@ -81,12 +83,7 @@ def test_a_notebook_has_its_own_bar(monkeypatch):
     assert isinstance(progress_bar(disable=True), tqdm_notebook)
 
 
-def test_no_bar_without_standard_error(monkeypatch):
-    monkeypatch.setattr(sys, "stderr", None)
-    assert type(progress_bar(disable=True)) is Lines
-
-
-@pytest.mark.parametrize("encoding", ["ascii", "cp932", "latin-1"])
+@pytest.mark.parametrize("encoding", ["ascii", "cp932"])
 def test_characters_that_an_output_lacks_are_replaced(monkeypatch, encoding):
     raw = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding=encoding))
@@ -95,10 +92,7 @@ def test_characters_that_an_output_lacks_are_replaced(monkeypatch, encoding):
     forgive_characters()
     print("P001 – 64.0 ± 4 \u00df 😀")
     sys.stdout.flush()
-    text = raw.getvalue().decode(encoding)
-    assert "P001" in text
-    assert "64.0" in text
-    assert "?" in text
+    assert raw.getvalue().decode(encoding).endswith(" 4 ? ?\n")
 
 
 def in_a_pipe(script: str, pipe: str, **environment) -> tuple[list[str], str]:
@@ -113,7 +107,7 @@ TALK = """
 import sys
 from lorral_lite import cli
 
-def talk(args):
+def talk(**options):
     for number in range({lines}):
         print(number, file=sys.{stream})
 
@@ -122,8 +116,9 @@ sys.exit(cli.main({words}))
 """
 
 
-@pytest.mark.parametrize("buffer", ["", "1"])
-@pytest.mark.parametrize(("stream", "pipe"), [("stdout", "| head -1"), ("stderr", "2>&1 | head -1")])
+@pytest.mark.parametrize(("stream", "pipe", "buffer"), [
+    ("stdout", "| head -1", ""), ("stdout", "| head -1", "1"), ("stderr", "2>&1 | head -1", ""),
+])  # fmt: skip
 def test_a_reader_that_goes_away_ends_it_quietly(stream, pipe, buffer):
     talk = TALK.format(lines=100_000, stream=stream, words=["report", "x"])
     assert in_a_pipe(talk, pipe, PYTHONUNBUFFERED=buffer) == (["0", str(cli.READER_GONE)], "")
@@ -156,7 +151,7 @@ def talk(plan, cell, device, progress, say):
 
 grid.run_cell = talk
 plan = SimpleNamespace(run=lambda cell: Path({str(tmp_path)!r}))
-cli._report = lambda args: print(grid.attempt(plan, grid.Cell(1, 0)))
+cli._report = lambda **options: print(grid.attempt(plan, grid.Cell(1, 0)))
 sys.exit(cli.main(["report", "x"]))
 """
     assert in_a_pipe(script, "| head -1") == (["0", str(cli.READER_GONE)], "")
@@ -165,7 +160,7 @@ sys.exit(cli.main(["report", "x"]))
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-"])
 def test_an_output_that_was_closed_from_the_start_harms_nothing(closed):
-    script = "import sys; from lorral_lite import cli; cli._report = lambda a: 0; sys.exit(cli.main(['report', 'x']))"
+    script = "import sys; from lorral_lite import cli; cli._report = lambda **_: 0; sys.exit(cli.main(['report', 'x']))"
     assert in_a_pipe(script, closed) == (["0"], "")
     assert in_a_pipe(script.replace("'x'", "'--nothing'"), closed)[0] == ["2"]
 
@@ -173,7 +168,7 @@ def test_an_output_that_was_closed_from_the_start_harms_nothing(closed):
 def test_an_error_is_said_though_nobody_reads_the_output():
     """A crash keeps its traceback, a wrong file its line and exit code 2."""
     script = ("import sys, time; from lorral_lite import cli; time.sleep(0.5)\n"
-              "def wrong(args):\n    print(1, 2, 3)\n    raise {}('this one')\n"
+              "def wrong(**options):\n    print(1, 2, 3)\n    raise {}('this one')\n"
               "cli._report = wrong; sys.exit(cli.main(['report', 'x']))")
     lines, said = in_a_pipe(script.format("RuntimeError"), "| true")
     assert "RuntimeError: this one" in said
@@ -183,7 +178,7 @@ def test_an_error_is_said_though_nobody_reads_the_output():
 
 def test_another_broken_pipe_is_still_an_error(monkeypatch, capsys):
     """One that is not of our output, such as that of a decoder which died, is said."""
-    def broken(args):
+    def broken(**options):
         raise BrokenPipeError(32, "Broken pipe", "ffmpeg")
 
     monkeypatch.setattr(cli, "_report", broken)
