@@ -19,7 +19,7 @@ BENCHMARKS = {
     "difficulty": "F1 on unseen people for easy, default and hard faces (about 20 minutes)",
     "coverage": "how often 95 % intervals hold the true F1 on 1,000 simulated data sets (about 3 minutes)",
     "deviations": "F1 with one choice of DEVIATIONS.md made otherwise; --keep FOLDER goes on there (about 25 minutes)",
-    "photo": "where the limits come from below which a photograph's landmarks are plausible (about 2 minutes)",
+    "photo": "where the limits come from below which a photograph's landmarks are plausible (about a minute)",
     "threads": "a training step with one CPU thread and with all, alone and beside busy programs",
 }
 """Name → what it measures."""
