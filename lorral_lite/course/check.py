@@ -11,6 +11,7 @@ from functools import cache
 from importlib import import_module
 
 import numpy as np
+import torch
 
 
 @dataclass(frozen=True)
@@ -35,12 +36,15 @@ def exercises() -> dict[str, Exercise]:
 
 
 def exercise(number: str, hint: str, tolerance: float = 0.0):
-    """Register the decorated function as the true answer of an exercise."""
+    """Register the decorated function as the true answer of an exercise.
+
+    It is computed once, however often it is asked, and leaves the reader's random numbers alone.
+    """
 
     def add(answer: Callable) -> Callable:
         if number in _registered:
             raise ValueError(f"exercise {number} exists already")
-        _registered[number] = Exercise(cache(answer), hint, tolerance)  # computed once, however often it is asked
+        _registered[number] = Exercise(cache(torch.random.fork_rng(devices=[])(answer)), hint, tolerance)
         return answer
 
     return add
