@@ -7,12 +7,13 @@ import matplotlib.colors
 import matplotlib.style
 import numpy as np
 from matplotlib.patches import Rectangle
-from matplotlib.patheffects import withStroke
 
 from ..facs import ACTION_UNITS, check_aus
 from ..landmarks import LINES, NUM_LANDMARKS, au_centers
 from .base import BLUE, GREEN, GREY, INK, ORANGE, PALE, RED, SKY, Picture, new_plot, pixels, styled, titled
 
+THRESHOLD = 0.5
+"""An AU counts as predicted from this probability on."""
 PHOTO_WARNING = "trained on procedural faces, not validated on photographs"
 
 
@@ -36,10 +37,10 @@ def draw_face(ax, points, colour=SKY, width=1.4, dots=True) -> None:
         ax.plot(p[:, 0], p[:, 1], "o", color="white", ms=2.6 * width, mec=colour, mew=0.8 * width)
 
 
-def _draw_centers(ax, centers, aus) -> None:
-    """Centres (A, 2, 2) as dots; AUs that share a centre share a label."""
+def _draw_centers(ax, points, aus) -> None:
+    """The centres of AUs on a face (49, 2) as dots; AUs that share a centre share a label."""
     spots: dict[tuple, list[int]] = {}
-    for au, pair in zip(aus, np.asarray(centers), strict=True):
+    for au, pair in zip(aus, au_centers(points.astype(np.float64), aus), strict=True):
         for x, y in pair:
             spots.setdefault((round(float(x), 1), round(float(y), 1)), []).append(au)
     middle = np.mean([x for x, _ in spots])
@@ -67,30 +68,21 @@ def blank_axes(ax, image=None, box=None) -> None:
 
 
 @styled
-def show_faces(images, titles: Sequence[str] | None = None, landmarks=None, centers=None,
+def show_faces(images, titles: Sequence[str] | None = None, landmarks=None, centers: bool = False,
                columns: int | None = None, *, aus: Sequence[int] | None = None, size: float = 2.2) -> Picture:
     """Faces in a grid with titles, on request with their landmarks and AU centres.
 
-    ``images``: N of what :func:`pixels` takes. ``landmarks``: N of (49, 2), pixels of the image. ``centers``:
-    N of (A, 2, 2) with ``aus`` naming them; ``centers=True`` computes them from ``landmarks``. ``size``:
-    inches a face.
+    ``images``: N of what :func:`pixels` takes. ``landmarks``: N of (49, 2), pixels of the image. ``centers`` draws
+    the centres of ``aus``, which the landmarks give. ``size``: inches a face.
     """
     images = list(images)
     if not images:
         raise ValueError("no face to show")
     _same_length("titles", titles, len(images))
     _same_length("landmarks", landmarks, len(images))
-    if centers is not None and centers is not False:
-        if aus is None:
-            raise ValueError("aus must name the AUs whose centers are drawn")
-        aus = check_aus(aus)
-        if centers is True:
-            if landmarks is None:
-                raise ValueError("centers=True needs landmarks")
-            centers = [au_centers(as_points(p).astype(np.float64), aus) for p in landmarks]
-        _same_length("centers", centers, len(images))
-    else:
-        centers = None
+    if centers and (aus is None or landmarks is None):
+        raise ValueError("centers need landmarks, and aus must name the AUs whose centers are drawn")
+    aus = check_aus(aus or ())
     columns = min(len(images), columns or 6)
     rows = math.ceil(len(images) / columns)
     lines = max((str(t).count("\n") + 1 for t in titles), default=0) if titles is not None else 0
@@ -103,8 +95,8 @@ def show_faces(images, titles: Sequence[str] | None = None, landmarks=None, cent
         blank_axes(axes[i], image)
         if landmarks is not None:
             draw_face(axes[i], landmarks[i], width=1.0)
-        if centers is not None:
-            _draw_centers(axes[i], centers[i], aus)
+        if centers:
+            _draw_centers(axes[i], as_points(landmarks[i]), aus)
         if titles is not None:
             axes[i].set_title(str(titles[i]), fontsize=12, weight="normal", pad=4)
     return fig
@@ -157,27 +149,6 @@ def contact_sheet(images, rows: Sequence[str], columns: Sequence[str], title: st
 
 
 @styled
-def plot_landmarks(points, image=None, *, numbers: bool = False, title: str | None = None) -> Picture:
-    """The 49 landmarks of one face as polylines, over ``image`` when there is one; ``numbers`` prints the indices."""
-    p = as_points(points)
-    side = 7.0 if numbers else 5.0
-    fig = new_plot(side, side + 0.4 * bool(title), titled(title, "the 49 facial landmarks as lines"))
-    ax = fig.subplots()
-    blank_axes(ax, image, p)
-    draw_face(ax, p, colour=BLUE if image is None else SKY, width=1.8)
-    for line in LINES.values() if numbers else ():
-        middle = p[line].mean(0)
-        for i in set(line) - ({31, 37} if len(line) == 9 else set()):  # the inner lip shares the corners
-            away = (p[i] - middle) / (np.linalg.norm(p[i] - middle) + 1e-9) * (10, -10)
-            away = (12, 0) if i in LINES["nose bridge"] else away
-            ax.annotate(str(i), p[i], xytext=away, textcoords="offset points", fontsize=10, color=INK, ha="center",
-                        va="center", path_effects=[withStroke(linewidth=2.5, foreground="white")])
-    if title:
-        ax.set_title(title)
-    return fig
-
-
-@styled
 def plot_centers(points, aus: Sequence[int], image=None, *, title: str | None = None) -> Picture:
     """The two centres of each AU on one face (paper Figure 4); AUs with the same centres share a label."""
     aus, p = check_aus(aus), as_points(points)
@@ -186,7 +157,7 @@ def plot_centers(points, aus: Sequence[int], image=None, *, title: str | None = 
     ax = fig.subplots()
     blank_axes(ax, image, np.concatenate([p, centers.reshape(-1, 2)]))
     draw_face(ax, p, colour=GREY if image is None else SKY, width=1.2, dots=False)
-    _draw_centers(ax, centers, aus)
+    _draw_centers(ax, p, aus)
     if title:
         ax.set_title(title)
     return fig
@@ -194,7 +165,7 @@ def plot_centers(points, aus: Sequence[int], image=None, *, title: str | None = 
 
 @styled
 def prediction_sheet(aus: Sequence[int], labels, probabilities, landmarks, images=None, names=None, *,
-                     true_landmarks=None, columns: int = 4, threshold: float = 0.5) -> Picture:
+                     true_landmarks=None) -> Picture:
     """Test faces with their predicted landmarks and, below each, its AUs: found, missed and wrongly claimed.
 
     ``labels`` (N, A) in {1, 0, −1 unknown}, ``probabilities`` (N, A), ``landmarks`` (N, 49, 2) pixels of ``images``.
@@ -208,7 +179,7 @@ def prediction_sheet(aus: Sequence[int], labels, probabilities, landmarks, image
     n = len(labels)
     for what, values in (("images", images), ("landmarks", landmarks), ("names", names)):
         _same_length(what, values, n)
-    columns = min(columns, n)
+    columns = min(4, n)
     rows = math.ceil(n / columns)
     alt = f"{n} test faces with predicted landmarks, and their AUs found, missed and claimed wrongly"
     fig = new_plot(2.75 * columns, 3.35 * rows + 0.45, alt)
@@ -223,7 +194,7 @@ def prediction_sheet(aus: Sequence[int], labels, probabilities, landmarks, image
         draw_face(ax, points, colour=SKY if images is not None else BLUE, width=1.0, dots=False)
         if names is not None:
             ax.set_title(str(names[i]), fontsize=11, weight="normal", color=GREY, pad=3)
-        yes = probabilities[i] >= threshold
+        yes = probabilities[i] >= THRESHOLD
         said = [(f"{a}", GREEN) for a, y, t in zip(aus, yes, labels[i], strict=True) if y and t == 1]
         said += [(f"({a})", ORANGE) for a, y, t in zip(aus, yes, labels[i], strict=True) if not y and t == 1]
         said += [(f"+{a}", RED) for a, y, t in zip(aus, yes, labels[i], strict=True) if y and t == 0]
@@ -242,7 +213,7 @@ def is_dark(colour: str) -> tuple[float, ...]:
 
 @styled
 def overlay(image, landmarks, aus_probabilities: dict | None = None, *, withheld: str | None = None,
-            note: str = PHOTO_WARNING, threshold: float = 0.5) -> Picture:
+            note: str = PHOTO_WARNING) -> Picture:
     """A photograph with its predicted landmarks, beside it the probability of every AU; ``note`` stands below.
 
     ``aus_probabilities``: {AU number: 0–1}. ``withheld``: why no AU is shown (then the probabilities are left
@@ -263,15 +234,15 @@ def overlay(image, landmarks, aus_probabilities: dict | None = None, *, withheld
         aus = check_aus(aus_probabilities)
         values = [float(aus_probabilities[a]) for a in aus_probabilities]
         y = np.arange(len(aus))
-        right.barh(y, values, color=[RED if v >= threshold else PALE for v in values], height=0.72)
+        right.barh(y, values, color=[RED if v >= THRESHOLD else PALE for v in values], height=0.72)
         for i, v in enumerate(values):
             right.text(v + 0.02, i, f"{v:.2f}", va="center", fontsize=11.5, color=INK,
                        bbox={"boxstyle": "round,pad=0.1", "fc": "white", "ec": "none"}, zorder=3)
-        right.axvline(threshold, color=INK, lw=1.2, ls="--", zorder=1)
+        right.axvline(THRESHOLD, color=INK, lw=1.2, ls="--", zorder=1)
         right.set_yticks(y, [f"{ACTION_UNITS[a].name} {a}" for a in aus])
         right.tick_params(axis="y", length=0)
         right.set(ylim=(len(aus) - 0.4, -0.6), xlim=(0, 1.12), title="Predicted action units")
-        right.set_xticks([0, 0.5, 1], ["0", "threshold 0.5" if threshold == 0.5 else "0.5", "1"])
+        right.set_xticks([0, THRESHOLD, 1], ["0", f"threshold {THRESHOLD}", "1"])
     fig.supxlabel(note[:1].upper() + note[1:] + ".", fontsize=13, weight="bold", color=RED)
     return fig
 

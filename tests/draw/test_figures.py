@@ -10,11 +10,11 @@ import pytest
 import torch
 from PIL import Image
 
-from lorral_lite.course.ch01_faces import au_atlas, au_displacement, displacements, people_sheet
+from lorral_lite.course.ch01_faces import au_atlas, au_displacement, mean_movement, people_sheet
 from lorral_lite.course.ch03_04_layers import architecture
 from lorral_lite.course.portraits import STUDIO
 from lorral_lite.draw import base as figures
-from lorral_lite.draw.faces import contact_sheet, overlay, plot_centers, plot_landmarks, prediction_sheet, show_faces
+from lorral_lite.draw.faces import contact_sheet, overlay, plot_centers, prediction_sheet, show_faces
 from lorral_lite.draw.results import f1_bars, gain_plot, matrix, training_curves
 from lorral_lite.faces import render_faces
 from lorral_lite.facs import AU_SETS
@@ -48,7 +48,6 @@ def drawings(faces):
     return {
         "show_faces": show_faces([image, image], ["a", "b\nc"], landmarks=[points] * 2, centers=True, aus=aus),
         "contact_sheet": contact_sheet([image] * 6, ["p", "q"], ["x", "y", "z"], "Sheet"),
-        "plot_landmarks": plot_landmarks(points, image, numbers=True, title="49"),
         "plot_centers": plot_centers(points, aus, image),
         "training_curves": training_curves({"none": LOG, "mlp": LOG}, "Two"),
         "f1_bars": f1_bars({r: metrics(i) for i, r in enumerate(RELATIONS)}, intervals={"none": (40, 60)}),
@@ -75,10 +74,10 @@ def test_every_figure_is_small_opaque_and_has_words(faces):
 
 
 def test_a_notebook_shows_the_small_png_and_the_words(faces):
-    fig = plot_landmarks(faces.landmarks[0], title="my face")
+    fig = plot_centers(faces.landmarks[0], (12,), title="my face")
     shown = fig._repr_mimebundle_()
     assert base64.b64decode(shown["image/png"]) == figures.png_bytes(fig)
-    assert shown["text/plain"].startswith("<figure: my face: the 49 facial landmarks")
+    assert shown["text/plain"].startswith("<figure: my face: centres of AUs 12")
 
 
 def test_readers_own_settings_neither_change_nor_are_changed(faces):
@@ -123,26 +122,27 @@ def test_landmarks_and_centres_are_drawn_where_they_are(faces):
     assert {tuple(p) for p in wanted} == dots
     assert len(dots) == 4  # 12 and 14 share theirs
     assert [t.get_text() for t in fig.axes[0].texts] == ["1", "1", "12 14", "12 14"]
-    fig = plot_landmarks(points, numbers=True)
-    assert sorted(int(t.get_text()) for t in fig.axes[0].texts) == list(range(49))
     assert fig.axes[0].get_ylim()[0] > fig.axes[0].get_ylim()[1]  # y grows downward
 
 
-def test_displacements_are_the_mean_over_people_in_rulers():
-    neutral, moved = displacements((12, 1), people=(3, 5), scene=0)
+def test_movement_is_the_mean_over_people_in_rulers():
+    neutral, moved = mean_movement((12, 1), people=(3, 5))
     assert neutral.shape == (49, 2)
     assert moved.shape == (2, 49, 2)
     assert ruler(neutral) == pytest.approx(1, abs=1e-6)
     assert moved[0, 31, 1] < 0 < moved[0, 37, 0] - moved[0, 31, 0]  # AU12: mouth corners up and apart
     assert moved[1, [3, 4, 5, 6], 1].max() < -0.05  # AU1: inner brows up
     assert np.abs(moved[1, 31:]).max() < 0.05  # and the mouth stays
-    half = displacements((12,), intensity=0.5, people=(3, 5), scene=0)[1]
-    assert 0 < np.abs(half[0, 31]).sum() < np.abs(moved[0, 31]).sum()
+    alone = [mean_movement((12, 1), people=(person,))[1] for person in (3, 5)]
+    np.testing.assert_allclose(np.mean(alone, 0), moved)
 
 
-def test_arrows_are_the_displacements():
-    fig = au_displacement((1, 12), people=(3,), columns=2)
-    neutral, moved = displacements((1, 12), people=(3,))
+def test_arrows_are_the_movement_and_show_their_unit():
+    fig = au_displacement((1, 12), people=(3,))
+    neutral, moved = mean_movement((1, 12), people=(3,))
+    bar = next(t for t in fig.axes[0].texts if getattr(t, "arrow_patch", None) is not None)
+    assert np.hypot(*np.subtract(bar.xy, bar.get_position())) == pytest.approx(1, abs=1e-6)
+    assert "1 ruler" in [t.get_text() for t in fig.axes[0].texts]
     for ax, d in zip(fig.axes, moved, strict=True):
         arrows = ax.collections[0]
         big = np.hypot(*d.T) > 0.02
@@ -190,13 +190,6 @@ def test_the_sheet_of_the_readme_is_what_the_code_draws():
     kept, now = (np.asarray(Image.open(x)).astype(float) for x in (stored, drawn))
     assert kept.shape == now.shape
     assert np.abs(kept - now).mean() < 1  # of 255: fonts may differ, faces may not
-
-
-def test_the_arrows_show_their_unit():
-    fig = au_displacement((1, 12), people=(3,), columns=2)
-    bar = next(t for t in fig.axes[0].texts if getattr(t, "arrow_patch", None) is not None)
-    assert np.hypot(*np.subtract(bar.xy, bar.get_position())) == pytest.approx(1, abs=1e-6)
-    assert "1 ruler" in [t.get_text() for t in fig.axes[0].texts]
 
 
 def test_a_sheet_puts_each_face_in_its_place():
