@@ -41,8 +41,6 @@ def at_threshold(probabilities, labels, threshold: float, rate: float | None = N
 
 
 COUNTS = ("tp", "fp", "fn", "tn")
-
-
 FAILURE_PERCENT = 10.0
 
 
@@ -51,7 +49,7 @@ def counts(au_logits, labels) -> dict[str, np.ndarray]:
 
     An AU is predicted where its probability is at least 0.5, its logit at least 0 (D28). Unknown labels count nowhere.
     """
-    logits, labels = check(au_logits, labels)
+    logits, labels = checked_logits(au_logits, labels)
     predicted, positive, negative = logits >= 0, labels == 1, labels == 0
     hits = (predicted & positive, predicted & negative, ~predicted & positive, ~predicted & negative)
     return {name: hit.sum(0) for name, hit in zip(COUNTS, hits, strict=True)}
@@ -77,7 +75,7 @@ def accuracy_from_counts(count: dict) -> np.ndarray:
 
 def auc(au_logits, labels) -> np.ndarray:
     """Area under the ROC curve per AU in percent, (A,); NaN where the known labels are all the same."""
-    logits, labels = check(au_logits, labels)
+    logits, labels = checked_logits(au_logits, labels)
     result = np.full(labels.shape[1], np.nan)
     for a, label in enumerate(labels.T):
         known = label >= 0
@@ -102,7 +100,7 @@ def summarise(au_logits, labels, subjects=None) -> dict:
     accuracy per AU and their means over AUs in percent (None where undefined, which the means leave out), counts, and
     the counts of each subject.
     """
-    logits, labels = check(au_logits, labels)
+    logits, labels = checked_logits(au_logits, labels)
     total = counts(logits, labels)
     measures = {"f1": f1_from_counts(total), "auc": auc(logits, labels), "accuracy": accuracy_from_counts(total)}
     result = {}
@@ -134,7 +132,8 @@ def landmark_errors(predicted, truth) -> dict:
     return {"nme_percent": float(errors.mean()), "failure_percent": float(100 * (errors > FAILURE_PERCENT).mean())}
 
 
-def check(au_logits, labels) -> tuple[np.ndarray, np.ndarray]:
+def checked_logits(au_logits, labels) -> tuple[np.ndarray, np.ndarray]:
+    """Both as arrays; ValueError unless they are (N, A), the logits finite and the labels 1, 0 or −1."""
     logits, labels = as_array(au_logits), as_array(labels)
     if logits.shape != labels.shape or labels.ndim != 2:
         raise ValueError(f"logits and labels must both be (N, A), got {logits.shape} and {labels.shape}")

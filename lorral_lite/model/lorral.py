@@ -14,7 +14,7 @@ from ..landmarks import NUM_LANDMARKS
 from .au_crops import AUCrops
 from .feat_conv import FeatConv
 from .patch_conv import PatchConv
-from .relations import check_relation, make_relation
+from .relations import RELATIONS
 
 LANDMARK_UNIT = 0.1
 """The landmark head counts in tenths of the image: in whole images its loss is so steep that lr 0.01 diverges (D33)."""
@@ -52,7 +52,9 @@ class LoRRaLConfig:
             if isinstance(getattr(self, field.name), list):
                 object.__setattr__(self, field.name, tuple(getattr(self, field.name)))
         object.__setattr__(self, "aus", check_aus(self.aus))
-        object.__setattr__(self, "relation", check_relation(self.relation))
+        object.__setattr__(self, "relation", self.relation or "none")
+        if self.relation not in RELATIONS:
+            raise ValueError(f"unknown relation {self.relation!r}: choose from {', '.join(RELATIONS)}")
         if not self.aus:
             raise ValueError("a model needs at least one action unit")
         if self.local_before and self.detached_head:
@@ -176,7 +178,7 @@ class LoRRaL(nn.Module):
             nn.Linear(read + 2 * self.flat, c.head_hidden), nn.PReLU(c.head_hidden), nn.Dropout(c.dropout),
             nn.Linear(c.head_hidden, num_aus),
         )  # fmt: skip
-        self.relation = make_relation(c.relation, dim, num_aus, **(c.relation_options or {}))
+        self.relation = RELATIONS[c.relation](dim, num_aus, **(c.relation_options or {}))
 
     def set_mean_shape(self, points) -> None:
         """Where the landmark head starts: (49, 2) pixels of the model's input, the mean of the training set (D6)."""
@@ -214,7 +216,7 @@ class LoRRaL(nn.Module):
     def set_relation(self, name: str | None, seed: int, **options) -> None:
         """Put a new relation in and start both AU heads anew (D17): equal seeds give equal heads to all relations."""
         like, heads = self.mean_shape, (self.local_head, self.au_head)
-        self.config = replace(self.config, relation=check_relation(name), relation_options=options or None)
+        self.config = replace(self.config, relation=name, relation_options=options or None)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.make_heads()

@@ -9,9 +9,7 @@ from scipy import stats
 from lorral_lite.measure.statistics import (
     at_level,
     au_f1_intervals,
-    bootstrap,
     cohens_dz,
-    f1_percent,
     holm,
     jackknife,
     mean_f1,
@@ -60,10 +58,8 @@ def test_f1_is_pooled_over_subjects_and_skips_what_has_none():
         "a": {"tp": [1, 0], "fp": [1, 0], "fn": [2, 0], "tn": [5, 0]},
     })
     assert counts[0] == ["a", "b"]
-    f1 = f1_percent(counts[1])
-    assert f1[0] == pytest.approx(100 * 8 / 12)  # not the mean over people, 60.7
-    assert math.isnan(f1[1])
-    assert mean_f1(counts[1]) == pytest.approx(100 * 8 / 12)
+    assert mean_f1(counts[1]) == pytest.approx(100 * 8 / 12)  # not the mean over people, 60.7
+    assert math.isnan(mean_f1(counts[1][:, :, 1:]))
 
 
 def test_mean_f1_equals_scikit_learn_on_the_frames_behind_the_counts():
@@ -84,7 +80,6 @@ def test_interval_of_each_au_is_that_of_a_one_au_mean():
     one = {s: {k: v[2:3] for k, v in c.items()} for s, c in subjects.items()}
     whole, alone = au_f1_intervals(subjects)[2], mean_f1_interval(one)
     assert (whole.value, whole.se, whole.low) == pytest.approx((alone.value, alone.se, alone.low))
-    assert all(0 <= e.low <= e.value <= e.high <= 100 for e in au_f1_intervals(subjects))
 
 
 def test_paired_gain_by_a_plain_loop_and_zero_against_itself():
@@ -106,31 +101,6 @@ def test_paired_gain_by_a_plain_loop_and_zero_against_itself():
     assert gain.se == pytest.approx(se, rel=1e-9)
     same = paired_gain(a, a)
     assert (same.value, same.se, same.low, same.high, same.p) == (0, 0, 0, 0, 1)
-
-
-def test_pairing_removes_what_both_sides_share():
-    a = people(5)
-    b = {s: {**c, "fp": [x + 3 for x in c["fp"]]} for s, c in a.items()}
-    assert paired_gain(a, b).se < 0.2 * mean_f1_interval(a).se
-
-
-def test_bootstrap_agrees_with_the_normal_limit_and_its_seed_counts():
-    x = np.random.default_rng(6).normal(0, 1, 400)
-    ours = bootstrap(x, draws=4000)
-    assert ours.se == pytest.approx(x.std() / 20, rel=0.05)
-    assert ours.low == pytest.approx(x.mean() - 1.96 * x.std() / 20, abs=0.01)
-    assert bootstrap(x, draws=50, seed=1) == bootstrap(x, draws=50, seed=1) != bootstrap(x, draws=50, seed=2)
-
-
-def test_the_percentile_bootstrap_falls_short_with_few_subjects():
-    rng = np.random.default_rng(7)
-    held = {"jackknife": 0, "bootstrap": 0}
-    for _ in range(300):
-        x = rng.normal(0, 1, 8)
-        for method in (jackknife, bootstrap):
-            e = method(x, np.mean, **({"draws": 200} if method is bootstrap else {}))
-            held[method.__name__] += e.low <= 0 <= e.high
-    assert held["jackknife"] > 0.92 * 300 > held["bootstrap"]
 
 
 def test_holm_by_hand():
@@ -198,15 +168,6 @@ def test_folds_and_seeds_by_a_plain_loop():
     assert (wide.level, wide.seed_sd) == (0.99, e.seed_sd)
 
 
-def test_seeds_are_not_people():
-    """The same training counted five times makes nobody surer; five seeds that differ do not narrow what people do."""
-    once = {(f, 0): c for (f, s), c in grid(30, seeds=1).items()}
-    again = {(f, s): c for (f, _), c in once.items() for s in range(5)}
-    assert nested_f1(again).se == pytest.approx(nested_f1(once).se)
-    assert nested_f1(again).seed_sd == pytest.approx(0, abs=1e-12)
-    assert nested_f1(again).n == nested_f1(once).n == 15
-
-
 def test_a_nested_mean_has_the_variance_of_stratified_sampling():
     """Against 4,000 simulated grids: people differ, and differ again from seed to seed."""
     rng = np.random.default_rng(11)
@@ -260,7 +221,6 @@ def test_minimum_detectable_difference_against_known_tables_and_simulation():
         samples = rng.normal(d, 3.0, (20_000, n))
         found = (stats.ttest_1samp(samples, 0, axis=1).pvalue < 0.05).mean()
         assert found == pytest.approx(0.8, abs=0.01)
-    assert minimum_detectable(41, power=0.9) > minimum_detectable(41) > minimum_detectable(41, alpha=0.1)
 
 
 def test_one_subject_has_a_value_and_no_interval():
@@ -277,16 +237,12 @@ def test_one_subject_has_a_value_and_no_interval():
     (lambda: stack_counts({"a": {"tp": [-1], "fp": [1], "fn": [1], "tn": [1]}}), "not negative"),
     (lambda: paired_gain(people(0), people(0, subjects=8)), "P08 is only on one side"),
     (lambda: paired_gain(people(0), people(0, aus=3)), "same AUs, got 4 and 3"),
-    (lambda: mean_f1_interval(people(0), method="guess"), "'guess': choose from jackknife, bootstrap"),
-    (lambda: mean_f1_interval(people(0), level=95), "level must lie between 0 and 1, got 95"),
+    (lambda: jackknife(np.arange(3.0), level=95), "level must lie between 0 and 1, got 95"),
     (lambda: nested_f1({}), "no cell of the grid"),
     (lambda: nested_f1({(1, 0): people(0), (1, 1): people(0, subjects=8)}), "fold 1: its seeds were not scored"),
     (lambda: nested_f1({(1, 0): people(0), (2, 0): people(1)}), "P00 is tested in two folds"),
     (lambda: nested_gain({(1, 0): people(0)}, {(1, 1): people(0)}), "the same folds and seeds"),
-    (lambda: nested_gain({(1, 0): people(0)}, {(1, 0): people(0, subjects=8)}), "P08 is only on one side"),
-    (lambda: nested_gain({(1, 0): people(0)}, {(1, 0): people(0, aus=3)}), "the same AUs"),
     (lambda: minimum_detectable(2), "n of at least 3"),
-    (lambda: minimum_detectable(41, power=1), "power < 1"),
     (lambda: holm([1.2]), "between 0 and 1"),
     (lambda: jackknife(np.empty(0)), "at least one subject"),
 ])

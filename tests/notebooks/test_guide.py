@@ -43,7 +43,7 @@ def test_every_block_of_the_guide_runs(tmp_path, monkeypatch, capsys):
 
 @pytest.mark.parametrize(("right", "wrong"), [
     ("/ (self.num_aus - 1)", "/ self.num_aus"), ("return tokens + self.hear(others)", "return self.hear(others)"),
-    ("self.check(tokens).sum(1, keepdim=True) - tokens", "tokens"),
+    ("self.check_tokens(tokens).sum(1, keepdim=True) - tokens", "tokens"),
 ])  # fmt: skip
 def test_its_tests_notice_a_wrong_line(right, wrong):
     assert right in BLOCKS[0]

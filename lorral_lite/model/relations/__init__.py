@@ -13,25 +13,13 @@ from .self_attention import SelfAttentionRelation, position_encoding, self_atten
 from .series import SeriesRelation
 
 
-def check_relation(name: str | None) -> str:
-    """The name itself ("none" for None); ValueError lists the names when it is unknown."""
-    if name is not None and name not in RELATIONS:
-        raise ValueError(f"unknown relation {name!r}: choose from {', '.join(RELATIONS)}")
-    return name or "none"
-
-
 def label_of(name: str) -> str:
     """How tables and figures call a relation; the name itself when nobody has written it."""
     return RELATIONS[name].label if name in RELATIONS else name
 
 
-def make_relation(name: str | None, dim: int, num_aus: int, **options) -> Relation:
-    """The relation of that name for ``num_aus`` tokens of width ``dim``; ``options`` go to its class."""
-    return RELATIONS[check_relation(name)](dim, num_aus, **options)
-
-
 __all__ = [
     "RELATIONS", "BiLSTMRelation", "HopfieldRelation", "HopfieldRetrieval", "MLPRelation",
-    "NoRelation", "Relation", "SelfAttentionRelation", "SeriesRelation", "check_relation", "energy",
-    "hopfield_retrieve", "label_of", "make_relation", "position_encoding", "self_attention",
+    "NoRelation", "Relation", "SelfAttentionRelation", "SeriesRelation", "energy",
+    "hopfield_retrieve", "label_of", "position_encoding", "self_attention",
 ]

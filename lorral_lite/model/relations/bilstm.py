@@ -31,7 +31,7 @@ class BiLSTMRelation(Relation):
         self.lstm = nn.LSTM(dim, dim // 2, batch_first=True, bidirectional=True)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        new, _ = self.lstm(self.check(tokens))
+        new, _ = self.lstm(self.check_tokens(tokens))
         return tokens + new if self.residual else new
 
     def extra_repr(self) -> str:

@@ -105,4 +105,3 @@ class HopfieldRelation(SelfAttentionRelation):
     # D34 two updates
     def __init__(self, dim: int, num_aus: int, steps: int = 2, beta: float | None = None, **options) -> None:
         super().__init__(dim, num_aus, layer=partial(HopfieldLayer, steps=steps, beta=beta), **options)
-        self.steps, self.beta = steps, beta

@@ -27,7 +27,7 @@ class Relation(nn.Module):
             raise ValueError(f"a relation needs at least 1 feature and 1 action unit, got {dim} and {num_aus}")
         self.dim, self.num_aus = dim, num_aus
 
-    def check(self, tokens: Tensor) -> Tensor:
+    def check_tokens(self, tokens: Tensor) -> Tensor:
         """The tokens; ValueError unless they are (B, num_aus, dim)."""
         if tokens.ndim != 3 or tokens.shape[1:] != (self.num_aus, self.dim):
             raise ValueError(f"tokens must be (B, {self.num_aus}, {self.dim}), got {tuple(tokens.shape)}")
@@ -45,7 +45,7 @@ class NoRelation(Relation):
     name, label, colour, marker = "none", "no relation", "#6f6f6f", "o"
 
     def forward(self, tokens: Tensor) -> Tensor:
-        return self.check(tokens)
+        return self.check_tokens(tokens)
 
 
 class MLPRelation(Relation):
@@ -75,4 +75,4 @@ class MLPRelation(Relation):
         )
 
     def forward(self, tokens: Tensor) -> Tensor:
-        return self.check(tokens) + self.mlp(tokens)
+        return self.check_tokens(tokens) + self.mlp(tokens)

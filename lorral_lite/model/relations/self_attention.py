@@ -95,7 +95,7 @@ class SelfAttentionRelation(Relation):
         self.layers = nn.ModuleList(layer(dim, heads, dropout) for _ in range(layers))
 
     def forward(self, tokens: Tensor) -> Tensor:
-        x = self.dropout(self.norm(self.linear(self.check(tokens)))) + self.position
+        x = self.dropout(self.norm(self.linear(self.check_tokens(tokens)))) + self.position
         for layer in self.layers:
             x = layer(x)
         return x
