@@ -5,7 +5,6 @@ import shutil
 import torch
 
 from benchmarks import bench
-from benchmarks.__main__ import main
 from benchmarks.step2 import measure
 from lorral_lite.model.relations import RELATIONS
 
@@ -35,8 +34,3 @@ def test_both_ways_of_step_2_are_compared_on_a_copy_of_the_run(tiny_finished, tm
     assert errors[0] == errors[2]  # the landmark module is frozen
     assert errors[1] != errors[0]  # here it has trained
     assert {p: p.read_bytes() for p in run.rglob("*") if p.is_file()} == before
-
-
-def test_compare_goes_with_step2_only(capsys):
-    assert main(["layers", "--compare", "x"]) == 2
-    assert capsys.readouterr().err == "error: --compare goes with step2 only\n"
