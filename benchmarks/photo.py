@@ -33,8 +33,8 @@ def face_photos(count: int, seed: int = 0, size: int = 160) -> Iterator[tuple[np
     edge, people = size // 4, cohort(seed + 1, count, 1)
     for k, (person, scene) in enumerate(zip(*people, strict=True)):
         drawn = render_faces(strength[k : k + 1], size, seed=[person], scene=[scene])
-        image = (drawn.images[0].permute(1, 2, 0) * 255).round().to(torch.uint8).cpu().numpy()
-        yield np.pad(image, ((edge, edge), (edge, edge), (0, 0)), mode="edge"), drawn.landmarks[0].cpu().numpy() + edge
+        image = np.pad(drawn.pictures[0], ((edge, edge), (edge, edge), (0, 0)), mode="edge")
+        yield image, drawn.landmarks[0].cpu().numpy() + edge
 
 
 def faceless_photos(count: int, seed: int = 0) -> Iterator[tuple[np.ndarray, tuple]]:

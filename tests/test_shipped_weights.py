@@ -5,7 +5,6 @@ Whatever run was published, these tests hold for it; the last ones publish a tin
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +15,7 @@ from tolerances import same_json
 
 from lorral_lite.datasets import synthetic
 from lorral_lite.datasets.prepared import as_input, open_prepared
+from lorral_lite.faces import Faces
 from lorral_lite.files import DataError, data_file
 from lorral_lite.measure.metrics import landmark_errors, summarise
 from lorral_lite.report.model_card import model_card
@@ -77,7 +77,7 @@ def draw_again(folder: Path, every: int, out: Path):
         if wanted:
             drawn = draw(strengths[wanted], size, seed=seed[wanted], scene=scene[wanted], **options)
             images[wanted], points[wanted] = drawn.images, drawn.landmarks
-        return SimpleNamespace(images=images, landmarks=points)
+        return Faces(images, points, occluders=None)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(synthetic, "render_faces", draw_wanted)

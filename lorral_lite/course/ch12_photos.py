@@ -131,13 +131,12 @@ def measure_tones(model, tones: Sequence[float] = TONES, people: int = 20, frame
 def pictures(crowd: Population, skin: float, people: int, frames: int, size: int) -> Iterator[tuple]:
     """Per person: pictures (F, S, S, 3) uint8 that are not aligned, their landmarks (F, 49, 2) and labels (F, A)."""
     drawn = crowd.subjects(people, frames)
-    strengths = torch.as_tensor(crowd.to_render(drawn, DISTRACTORS, crowd.unrest, crowd.seed))
+    strengths = crowd.to_render(drawn, DISTRACTORS, crowd.unrest, crowd.seed)
     persons, scenes = cohort(crowd.seed, people, frames)
     for k in range(people):
         own = slice(k * frames, (k + 1) * frames)
         faces = render_faces(strengths[k], round(RENDER_SCALE * size), seed=persons[own], scene=scenes[own], skin=skin)
-        images = (faces.images.permute(0, 2, 3, 1) * 255).round().to(torch.uint8).numpy()
-        yield images, faces.landmarks.numpy(), drawn.labels[k]
+        yield faces.pictures, faces.landmarks.numpy(), drawn.labels[k]
 
 
 @torch.no_grad()

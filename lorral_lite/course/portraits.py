@@ -51,19 +51,17 @@ def sample_faces(model, subjects: int = 12, frames: int = 6, seed: int = 1) -> S
         raise ValueError(f"sample_faces draws the AUs of BP4D {people.aus}, but this model knows {config.aus}")
     drawn = people.subjects(subjects, frames)
     strengths = people.to_render(drawn, DISTRACTORS, people.unrest, seed).reshape(subjects * frames, -1)
-    shown = torch.as_tensor(strengths, dtype=torch.float32)
     person, scene = cohort(seed, subjects, frames)
-    faces = render_faces(shown, round(RENDER_SCALE * config.frame_size), seed=person, scene=scene)
-    pixels = (faces.images.permute(0, 2, 3, 1) * 255).round().to(torch.uint8).numpy()
+    faces = render_faces(strengths, round(RENDER_SCALE * config.frame_size), seed=person, scene=scene)
     aligned = [align_face(image, points, config.frame_size)
-               for image, points in zip(pixels, faces.landmarks.numpy(), strict=True)]
+               for image, points in zip(faces.pictures, faces.landmarks.numpy(), strict=True)]
     margin = (config.frame_size - config.image_size) // 2
     window = slice(margin, margin + config.image_size)
     images = np.stack([image[window, window] for image, _ in aligned])
     device = next(model.parameters()).device
     inputs = as_input(images).to(device)
     tokens = model.eval().features(inputs).local.cpu()
-    return Sample(images, np.stack([p for _, p in aligned]) - margin, drawn.labels.reshape(len(shown), -1), tokens)
+    return Sample(images, np.stack([p for _, p in aligned]) - margin, drawn.labels.reshape(len(person), -1), tokens)
 
 
 def face_patterns(people: int = 9, size: int = 40, seed: int = 0) -> torch.Tensor:
@@ -72,7 +70,7 @@ def face_patterns(people: int = 9, size: int = 40, seed: int = 0) -> torch.Tenso
     rng = np.random.default_rng(seed)
     for row in shown:
         row[rng.choice(len(AUS), 3, replace=False)] = 1
-    faces = render_faces(torch.from_numpy(shown), 2 * size, seed=seed + np.arange(people), scene=seed)
+    faces = render_faces(shown, 2 * size, seed=seed + np.arange(people), scene=seed)
     return torch.nn.functional.avg_pool2d(faces.images.mean(1), 2)
 
 
@@ -102,8 +100,7 @@ def _rendered(aus: tuple, person: int, scene: int, size: int, place: tuple, devi
     """(H, W, 3) uint8 and landmarks (49, 2), not aligned."""
     where = (STUDIO if scene == 0 else {"scene": scene}) | dict(place)
     face = render_faces(dict(aus), max(48, round(RENDER_SCALE * size)), seed=person, device=device, **where)
-    image = (face.images[0].permute(1, 2, 0) * 255).round().to(torch.uint8)
-    return image.cpu().numpy(), face.landmarks[0].cpu().numpy()
+    return face.pictures[0], face.landmarks[0].cpu().numpy()
 
 
 def mark_face(image: np.ndarray, points, aus=(), *, landmarks: bool = False, centers: bool = False,

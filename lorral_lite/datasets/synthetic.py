@@ -1,7 +1,5 @@
 """``lorral prepare faces``: procedural faces with true AUs and known relations as a prepared folder (D26)."""
 
-import torch
-
 from ..device import pick_device
 from ..faces import AUS, render_faces
 from ..faces.cohort import cohort
@@ -54,11 +52,10 @@ def prepare_faces(
     with PreparedWriter(out, size, people.aus, meta) as writer, bar:
         for first in range(0, len(index), BLOCK):
             block = slice(first, first + BLOCK)
-            drawn = render_faces(torch.as_tensor(strengths[block], dtype=torch.float32), render_size,
-                                 seed=person[block], scene=scene[block], device=pick_device(device), **people.covers())
-            pixels = (drawn.images.permute(0, 2, 3, 1) * 255).round().to(torch.uint8).cpu().numpy()
+            drawn = render_faces(strengths[block], render_size, seed=person[block], scene=scene[block],
+                                 device=pick_device(device), **people.covers())
             faces = [align_face(image, points, size)
-                     for image, points in zip(pixels, drawn.landmarks.cpu().numpy(), strict=True)]
+                     for image, points in zip(drawn.pictures, drawn.landmarks.cpu().numpy(), strict=True)]
             writer.append(index[block], [f[0] for f in faces], [f[1] for f in faces], labels[block])
             bar.update(len(faces))
     return open_prepared(out)

@@ -63,6 +63,11 @@ class Faces:
     landmarks: Tensor
     occluders: Tensor
 
+    @property
+    def pictures(self) -> np.ndarray:
+        """The images as files keep them: (N, size, size, 3) uint8."""
+        return (self.images.permute(0, 2, 3, 1) * 255).round().to(torch.uint8).cpu().numpy()
+
 
 def render_faces(aus, size: int = 200, seed=0, *, scene=None, occluder=None, device=None, **person_and_scene) -> Faces:
     """Draw faces that show the given action units.
