@@ -1,14 +1,12 @@
 """Parameters of the notebooks: each is explained and checked, and what does not fit is refused in one line."""
 
 import ast
-import re
 import subprocess
 import sys
 from pathlib import Path
 
 import nbformat
 import pytest
-from click.testing import CliRunner
 from nbformat.v4 import new_code_cell, new_notebook
 
 from lorral_lite.course.parameters import ParameterError, check_parameters, injected
@@ -126,17 +124,3 @@ def test_a_notebook_checks_its_parameters_first(path):
         for value in wrong_values(kind, limits[name]):
             with pytest.raises(ParameterError, match=f"^{name} = "):
                 check_parameters({**space(source), name: value}, **limits)
-
-
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: "/".join(p.parts[-2:]))
-def test_papermill_explains_every_parameter(path):
-    from papermill.cli import papermill
-
-    shown = CliRunner().invoke(papermill, [str(path), "--help-notebook"])
-    assert shown.exit_code == 0, shown.output
-    lines = dict(re.findall(r"^  (\w+: \w+) \(default .*?\)\s+(.*)$", shown.output, re.M))
-    cells = nbformat.read(path, as_version=4).cells
-    kinds = space(next(c.source for c in cells if "parameters" in c.metadata.get("tags", [])))["__annotations__"]
-    assert list(lines) == [f"{name}: {kind.__name__}" for name, kind in kinds.items()]
-    assert all(len(words) > 10 for words in lines.values()), lines

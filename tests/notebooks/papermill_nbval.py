@@ -17,7 +17,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbval.plugin import IPyNbCell, IPyNbFile, coalesce_streams
-from rules import TRAINED
+from rules import TRAINED, WIDGET
 from tolerances import pytest_terminal_summary, wider_of  # noqa: F401 - the summary is a hook
 
 from lorral_lite.report.tolerance import settle
@@ -125,8 +125,7 @@ class Executed(Notebook):
 
     def errors_of_widgets(self, cell) -> list:
         """Errors of callbacks, which ipywidgets shows in an Output widget below one that ``cell`` shows."""
-        shown = [output.data["application/vnd.jupyter.widget-view+json"]["model_id"] for output in cell.outputs
-                 if "application/vnd.jupyter.widget-view+json" in output.get("data", {})]
+        shown = [output.data[WIDGET]["model_id"] for output in cell.outputs if WIDGET in output.get("data", {})]
         errors = []
         while shown:
             state = self.widgets.pop(shown.pop(), {}).get("state", {})

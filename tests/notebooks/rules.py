@@ -3,7 +3,6 @@
 import base64
 import re
 from pathlib import Path
-from statistics import median
 
 import nbformat
 
@@ -14,17 +13,8 @@ SOLUTIONS = sorted((FOLDER / "solutions").glob("*.ipynb"))
 TRAINED = "08_losses_and_two_step_training"
 """Another processor trains to other figures: only its cells tagged nbval-check-output are compared."""
 
+WIDGET = "application/vnd.jupyter.widget-view+json"
 PNG_LIMIT, FILE_LIMIT = 150_000, 1_500_000
-FEWEST_PICTURES = 8
-CELLS, WORDS = (40, 90), (1000, 2500)
-LONGEST_MEDIAN = 6
-HEADER = {
-    "its goals": r"after this notebook you can",
-    "the minutes": r"minutes",
-    "the device": r"\bcpu\b",
-    "what comes before": r"\bbefore\b",
-    "the paper's section": r"§|section",
-}
 PARAMETER = re.compile(r"^\w+: (int|float|str|bool) = .+  # .+$")
 PATH = re.compile(r"(?<![\w.~])/(home|root|work|tmp|Users|usr|opt|mnt|var)/|\b[A-Z]:\\\\?\w")
 
@@ -34,35 +24,27 @@ def text_of(output) -> str:
     if output.output_type == "stream":
         return output.text
     data = output.get("data", {})
-    return "" if "application/vnd.jupyter.widget-view+json" in data else data.get("text/plain", "")
-
-
-def compared(notebook, trained: bool = False) -> int:
-    """How many code cells have text that is compared with a fresh run; if ``trained``, only those tagged."""
-    return sum(is_compared(cell, trained) for cell in code_cells(notebook))
+    return "" if WIDGET in data else data.get("text/plain", "")
 
 
 def is_compared(cell, trained: bool = False) -> bool:
-    """Whether a code cell has text that is compared with a fresh run."""
+    """Whether a code cell has text that is compared with a fresh run; if ``trained``, only those tagged."""
     tags = cell.metadata.get("tags", [])
-    asked = "nbval-check-output" in tags if trained else "nbval-ignore-output" not in tags
-    return asked and cell.execution_count is not None and any(text_of(o) for o in cell.outputs)
+    wanted = "nbval-check-output" in tags if trained else "nbval-ignore-output" not in tags
+    return wanted and cell.execution_count is not None and any(text_of(o) for o in cell.outputs)
 
 
 def code_cells(notebook) -> list:
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
+def printed(notebook) -> str:
+    return "".join(text_of(output) for cell in code_cells(notebook) for output in cell.outputs)
+
+
 def exercises(notebook) -> list[str]:
     """Numbers of the exercises that a notebook checks."""
     return re.findall(r'(?<!\w)check\("(\d+\.\d+)"', "\n".join(cell.source for cell in code_cells(notebook)))
-
-
-def unmarked(notebook) -> list[str]:
-    """Exercises whose task does not begin as **Exercise 5.1 ★★.**"""
-    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
-    return [f"exercise {number} does not say how hard it is" for number in exercises(notebook)
-            if not re.search(rf"\*\*Exercise {re.escape(number)} ★{{1,3}}\.\*\*", text)]
 
 
 def executed(notebook) -> list[str]:
@@ -112,37 +94,18 @@ def private(notebook) -> list[str]:
     return wrong
 
 
-def header(notebook) -> list[str]:
-    first = notebook.cells[0]
-    if first.cell_type != "markdown" or not re.match(r"# \d\d · \w", first.source):
-        return ["the first cell is not a title such as # 03 · PatchConv"]
-    return [f"the header does not say {what}" for what, words in HEADER.items()
-            if not re.search(words, first.source, re.I)]
-
-
-def teaching(notebook) -> list[str]:
-    wrong = []
-    count = sum("image/png" in o.get("data", {}) for cell in code_cells(notebook) for o in cell.outputs)
-    if count < FEWEST_PICTURES:
-        wrong.append(f"{count} pictures, at least {FEWEST_PICTURES} are wanted")
-    words = sum(len(cell.source.split()) for cell in notebook.cells if cell.cell_type == "markdown")
-    for what, number, (fewest, most) in (("cells", len(notebook.cells), CELLS), ("words of text", words, WORDS)):
-        if not fewest <= number <= most:
-            wrong.append(f"{number} {what}, {fewest} to {most} are wanted")
-    lines = median(sum(bool(line.strip()) for line in cell.source.splitlines()) for cell in code_cells(notebook))
-    if lines > LONGEST_MEDIAN:
-        wrong.append(f"half of its code cells have more than {lines} lines")
-    if not exercises(notebook):
-        wrong.append("no exercise")
-    said = "".join(text_of(o) for cell in code_cells(notebook) for o in cell.outputs)
-    return wrong + [f"exercise {number} is not reported as not attempted" for number in exercises(notebook)
-                    if f"Exercise {number}: not attempted yet" not in said]
+def asked(notebook) -> list[str]:
+    """A notebook has exercises, and stores them untouched."""
+    numbers, said = exercises(notebook), printed(notebook)
+    return ([] if numbers else ["no exercise"]) + [
+        f"exercise {number} is not reported as not attempted" for number in numbers
+        if f"Exercise {number}: not attempted yet" not in said]
 
 
 def solved(notebook, solution) -> list[str]:
     """Every exercise of the notebook is checked and asserted in its solution, and came out correct."""
     source = "\n".join(cell.source for cell in code_cells(solution))
-    said = "".join(text_of(o) for cell in code_cells(solution) for o in cell.outputs)
+    said = printed(solution)
     wrong = []
     for number in exercises(notebook):
         if not re.search(rf'assert is_correct\("{re.escape(number)}"', source):
@@ -153,10 +116,8 @@ def solved(notebook, solution) -> list[str]:
 
 
 def broken(path: Path) -> list[str]:
-    """All rules for a notebook and its file; solutions need no pictures and no exercises of their own."""
+    """All rules for a notebook and its file; solutions need no exercises of their own."""
     notebook = nbformat.read(path, as_version=4)
-    rules = [executed, parameters, pictures, private]
-    if path.parent.name != "solutions":
-        rules += [header, teaching]
+    rules = [executed, parameters, pictures, private] + [asked] * (path.parent.name != "solutions")
     wrong = [sentence for rule in rules for sentence in rule(notebook)]
     return wrong + ([f"{path.stat().st_size} bytes"] if path.stat().st_size > FILE_LIMIT else [])
