@@ -90,37 +90,6 @@ def test_matches_literal_loops():
             assert_close(result[place], expected, rtol=1e-10, atol=1e-10)
 
 
-@torch.no_grad()
-def test_one_part_is_the_plain_stack():
-    layer = random_patch_conv(3, 4, 1).double()
-    x = torch.randn(2, 3, 5, 7, dtype=torch.float64)
-    plain = nn.Sequential(layer.conv, layer.part_norm, layer.part_act, layer.part_conv)
-    assert_close(layer(x), plain(x), rtol=1e-12, atol=1e-12)
-
-
-def test_after_the_first_convolution_no_gradient_passes_between_parts():
-    layer = random_patch_conv(2, 3, 2).eval()
-    with torch.no_grad():  # the first convolution hands each pixel on, so only the parts' own stage can spread
-        layer.conv.weight.zero_()
-        layer.conv.weight[:, :, 1, 1] = 1
-    x = torch.randn(1, 2, 8, 12, requires_grad=True)
-    (grad,) = torch.autograd.grad(layer(x)[:, :, :4, 6:].sum(), x)
-    inside = torch.zeros(8, 12, dtype=torch.bool)
-    inside[:4, 6:] = True
-    assert (grad[:, :, ~inside] == 0).all()
-    assert (grad[:, :, inside] != 0).all()
-
-
-def test_the_first_convolution_reaches_one_pixel_across():
-    layer = random_patch_conv(2, 3, 2).eval()
-    x = torch.randn(1, 2, 8, 12, requires_grad=True)
-    (grad,) = torch.autograd.grad(layer(x)[:, :, :4, 6:].sum(), x)
-    reached = grad[0].abs().sum(0) > 0
-    expected = torch.zeros(8, 12, dtype=torch.bool)
-    expected[:5, 5:] = True
-    assert (reached == expected).all()
-
-
 def test_fold_lays_parts_row_by_row_and_unfold_inverts_it():
     x = torch.arange(2 * 3 * 4 * 6).reshape(2, 3, 4, 6)
     parts = fold(x, 2)
@@ -141,22 +110,6 @@ def test_both_directions_write_channels_last():
         (grad,) = torch.autograd.grad(result, source, given, retain_graph=True)
         assert grad.is_contiguous(memory_format=torch.channels_last)
     assert_close(torch.autograd.grad(back, x, direction)[0], direction)
-
-
-def test_gradcheck():
-    layer = random_patch_conv(1, 2, 2).double()
-    assert torch.autograd.gradcheck(layer, torch.randn(2, 1, 4, 6, dtype=torch.float64, requires_grad=True))
-
-
-def test_shape_dtype_and_layout():
-    result = PatchConv(3, 4, grid=2).double()(torch.randn(2, 3, 6, 10, dtype=torch.float64))
-    assert result.shape == (2, 4, 6, 10)
-    assert result.dtype == torch.float64
-    assert result.is_contiguous(memory_format=torch.channels_last)
-
-
-def test_one_convolution_holds_all_parts():
-    assert sum(isinstance(m, nn.Conv2d) for m in PatchConv(3, 4, grid=8).modules()) == 2
 
 
 def test_sizes_that_do_not_divide_are_refused_with_sizes_that_do():

@@ -13,7 +13,6 @@ from torch.testing import assert_close
 from lorral_lite.model.lorral import READINGS, LoRRaL
 from lorral_lite.model.losses import lorral_loss
 from lorral_lite.training.config import RunConfig, upgraded
-from lorral_lite.training.evaluation import evaluate
 from lorral_lite.training.run_folder import load_model
 from lorral_lite.training.steps import train_step1, train_step2
 
@@ -88,7 +87,7 @@ def test_kept_heads_are_those_of_step_1_beside_the_same_new_relation():
 
 
 @pytest.mark.parametrize("name", READINGS)
-def test_a_run_remembers_its_reading(tiny_data, tmp_path, name):
+def test_a_run_remembers_its_reading(tiny_data, tiny_finished, tmp_path, name):
     config = reading(name, tiny_data, threads=1)
     train_step1(tmp_path, config, "cpu", progress=False)
     trained = train_step2(tmp_path, "self_attention", "cpu", progress=False)
@@ -98,19 +97,10 @@ def test_a_run_remembers_its_reading(tiny_data, tmp_path, name):
     images = torch.randn(2, 3, 16, 16)
     with torch.no_grad():
         assert all(torch.equal(a, b) for a, b in zip(trained(images), again(images), strict=True))
-    assert 0 <= evaluate(tmp_path, "self_attention", "cpu", progress=False)["outputs"]["au"]["mean_f1"] <= 100
     assert RunConfig.from_dict(json.loads((tmp_path / "config.json").read_text())) == config
-
-
-def test_step_1_is_the_same_where_the_reading_is_of_step_2(tiny_data, tmp_path):
-    weights = {}
-    for name in ("", *READINGS):
-        config = reading(name, tiny_data) if name else tiny_config(tiny_data)
-        train_step1(tmp_path / name, config, "cpu", progress=False)
-        weights[name] = load_file(tmp_path / name / "step1.safetensors")
-    for name in READINGS:
-        equal = all(torch.equal(v, weights[""][k]) for k, v in weights[name].items() if v.shape == weights[""][k].shape)
-        assert equal == (name in ("local_before", "kept_heads")), name
+    plain, read = (load_file(run / "step1.safetensors") for run in (tiny_finished, tmp_path))
+    same = all(torch.equal(value, plain[key]) for key, value in read.items() if value.shape == plain[key].shape)
+    assert same == (name in ("local_before", "kept_heads")), "only readings of step 2 leave step 1 as it was"
 
 
 def test_errors():

@@ -1,6 +1,5 @@
 """The series is its three parts one after the other."""
 
-import pytest
 import torch
 from encoding import bilstm_by_loops, by_the_equations, pe
 from torch.testing import assert_close
@@ -50,20 +49,3 @@ def test_gradcheck():
     torch.manual_seed(0)
     series = SeriesRelation(4, 3, heads=2).double().eval()
     assert torch.autograd.gradcheck(series, torch.randn(1, 3, 4, dtype=torch.float64, requires_grad=True))
-
-
-def test_the_order_of_aus_matters_even_without_position_encoding():
-    """It begins with a BiLSTM, which reads in order."""
-    torch.manual_seed(0)
-    series = SeriesRelation(8, 5, heads=2, position=False).double().eval()
-    order, tokens = torch.tensor([3, 0, 4, 2, 1]), torch.randn(2, 5, 8, dtype=torch.float64)
-    assert (series(tokens[:, order]) - series(tokens)[:, order]).abs().max() > 1e-3
-
-
-def test_errors_are_those_of_its_parts():
-    with pytest.raises(ValueError, match="dim must be even, got 7"):
-        SeriesRelation(7, 5, heads=7)
-    with pytest.raises(ValueError, match="8 features cannot be shared by 3 heads"):
-        SeriesRelation(8, 5, heads=3)
-    with pytest.raises(ValueError, match="steps must be at least 1, got 0"):
-        SeriesRelation(8, 5, steps=0)
