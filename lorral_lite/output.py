@@ -63,14 +63,16 @@ def is_broken_pipe(error: BaseException) -> bool:
         os.name == "nt" and isinstance(error, OSError) and error.errno == errno.EINVAL)
 
 
-def nobody_reads(failed: bool = False) -> bool:
-    """Whether a reader of our output has gone, as after ``lorral … | head -1``. ``failed``: a write has failed, so look
-    also where nothing waits to be written."""
-    return any(_closed(stream, failed) for stream in (sys.stdout, sys.stderr))
+def nobody_reads() -> bool:
+    """Whether a write has failed because a reader of our output has gone, as after ``lorral … | head -1``."""
+    return any(_closed(stream, failed=True) for stream in (sys.stdout, sys.stderr))
 
 
 def drop_what_nobody_reads(failed: bool = False) -> bool:
-    """:func:`nobody_reads`; and what is still to be written there is dropped without a word."""
+    """Whether a reader of our output has gone; what is still to be written there is then dropped without a word.
+
+    ``failed``: a write has failed, so look also where nothing waits to be written.
+    """
     gone = [stream for stream in (sys.stdout, sys.stderr) if _closed(stream, failed)]
     for stream in gone:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -60,6 +60,6 @@ def test_the_wheel_is_told_of_every_package_and_of_the_data(monkeypatch):
     data = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["package-data"]
     assert data["lorral_lite._data"] == ["**/*"]
     others = {(f"lorral_lite.{file.parent.name}", f"*{file.suffix}") for file in (ROOT / "lorral_lite").rglob("*.*")
-              if file.suffix not in (".py", ".pyc")}
+              if file.suffix not in (".py", ".pyc", ".md")}
     assert {(package, pattern) for package, patterns in data.items() for pattern in patterns} == {
         *others, ("lorral_lite._data", "**/*")}

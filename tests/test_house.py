@@ -43,11 +43,6 @@ def test_the_examples_of_the_model_run(file):
     assert result.failed == 0
 
 
-def test_every_layer_and_relation_has_an_example():
-    assert {"patch_conv", "feat_conv", "au_crops", "identity", "bilstm", "self_attention", "hopfield",
-            "series"} <= {file.stem for file in PAPER}
-
-
 @pytest.mark.parametrize("name", lorral_lite.__all__)
 def test_every_public_name_can_be_imported(name):
     assert getattr(lorral_lite, name) is not None

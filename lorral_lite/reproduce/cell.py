@@ -152,7 +152,7 @@ def attempt(plan: Plan, cell: Cell, device=None, progress: bool = True, say: Cal
     try:
         run_cell(plan, cell, device, progress, say)
     except Exception as error:  # one cell that fails must not stop the others
-        if is_broken_pipe(error) and nobody_reads(failed=True):
+        if is_broken_pipe(error) and nobody_reads():
             raise  # no failure of the cell: what it says has no reader any more
         line = " ".join(str(error).split())
         if not isinstance(error, ValueError | OSError) or not line:  # a DataError is a ValueError
