@@ -8,6 +8,7 @@ of the frame, which counts from 1.
 
 import re
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 import h5py
@@ -16,21 +17,22 @@ import numpy as np
 from ..facs import AU_SETS
 from ..files import DataError
 from ..landmarks import NUM_LANDMARKS
-from .preparing import Sequence, Skip
+from .preparing import Frames, Skip
 from .source import (
     VIDEOS,
     Coded,
     Source,
     all_skipped,
     chosen_subjects,
+    frame_number,
     numbered,
     read_rows,
     say_doubles,
     say_found,
     say_unlabelled,
-    stray,
     walk,
     whole,
+    why_no_face,
     with_pictures,
 )
 from .videos import Video
@@ -57,29 +59,18 @@ def bp4d(root, frames: str = "all", subjects: Iterable[str] = ()) -> Source:
     found = labels, landmarks, folders, videos = _look(root)
     if not labels:
         raise DataError(f"{root}: no label file F001_T1.csv is below it; name the folder that holds AUCoding")
-    who = chosen_subjects("bp4d", {subject for subject, _ in labels}, subjects)
+    who = chosen_subjects({subject for subject, _ in labels}, subjects)
     keys = sorted({key for kind in found for key in kind if key[0] in who or not subjects})
     source = Source("bp4d", root, AUS, {"frames": frames, "subjects": list(who)}, who, [], {})
     for key in keys:
         if key not in labels:
             source.missing.append(f"{' '.join(key)}: no label file")
             continue
-        label_file = labels[key][0]
-        coded = source.coded[key] = read_occurrence(label_file)
-        reason = stray("bp4d", key[0])
+        coded = read_occurrence(labels[key][0])
         marks, folder, video = (next(iter(kind.get(key, ())), None) for kind in (landmarks, folders, videos))
-        if reason:
-            source.missing.append(f"{' '.join(key)}: {reason}")
-        for what, there in (("landmark file", marks), ("pictures or video", folder or video)):
-            if not there:
-                source.missing.append(f"{' '.join(key)}: no {what}")
-
-        def load(key=key, coded=coded, reason=reason, label_file=label_file, marks=marks, folder=folder, video=video):
-            if reason:
-                return all_skipped(coded, label_file, reason, len(AUS))
-            return _load(root, key, coded, marks, folder, video, frames)
-
-        source.sequences.append(Sequence(*key, coded.rows, load))
+        source.add(" ".join(key), *key, labels[key][0], coded,
+                   partial(_load, root, key, coded, marks, folder, video, frames),
+                   {"landmark file": marks, "pictures or video": folder or video})
     wanted = len(who) * len(TASKS)
     for what, kind in zip(("label files", "landmark files", "folders of pictures", "videos"), found, strict=True):
         source.found.append(say_found(what, [kind[key][0] for key in keys if key in kind], root, wanted))
@@ -95,6 +86,7 @@ def _look(root: Path):
     """Label files, landmark files, picture folders and videos below ``root``, lists by (subject, task), best first."""
     labels: dict[tuple[str, str], list[Path]] = {}
     landmarks, folders, videos = {}, {}, {}
+    by_ending = {".csv": labels, ".mat": landmarks, **dict.fromkeys(VIDEOS, videos)}
     for folder, names in walk(root, _FOLDER):
         if names is None:
             letter, number, task = [g for g in _FOLDER.search(folder.relative_to(root).as_posix()).groups() if g]
@@ -106,14 +98,8 @@ def _look(root: Path):
             stem, ending = Path(name).stem, Path(name).suffix.lower()
             match = _NAME.fullmatch(stem)
             key = match and _key(*match.groups())
-            if not key:
-                continue
-            if ending == ".csv":
-                labels.setdefault(key, []).append(folder / name)
-            elif ending == ".mat":
-                landmarks.setdefault(key, []).append(folder / name)
-            elif ending in VIDEOS:
-                videos.setdefault(key, []).append(folder / name)
+            if key and ending in by_ending:
+                by_ending[ending].setdefault(key, []).append(folder / name)
     for paths in labels.values():
         paths.sort(key=lambda path: ("AU_OCC" not in path.as_posix().upper(), path))
     for paths in landmarks.values():
@@ -141,7 +127,7 @@ def read_occurrence(path: Path) -> Coded:
     try:
         rows = read_rows(path)
     except DataError as error:
-        return nothing([Skip(path, None, str(error).removeprefix(f"{path}: "))])
+        return nothing([Skip(path, None, str(error))])
     header, body = rows[0][1], rows[1:]
     if header[0] != "0" or len(set(header) - {""}) < sum(cell != "" for cell in header):
         return nothing([Skip(path, None, "the header is not 0,1,2,…; is this the file of AU occurrence?")])
@@ -155,9 +141,7 @@ def read_occurrence(path: Path) -> Coded:
         try:
             if len(cells) <= max(columns):
                 raise DataError(f"{len(cells)} cells, but the header has {len(header)}")
-            number = whole(cells[0], "the frame")
-            if number < 1:
-                raise DataError(f"the frame is {number}; frames count from 1")
+            number = frame_number(cells[0])
             if number in found:
                 raise DataError(f"frame {number} is in line {found[number][0]} already")
             values = [whole(cells[column], f"AU {au}") for au, column in zip(AUS, columns, strict=True)]
@@ -197,10 +181,8 @@ def read_landmarks(path: Path, numbers: np.ndarray) -> tuple[np.ndarray, dict[in
                         bad[k] = f"landmarks of shape {entry.shape[::-1]}, not (49, 2)"
                         continue
                     points[k] = entry[()].T - 1  # MATLAB counts pixels from 1
-                    if not np.isfinite(points[k]).all():
-                        bad[k] = "a landmark is not a finite number"
-                    elif (points[k] == points[k, 0]).all():
-                        bad[k] = "all landmarks are the same point"
+                    if reason := why_no_face(points[k]):
+                        bad[k] = reason
     except Exception as error:  # h5py raises many kinds on broken files
         raise DataError(f"{path}: {_why_not_v73(path, error)}") from None
     return points, bad
@@ -219,18 +201,19 @@ def _why_not_v73(path: Path, error: Exception) -> str:
     return f"not readable as MATLAB v7.3 with fit/pred ({' '.join(str(error).split())[:120]})"
 
 
-def _load(root: Path, key, coded: Coded, landmark_file: Path | None, folder: Path | None, video: Path | None, frames):
+def _load(root: Path, key, coded: Coded, landmark_file: Path | None, folder: Path | None, video: Path | None,
+          frames: str) -> Frames:
     if landmark_file is None:
-        return all_skipped(coded, root / "_".join(key), "no landmark file of this sequence", len(AUS))
+        return all_skipped(coded, root / "_".join(key), "no landmark file of this sequence")
     try:
         points, broken = read_landmarks(landmark_file, coded.numbers)
     except DataError as error:
-        return all_skipped(coded, landmark_file, str(error).removeprefix(f"{landmark_file}: "), len(AUS))
+        return all_skipped(coded, landmark_file, str(error).removeprefix(f"{landmark_file}: "))
     bad = {k: Skip(landmark_file, int(coded.numbers[k]), reason) for k, reason in broken.items()}
     absent = [k for k in np.flatnonzero(np.isnan(points).all((1, 2))).tolist() if k not in bad]
     count = len(absent)
     if folder is None and video is None:
-        return all_skipped(coded, root / "_".join(key), "no pictures or video of this sequence", len(AUS), count)
+        return all_skipped(coded, root / "_".join(key), "no pictures or video of this sequence", count)
     there = [k for k in range(len(points)) if k not in bad and k not in set(absent)]
     if frames == "jaa" or not there:
         reason = "left out by --frames jaa: no landmarks" if frames == "jaa" else "no frame here has landmarks"
@@ -245,4 +228,4 @@ def _load(root: Path, key, coded: Coded, landmark_file: Path | None, folder: Pat
         images = folder, numbered(folder)
     else:
         images = Video(video, coded.numbers - 1)
-    return with_pictures(coded, images, points, bad, len(AUS), count, absent)
+    return with_pictures(coded, images, points, bad, count, absent)

@@ -11,21 +11,24 @@ from .folds import protocol_parts
 from .preparing import checked
 from .source import Source
 
+MOST_MISSING = 20
+"""Lines about what is missing that :func:`describe` prints."""
 
-def describe(source: Source, say: Callable[[str], None] = print, most: int = 20) -> None:
-    """Print the choices, what was found, and what is missing (the first ``most`` of it)."""
+
+def describe(source: Source, say: Callable[[str], None] = print) -> None:
+    """Print the choices, what was found, and what is missing."""
     say(f"{source.name.upper()} in {source.root}" + (" (a procedural stand-in)" if source.meta["stand_in"] else ""))
     for name, value in source.choices.items():
         say(f"  choice --{name} {f'({len(value)}) ' + ' '.join(value) if isinstance(value, list) else value}")
     for line in source.found:
         say(f"  found {line}")
-    for line in source.missing[:most]:
+    for line in source.missing[:MOST_MISSING]:
         say(f"  missing {line}")
-    if len(source.missing) > most:
-        say(f"  missing … and {len(source.missing) - most} more")
+    if len(source.missing) > MOST_MISSING:
+        say(f"  missing … and {len(source.missing) - MOST_MISSING} more")
 
 
-def check(source: Source, whole_set: bool, say: Callable[[str], None] = print) -> bool:
+def agrees_with_published(source: Source, whole_set: bool, say: Callable[[str], None] = print) -> bool:
     """Count frames and AUs per fold; True when nothing that can be compared differs from the golden numbers.
 
     Labels count also where pictures or landmarks are missing. ``whole_set``: the reader claims to have all subjects;

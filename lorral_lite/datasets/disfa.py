@@ -9,6 +9,7 @@ from 1, so picture i of a folder that counts from 0 belongs to label line i + 1.
 import json
 import re
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from scipy.io import loadmat
 from ..facs import AU_SETS
 from ..files import DataError, data_file
 from ..landmarks import to_49
-from .preparing import Sequence, Skip
+from .preparing import Frames, Skip
 from .source import (
     PICTURES,
     VIDEOS,
@@ -25,14 +26,15 @@ from .source import (
     Source,
     all_skipped,
     chosen_subjects,
+    frame_number,
     numbered,
     read_rows,
     say_doubles,
     say_found,
     say_unlabelled,
-    stray,
     walk,
     whole,
+    why_no_face,
     with_pictures,
 )
 from .videos import Video
@@ -58,7 +60,7 @@ def disfa(root, frames: str = "all", threshold: int = 2, camera: str = "left", s
     if not labels:
         raise DataError(f"{root}: no label file SN001_au1.txt is below it; name the folder that holds "
                         "ActionUnit_Labels")
-    who = chosen_subjects("disfa", labels, subjects)
+    who = chosen_subjects(labels, subjects)
     choices = {"frames": frames, "threshold": threshold, "camera": camera, "subjects": list(who)}
     source = Source("disfa", root, AUS, choices, who, [], {})
     problems = json.loads(data_file("protocol", "golden_counts.json").read_text(encoding="utf8"))
@@ -67,8 +69,7 @@ def disfa(root, frames: str = "all", threshold: int = 2, camera: str = "left", s
     doubles = []
     for subject in who:
         files = {au: paths[0] for au, paths in labels[subject].items()}
-        coded = source.coded[subject, TASK] = read_intensities(subject, files, threshold)
-        reason = stray("disfa", subject)
+        coded = read_intensities(files, threshold)
         of_camera = [_of_camera(kind.get(subject, []), camera, root) for kind in (folders, videos)]
         marks, folder, video = (next(iter(paths), None) for paths in (landmarks.get(subject, []), *of_camera))
         seen = folder or video
@@ -77,18 +78,9 @@ def disfa(root, frames: str = "all", threshold: int = 2, camera: str = "left", s
         doubles.append([*of_camera[0], *of_camera[1]])  # a folder stands before a video
         if seen and not _camera(seen, root):
             source.found.append(f"{subject}: {seen.relative_to(root)} names no camera; read as the {camera} one")
-        for what, there in (("landmarks", marks), (f"pictures or video ({camera} camera)", seen)):
-            if not there:
-                source.missing.append(f"{subject}: no {what}")
-        if reason:
-            source.missing.append(f"{subject}: {reason}")
-
-        def load(subject=subject, coded=coded, reason=reason, files=files, marks=marks, folder=folder, video=video):
-            if reason:
-                return all_skipped(coded, files[min(files)], reason, len(AUS))
-            return _load(root, subject, coded, marks, folder, video, left_out.get(subject, []))
-
-        source.sequences.append(Sequence(subject, TASK, coded.rows, load))
+        source.add(subject, subject, TASK, files[min(files)], coded,
+                   partial(_load, root, subject, coded, marks, folder, video, left_out.get(subject, [])),
+                   {"landmarks": marks, f"pictures or video ({camera} camera)": seen})
     label_files = [paths for subject in who for au, paths in labels[subject].items() if au in AUS]
     marked = [landmarks[subject] for subject in who if subject in landmarks]
     source.found[:0] = [
@@ -136,7 +128,7 @@ def _of_camera(paths: list[Path], camera: str, root: Path) -> list[Path]:
     return [path for side in (camera, None) for path in paths if _camera(path, root) == side]
 
 
-def read_intensities(subject: str, files: dict[int, Path], threshold: int) -> Coded:
+def read_intensities(files: dict[int, Path], threshold: int) -> Coded:
     """The 8 AUs of one subject: lines ``frame,intensity``, 0 to 5; from ``threshold`` on the AU is shown.
 
     Files are joined by the number of the frame. A frame that one of them lacks or that says something else becomes a
@@ -154,13 +146,11 @@ def read_intensities(subject: str, files: dict[int, Path], threshold: int) -> Co
         try:
             rows = read_rows(files[au])
         except DataError as error:
-            skips.append(Skip(files[au], None, str(error).removeprefix(f"{files[au]}: ")))
+            skips.append(Skip(files[au], None, str(error)))
             continue
         for line, cells in rows:
             try:
-                number = whole(cells[0], "the frame")
-                if number < 1:
-                    raise DataError(f"the frame is {number}; frames count from 1")
+                number = frame_number(cells[0])
                 if number in values:
                     raise DataError(f"frame {number} is in a line above already")
             except DataError as error:
@@ -186,25 +176,24 @@ def read_intensities(subject: str, files: dict[int, Path], threshold: int) -> Co
             skips.append(Skip(files.get(lacking, folder), number, f"no label of AU {lacking} for frame {number}"))
         else:
             numbers.append(number)
-    labels = np.array([[read[au][n] >= threshold for au in AUS] for n in numbers], np.int8)
-    labels = labels.reshape(len(numbers), len(AUS))
+    labels = np.array([[read[au][n] >= threshold for au in AUS] for n in numbers], np.int8).reshape(-1, len(AUS))
     return Coded(np.array(numbers, dtype=int), labels, skips, max(complete, default=0))
 
 
 def _load(root: Path, subject: str, coded: Coded, landmarks: Path | None, folder: Path | None, video: Path | None,
-          left_out: list[list[int]]):
+          left_out: list[list[int]]) -> Frames:
     listed = {n for n in coded.numbers.tolist() if any(low <= n - 1 <= high for low, high in left_out)}
     if landmarks is None:
-        return all_skipped(coded, root / subject, "no landmarks of this subject", len(AUS), len(listed))
+        return all_skipped(coded, root / subject, "no landmarks of this subject", len(listed))
     if folder is None and video is None:
         reason = "no pictures or video of this subject and camera"
-        return all_skipped(coded, root / subject, reason, len(AUS), len(listed))
+        return all_skipped(coded, root / subject, reason, len(listed))
     if folder is not None:
         pictures = numbered(folder)
         try:
             first = counts_from(pictures, coded.last)
         except DataError as error:
-            return all_skipped(coded, folder, str(error), len(AUS), len(listed))
+            return all_skipped(coded, folder, str(error), len(listed))
         images = folder, {number + 1 - first: paths for number, paths in pictures.items()}
     else:
         images = Video(video, coded.numbers - 1)
@@ -227,7 +216,7 @@ def _load(root: Path, subject: str, coded: Coded, landmarks: Path | None, folder
             points[k] = read_landmarks(file)
         except DataError as error:
             bad[k] = Skip(file, number, str(error).removeprefix(f"{file}: "))
-    return with_pictures(coded, images, points, bad, len(AUS), len(listed), filled)
+    return with_pictures(coded, images, points, bad, len(listed), filled)
 
 
 def counts_from(pictures, frames: int) -> int:
@@ -257,22 +246,19 @@ def landmark_files(folder: Path, frames: int) -> dict[int, Path]:
 def read_landmarks(path: Path) -> np.ndarray:
     """A MATLAB v5 file, ``pts`` 66 × 2 counted from 1 (D39) → (49, 2) counted from 0; anything else is a DataError."""
     try:
-        if not path.stat().st_size:
-            raise DataError(f"{path}: is empty; copy it again from the data set")
-        points = np.asarray(loadmat(path, variable_names=["pts"])["pts"], dtype=np.float32)
-    except DataError:
-        raise
-    except KeyError:
-        raise DataError(f"{path}: has no variable pts") from None
+        found = loadmat(path, variable_names=["pts"])
+        points = np.asarray(found.get("pts", ()), dtype=np.float32)
     except NotImplementedError:
         raise DataError(f"{path}: is MATLAB v7.3; DISFA's landmarks are v5") from None
     except Exception as error:  # SciPy raises many kinds on broken files
+        if path.is_file() and not path.stat().st_size:
+            raise DataError(f"{path}: is empty; copy it again from the data set") from None
         why = " ".join(str(error).split())[:120]
         raise DataError(f"{path}: not readable as MATLAB v5 with pts ({why})") from None
+    if "pts" not in found:
+        raise DataError(f"{path}: has no variable pts")
     if points.shape != (66, 2):
         raise DataError(f"{path}: landmarks of shape {points.shape}, not (66, 2)")
-    if not np.isfinite(points).all():
-        raise DataError(f"{path}: a landmark is not a finite number")
-    if (points == points[0]).all():
-        raise DataError(f"{path}: all landmarks are the same point")
+    if reason := why_no_face(points):
+        raise DataError(f"{path}: {reason}")
     return to_49(points) - 1

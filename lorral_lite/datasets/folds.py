@@ -65,10 +65,10 @@ def fold_rows(folder: PreparedFolder, fold: int, k: int = 3, seed: int = 0) -> t
     return train_rows, test_rows
 
 
-def hold_out(folder: PreparedFolder, rows: np.ndarray, share: float = 0.2, seed: int = 0):
-    """Split training rows by subject into (rest, held-out rows), for choosing an epoch without the test fold."""
+def hold_out(folder: PreparedFolder, rows: np.ndarray, seed: int = 0):
+    """Split training rows by subject into (rest, a held-out fifth), for choosing an epoch without the test fold."""
     names = sorted(set(folder.subjects[rows]))
-    count = max(1, round(share * len(names)))
+    count = max(1, round(len(names) / 5))
     if count >= len(names):
         raise ValueError(f"cannot hold out {count} of {len(names)} training subjects")
     held = np.random.default_rng(seed).choice(names, count, replace=False)

@@ -91,14 +91,14 @@ class PreparedFolder:
             with open(file, newline="", encoding="utf8") as handle:
                 reader = csv.DictReader(handle)
                 index = [(intern(row["subject"]), intern(row["task"]), int(row["frame"])) for row in reader]
-            columns = zip(*index, strict=True) if index else ((), (), ())
-            self.subjects, self.tasks, self.frames = map(np.array, columns)
         except FileNotFoundError:
             raise DataError(f"{file}: missing; run `lorral prepare` again") from None
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, csv.Error) as error:  # a column, a cell or a number is missing
             raise DataError(f"{file}: needs columns subject,task,frame ({error}); run `lorral prepare` again") from None
         if len(index) != rows:
             raise DataError(f"{file}: {len(index)} rows, but meta.json says {rows}; run `lorral prepare` again")
+        columns = zip(*index, strict=True) if index else ((), (), ())
+        self.subjects, self.tasks, self.frames = map(np.array, columns)
 
     def _check_values(self) -> None:
         bad = np.flatnonzero(~np.isfinite(self.landmarks).all((1, 2)))

@@ -28,14 +28,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from ..device import cores
 from ..files import DataError
 from ..landmarks import NUM_LANDMARKS, align_face, alignment
 from ..output import progress_bar
 from .prepared import PreparedFolder, open_prepared
-from .videos import Video
+from .videos import Video, one_line
 from .writing import PreparedWriter
 
 CHUNK = 32
@@ -249,19 +249,20 @@ def align_files(paths: list[Path], points: np.ndarray, size: int, fast: bool = F
 
 
 def _aligned_file(path: Path, points: np.ndarray, size: int, fast: bool):
+    room = _room(points, size) if fast else 1.0
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as picture:
                 width = picture.width
                 if fast and picture.format == "JPEG":  # D37 fast decoding
-                    picture.draft("RGB", [int(np.ceil(side / _room(points, size))) for side in picture.size])
+                    picture.draft("RGB", [int(np.ceil(side / room)) for side in picture.size])
                 pixels = np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
     except FileNotFoundError:
         return "no such picture"
     except Exception as error:  # Pillow raises many kinds on broken files
         empty = path.is_file() and not path.stat().st_size
-        return f"not readable as a picture ({'empty file' if empty else _why(error)})"
+        return f"not readable as a picture ({'empty file' if empty else _why_no_picture(error)})"
     shrunk = width / pixels.shape[1]
     if shrunk == 1:
         return _aligned(pixels, points, size)
@@ -290,9 +291,8 @@ def _aligned(picture: np.ndarray | str, points: np.ndarray, size: int):
         return str(error)
 
 
-def _why(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return "unknown format" if "cannot identify" in text else text or type(error).__name__
+def _why_no_picture(error: Exception) -> str:
+    return "unknown format" if isinstance(error, UnidentifiedImageError) else one_line(error)
 
 
 def _estimate(out: Path, sequences, frames: int, size: int, aus: int, workers: int, fast: bool, say) -> None:

@@ -3,8 +3,9 @@
 import csv
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +16,8 @@ from .preparing import Frames, Sequence, Skip
 from .videos import Video
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp")
-
-
-_WHOLE = re.compile(r"-?\d{1,9}(\.0*)?", re.ASCII)
-
-
 VIDEOS = (".avi", ".mp4", ".mov", ".mkv")
+_WHOLE = re.compile(r"-?\d{1,9}(\.0*)?", re.ASCII)
 
 
 @dataclass
@@ -60,6 +57,20 @@ class Source:
         """What the prepared folder shall say of itself; a stand-in counts as licensed too, to show that path."""
         return {"source": self.name, "licensed": True, "stand_in": is_stand_in(self.root), "choices": self.choices}
 
+    def add(self, title: str, subject: str, task: str, label_file: Path, coded: Coded, load: Callable[[], Frames],
+            parts: dict[str, Path | None]) -> None:
+        """Add a sequence, and to ``missing`` a line for each of its ``parts`` (what it is → its place) that is nowhere.
+
+        A subject who is in no published fold gives nothing but skips of ``label_file``; ``load`` is not called then.
+        """
+        if not any(subject in part for part in protocol_parts(self.name)):
+            reason = f"subject {subject} is in no published fold of {self.name.upper()}"
+            self.missing.append(f"{title}: {reason}")
+            load = partial(all_skipped, coded, label_file, reason)
+        self.missing += [f"{title}: no {what}" for what, where in parts.items() if where is None]
+        self.coded[subject, task] = coded
+        self.sequences.append(Sequence(subject, task, coded.rows, load))
+
 
 def walk(root: Path, leaf: re.Pattern | None = None):
     """Every folder below ``root`` as (folder, file names), sorted; links are followed, but no folder is seen twice.
@@ -71,33 +82,27 @@ def walk(root: Path, leaf: re.Pattern | None = None):
         raise DataError(f"{root}: no such folder; name the folder that holds the data set as you received it")
     seen = set()
 
-    def inside(folder: Path):
-        try:
-            here = os.stat(folder)
-            if (here.st_dev, here.st_ino) in seen:
-                return
-            seen.add((here.st_dev, here.st_ino))
-            if leaf and leaf.search(folder.relative_to(root).as_posix()):
-                yield folder, None
-                return
-            with os.scandir(folder) as entries:
-                entries = sorted(entries, key=lambda entry: entry.name)
-        except OSError as error:
-            raise DataError(f"{folder}: cannot be read ({error.strerror}); change its permissions") from error
-        folders = [entry for entry in entries if _is_folder(entry)]
-        names = {entry.name for entry in folders}
-        yield folder, [entry.name for entry in entries if entry.name not in names]
-        for entry in folders:
-            yield from inside(folder / entry.name)
+    def is_new(folder: Path) -> bool:
+        status = os.stat(folder)
+        before = len(seen)
+        seen.add((status.st_dev, status.st_ino))
+        return len(seen) > before
 
-    yield from inside(root)
+    def fail(error: OSError):
+        raise DataError(f"{error.filename}: cannot be read ({error.strerror}); change its permissions") from error
 
-
-def _is_folder(entry: os.DirEntry) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link that leads to itself
-        return False
+    for place, folders, names in os.walk(root, onerror=fail, followlinks=True):
+        folder = Path(place)
+        if not is_new(folder):
+            folders.clear()
+            continue
+        yield folder, sorted(names)
+        for name in sorted(folders):
+            if leaf and leaf.search((folder / name).relative_to(root).as_posix()):
+                if is_new(folder / name):
+                    yield folder / name, None
+                folders.remove(name)
+        folders.sort()
 
 
 def numbered(folder: Path, endings=PICTURES) -> dict[int, list[Path]]:
@@ -116,18 +121,18 @@ def numbered(folder: Path, endings=PICTURES) -> dict[int, list[Path]]:
 
 
 def read_rows(path: Path) -> list[tuple[int, list[str]]]:
-    """(line, cells) of a comma-separated text, empty lines left out. Whatever is no such text is a DataError."""
+    """(line, cells) of a comma-separated text, empty lines left out. A DataError says why it is no such text."""
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file)
             rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
     except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
+        raise DataError("no such file") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: not readable as a text table ({' '.join(str(error).split())})") from None
+        raise DataError(f"not readable as a text table ({' '.join(str(error).split())})") from None
     rows = [row for row in rows if any(row[1])]
     if not rows:
-        raise DataError(f"{path}: is empty; copy it again from the data set")
+        raise DataError("is empty; copy it again from the data set")
     return rows
 
 
@@ -138,7 +143,22 @@ def whole(text: str, what: str) -> int:
     raise DataError(f"{what} is {text[:20]!r}, which is no whole number")
 
 
-def with_pictures(coded: Coded, images, points: np.ndarray, bad: dict[int, Skip], aus: int, absent: int, filled=()):
+def frame_number(text: str) -> int:
+    """The frame that the first cell of a line of labels names, 1 or more; anything else is a DataError."""
+    number = whole(text, "the frame")
+    if number < 1:
+        raise DataError(f"the frame is {number}; frames count from 1")
+    return number
+
+
+def why_no_face(points: np.ndarray) -> str | None:
+    """Why (n, 2) points cannot be the landmarks of a face, or None."""
+    if not np.isfinite(points).all():
+        return "a landmark is not a finite number"
+    return "all landmarks are the same point" if (points == points[0]).all() else None
+
+
+def with_pictures(coded: Coded, images, points: np.ndarray, bad: dict[int, Skip], absent: int, filled=()) -> Frames:
     """The :class:`Frames` of a sequence whose pictures are there and whose landmarks are good; the others become skips.
 
     images: (folder, {frame: paths}), or a Video with a position for each coded frame. points: (n, 49, 2) beside
@@ -161,18 +181,17 @@ def with_pictures(coded: Coded, images, points: np.ndarray, bad: dict[int, Skip]
     kept = np.array(kept, dtype=int)
     if isinstance(images, Video):
         paths = Video(images.path, images.positions[kept])
-    return Frames(coded.numbers[kept], paths, points[kept], coded.labels[kept].reshape(len(kept), aus), skips,
-                  np.isin(kept, list(filled)), absent)
+    return Frames(coded.numbers[kept], paths, points[kept], coded.labels[kept], skips, np.isin(kept, list(filled)),
+                  absent)
 
 
-def all_skipped(coded: Coded, file: Path, reason: str, aus: int, absent: int | None = None) -> Frames:
+def all_skipped(coded: Coded, file: Path, reason: str, absent: int | None = None) -> Frames:
     """No frame at all, each with the same reason."""
     skips = [*coded.skips, *(Skip(file, int(number), reason) for number in coded.numbers)]
-    empty = np.empty((0, 49, 2), np.float32), np.empty((0, aus), np.int8)
-    return Frames(coded.numbers[:0], [], *empty, skips, absent=absent)
+    return Frames(coded.numbers[:0], [], np.empty((0, 49, 2), np.float32), coded.labels[:0], skips, absent=absent)
 
 
-def chosen_subjects(name: str, found, asked) -> list[str]:
+def chosen_subjects(found, asked) -> list[str]:
     """The subjects to read, sorted: those asked for, which must be there, or all."""
     found = sorted(found)
     if not asked:
@@ -183,12 +202,6 @@ def chosen_subjects(name: str, found, asked) -> list[str]:
             raise DataError(f"--subjects {subject}: no labels of this subject were found; there are "
                             f"{', '.join(found) or 'none'}")
     return sorted(set(asked))
-
-
-def stray(name: str, subject: str) -> str | None:
-    """Why a subject cannot be read: it is in no published fold."""
-    known = {member for part in protocol_parts(name) for member in part}
-    return None if subject in known else f"subject {subject} is in no published fold of {name.upper()}"
 
 
 def say_found(what: str, files: list[Path], root: Path, wanted: int) -> str:

@@ -5,14 +5,12 @@ are tested on every layout and naming that public code has met. A score on a sta
 """
 
 import csv
-import io
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
 import numpy as np
-import torch
 from PIL import Image
 from scipy.io import savemat
 
@@ -26,10 +24,6 @@ at random with the public rates of {name}. It may be shared freely.
 """
 
 
-BP4D_TASK_NUMBERS = ("01", "03", "07", "08", "09", "10", "11", "13")
-"""T1 … T8 as some copies of the videos and label files number them."""
-
-
 DISFA_CODED = (1, 2, 4, 5, 6, 9, 12, 15, 17, 20, 25, 26)
 
 
@@ -40,9 +34,6 @@ DISFA_IMAGES = {
     "LeftVideoSN001_comp_0001.png": "{side}Video{subject}_comp/{side}Video{subject}_comp_{one:04d}.png",
 }
 """Names that public code gives to the extracted frames; {zero} counts from 0, {one} from 1."""
-
-
-RENDERED = 256  # larger pictures are enlarged from this size, unless ``detail`` says otherwise
 
 
 @dataclass(frozen=True)
@@ -66,64 +57,51 @@ class StandIn:
 
 
 def write_bp4d(root, subjects=("F001", "F003", "F004"), tasks=("T1", "T2"), frames=4, *, width: int = 96,
-               images: str = "jpg", digits: int | None = None, au_occ: bool = True, first=(2440, 37), around: int = 1,
-               empty: int = 1, unknown: int = 0, pool: int | None = None, detail: int = RENDERED,
+               images: str = "jpg", first=(2440, 37), around: int = 1, empty: int = 1, unknown: int = 0,
                seed: int = 0) -> StandIn:
     """Write a stand-in of BP4D into ``root``: images, AU occurrence, MATLAB v7.3 landmarks of the 12 AUs.
 
-    subjects, tasks: F001 … and T1 … T8. frames: coded frames of a sequence, one number or one per sequence (subject by
-        subject). width: pixels; the height follows the real 1040 × 1392.
-    images: "jpg" writes ``Sequences(2D+3D)/F001/T1/2440.jpg``; "avi" writes ``2F01_T1.avi`` and "avi-numbers"
-        ``2F01_01.avi`` (both need PyAV), with label files ``F001_T1.csv`` and ``F001_01.csv``.
-    digits: of an image name; None as distributed, 3 where a sequence ends before frame 1000, else 4; 0 no padding.
-    au_occ: ``AUCoding/AU_OCC/`` (with a decoy of intensities beside it) or straight ``AUCoding/``.
+    subjects, tasks: F001 … and T1 … T8. frames: coded frames of each sequence. width: pixels, 48 or more; the height
+        follows the real 1040 × 1392.
+    images: "jpg" writes ``Sequences(2D+3D)/F001/T1/2440.jpg``, "avi" ``2F01_T1.avi`` (needs PyAV).
     first: number of the first coded frame, taken in turn by the sequences. around: frames on disk before and after
         the coded ones, which nobody coded.
     empty: coded frames at the end of each subject's last sequence whose landmarks are empty.
     unknown: label cells of the 12 AUs that say 9, in each sequence's first row. The other AUs always say 9.
-    pool: draw only so many faces and repeat them; pictures then do not show what the labels say. Only for benchmarks.
-    detail: faces wider than this are rendered at this size and enlarged; up to 1024.
     """
     root, tasks = Path(root), tuple(tasks)
     people = Population("bp4d", seed=seed)
-    counts = np.broadcast_to(frames, len(subjects) * len(tasks)).reshape(len(subjects), len(tasks))
-    faces = pool and _faces(people.subjects(1, pool, first=10_000), people, width, "pool", seed, detail)
     _readme(root, "BP4D")
     index, labels, landmarks, tracked = [], [], [], []
     for s, subject in enumerate(subjects):
-        draw = people.subjects(1, int(counts[s].sum()), first=s)
-        drawn = faces or _faces(draw, people, width, subject, seed, detail)
-        ends = counts[s].cumsum()
+        draw = people.subjects(1, frames * len(tasks), first=s)
+        drawn, marks = _taller(*_faces(draw, people, width, subject, seed))
         for t, task in enumerate(tasks):
-            rows = np.arange(ends[t] - counts[s, t], ends[t])
+            rows = slice(t * frames, (t + 1) * frames)
+            pictures, points = drawn[rows], marks[rows]
             start = first[(s * len(tasks) + t) % len(first)]
-            pictures, points = [drawn[0][k % len(drawn[0])] for k in rows], drawn[1][rows % len(drawn[1])]
+            numbers = range(start, start + frames)
             shown = draw.labels[0, rows].copy()
             shown[0, :unknown] = -1
-            known = np.ones(len(rows), bool)
-            known[len(rows) - empty * (t == len(tasks) - 1) :] = False
-            points = _portrait(points, pictures[0].shape[0], 1392 / 1040)
-            numbers = np.arange(start, start + len(rows))
-            spoken = task if images != "avi-numbers" else BP4D_TASK_NUMBERS[int(task[1:]) - 1]
-            folder = root / "AUCoding" / "AU_OCC" if au_occ else root / "AUCoding"
-            write_bp4d_labels(folder / f"{subject}_{spoken}.csv", numbers, shown, people.aus)
-            if au_occ:
-                write_csv(root / "AUCoding" / "AU_INT" / "AU06" / f"{subject}_{spoken}_AU06.csv",
-                          [(n, 0) for n in numbers])
+            known = np.ones(frames, bool)
+            known[frames - empty * (t == len(tasks) - 1) :] = False
+            coding = root / "AUCoding"
+            write_bp4d_labels(coding / "AU_OCC" / f"{subject}_{task}.csv", numbers, shown, people.aus)
+            write_csv(coding / "AU_INT" / "AU06" / f"{subject}_{task}_AU06.csv", [(n, 0) for n in numbers])  # a decoy
             found = [face if there else None for face, there in zip(points, known, strict=True)]
             everywhere = [points[0]] * (start - 1) + found + [points[-1]] * around
-            write_v73_landmarks(root / "2DFeatures" / f"{subject}_{spoken}.mat", everywhere)
-            seen = range(max(1, start - around), start + len(rows) + around)
-            shots = [_tall(pictures[min(max(n - start, 0), len(rows) - 1)]) for n in seen]
+            write_v73_landmarks(root / "2DFeatures" / f"{subject}_{task}.mat", everywhere)
+            seen = range(max(1, start - around), start + frames + around)
+            shots = [pictures[min(max(n - start, 0), frames - 1)] for n in seen]
             if images == "jpg":
-                places = digits if digits is not None else 3 if seen[-1] < 1000 else 4
+                digits = 3 if seen[-1] < 1000 else 4
                 folder = root / "Sequences(2D+3D)" / subject / task
                 for n, shot in zip(seen, shots, strict=True):
-                    write_image(folder / f"{n:0{places}d}.jpg", shot)
-                (folder / f"{seen[0]:0{places}d}.obj").write_text("# stand-in of a 3D model\n", encoding="utf8")
+                    write_image(folder / f"{n:0{digits}d}.jpg", shot)
+                (folder / f"{seen[0]:0{digits}d}.obj").write_text("# stand-in of a 3D model\n", encoding="utf8")
             else:
-                write_video(root / f"2{subject[0]}{subject[2:]}_{spoken}.avi", [shots[0]] * (seen[0] - 1) + shots, 25)
-            index += [(subject, task, int(n)) for n in numbers]
+                write_video(root / f"2{subject[0]}{subject[2:]}_{task}.avi", [shots[0]] * (seen[0] - 1) + shots, 25)
+            index += [(subject, task, n) for n in numbers]
             labels.append(shown)
             landmarks.append(points)
             tracked.append(known)
@@ -169,18 +147,14 @@ def write_v73_landmarks(path, points) -> None:
 
 
 def write_disfa(root, subjects=("SN001", "SN003", "SN006"), frames: int = 6, *, width: int = 128,
-                images: str = "avi", cameras=("left",), capital: bool = False, right_folder: str = "Video_RightCamera",
-                landmark_names: str = "zero", landmark_folder: str = "tmp_frame_lm", extra: bool = False,
-                seed: int = 0) -> StandIn:
+                images: str = "avi", cameras=("left",), seed: int = 0) -> StandIn:
     """Write a stand-in of DISFA into ``root``: videos or images, intensities of 12 AUs, MATLAB v5 landmarks.
 
-    subjects: SN001 …; frames: of each. width: pixels; the height follows the real 1024 × 768.
+    subjects: SN001 …; frames: of each. width: pixels, 64 or more; the height follows the real 1024 × 768.
     images: "avi" writes ``Videos_LeftCamera/LeftVideoSN001_comp.avi`` (needs PyAV), else a name of
-        :data:`DISFA_IMAGES`, written below the same camera folder. capital: ``_Comp`` instead of ``_comp``.
-    cameras: "left", "right" or both; right_folder: ``Video_RightCamera`` or ``Videos_RightCamera``. The right camera
-        sees the same faces in mirror image; landmarks are those of the left.
-    landmark_names: "zero" ``SN001_0000_lm.mat`` or "one" ``l00001_lm.mat``. extra: one file more than there are frames,
-        placed first, so that every later file is shifted by one. landmark_folder: ``tmp_frame_lm`` or ``frame_lm``.
+        :data:`DISFA_IMAGES`, written below the same camera folder.
+    cameras: "left", "right" or both. The right one sees the same faces in mirror image; landmarks are those of the
+        left.
     """
     root = Path(root)
     people = Population("disfa", seed=seed)
@@ -188,27 +162,25 @@ def write_disfa(root, subjects=("SN001", "SN003", "SN006"), frames: int = 6, *, 
     index, labels, landmarks = [], [], []
     for s, subject in enumerate(subjects):
         draw = people.subjects(1, frames, first=s)
-        pictures, points = _faces(draw, people, round(width * 3 / 4), subject, seed)
-        points = _landscape(points, pictures[0].shape[0], 4 / 3)
+        pictures, points = _wider(*_faces(draw, people, round(width * 3 / 4), subject, seed))
         for camera in cameras:
             side = camera.capitalize()
-            folder = root / ("Videos_LeftCamera" if camera == "left" else right_folder)
-            shots = [_wide(picture)[:, :: -1 if camera == "right" else 1] for picture in pictures]
+            folder = root / ("Videos_LeftCamera" if camera == "left" else "Video_RightCamera")
+            shots = [picture[:, :: -1 if camera == "right" else 1] for picture in pictures]
             if images == "avi":
-                write_video(folder / f"{side}Video{subject}_{'Comp' if capital else 'comp'}.avi", shots, 20)
-            else:
-                for k, shot in enumerate(shots):
-                    name = DISFA_IMAGES[images].format(subject=subject, side=side, zero=k, one=k + 1)
-                    write_image(folder / name, shot)
+                write_video(folder / f"{side}Video{subject}_comp.avi", shots, 20)
+                continue
+            for k, shot in enumerate(shots):
+                name = DISFA_IMAGES[images].format(subject=subject, side=side, zero=k, one=k + 1)
+                write_image(folder / name, shot)
         levels = np.floor(draw.intensity[0] * 5 + 1e-4).astype(int)
         for au in DISFA_CODED:
             level = levels[:, people.aus.index(au)] if au in people.aus else np.zeros(frames, int)
             write_csv(root / "ActionUnit_Labels" / subject / f"{subject}_au{au}.txt", [*enumerate(level.tolist(), 1)])
-        place = root / "Landmark_Points" / subject / landmark_folder
+        place = root / "Landmark_Points" / subject / "tmp_frame_lm"
         place.mkdir(parents=True, exist_ok=True)
-        for k, face in enumerate([points[0]] * extra + list(points)):
-            name = f"{subject}_{k:04d}_lm.mat" if landmark_names == "zero" else f"l{k + 1:05d}_lm.mat"
-            savemat(place / name, {"pts": with_jaw(face) + 1.0})
+        for k, face in enumerate(points):
+            savemat(place / f"{subject}_{k:04d}_lm.mat", {"pts": with_jaw(face) + 1.0})
         index += [(subject, "video", k + 1) for k in range(frames)]
         labels.append(draw.labels[0])
         landmarks.append(points)
@@ -237,14 +209,11 @@ def write_csv(path, rows) -> None:
         csv.writer(file, lineterminator="\n").writerows(rows)
 
 
-def write_image(path, picture: np.ndarray, quality: int = 95) -> None:
+def write_image(path, picture: np.ndarray) -> None:
     """Write (H, W, 3) uint8 as the format that the name ends in."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    memory = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(picture)).save(memory, Image.registered_extensions()[path.suffix],
-                                                        quality=quality)
-    path.write_bytes(memory.getvalue())
+    Image.fromarray(np.ascontiguousarray(picture)).save(path, quality=95)
 
 
 def write_video(path, pictures, rate: int) -> None:
@@ -267,20 +236,15 @@ def _readme(root: Path, name: str) -> None:
     (root / "README.txt").write_text(README.format(name=name), encoding="utf8")
 
 
-def _faces(draw, people: Population, size: int, name: str, seed: int,
-           detail: int = RENDERED) -> tuple[list[np.ndarray], np.ndarray]:
+def _faces(draw, people: Population, size: int, name: str, seed: int) -> tuple[list[np.ndarray], np.ndarray]:
     """Pictures (size, size, 3) uint8 of one person's frames, and their landmarks (N, 49, 2), 0-based."""
     person = zlib.crc32(f"{name} {seed}".encode())
-    strengths = torch.as_tensor(people.to_render(draw)[0])
+    strengths = people.to_render(draw)[0]
     scenes = person + 1 + np.arange(len(strengths))
     wall = {"background": "plain", "background_hue": person % 97 / 97, "background_light": 0.6, "zoom": 0.88,
             "noise": 0.05}
-    drawn = render_faces(strengths, max(48, min(size, detail)), seed=person, scene=scenes, **wall)
-    pictures = list((drawn.images.permute(0, 2, 3, 1) * 255).round().to(torch.uint8).numpy())
-    scale = size / pictures[0].shape[0]
-    if scale != 1:
-        pictures = [np.asarray(Image.fromarray(p).resize((size, size), Image.Resampling.BICUBIC)) for p in pictures]
-    return pictures, ((drawn.landmarks.numpy() + 0.5) * scale - 0.5).astype(np.float32)
+    drawn = render_faces(strengths, size, seed=person, scene=scenes, **wall)
+    return list(drawn.pictures), drawn.landmarks.numpy().astype(np.float32)
 
 
 def _margins(side: int, ratio: float) -> tuple[int, int]:
@@ -289,23 +253,21 @@ def _margins(side: int, ratio: float) -> tuple[int, int]:
     return more // 2, more - more // 2
 
 
-def _tall(picture: np.ndarray) -> np.ndarray:
-    """More wall above, more of the same below."""
-    top, bottom = _margins(len(picture), 1392 / 1040)
-    tall = np.pad(picture, ((top, bottom), (0, 0), (0, 0)), mode="edge")
-    edge = max(1, len(picture) // 16)
-    ends = picture[0, :edge].mean(0), picture[0, -edge:].mean(0)
-    tall[:top] = np.linspace(*ends, picture.shape[1]).round()
-    return tall
+def _taller(pictures: list[np.ndarray], points: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
+    """BP4D's portrait format: more wall above, more of the same below; the landmarks move along."""
+    side = len(pictures[0])
+    margins = _margins(side, 1392 / 1040)
+    tall = []
+    for picture in pictures:
+        tall.append(np.pad(picture, (margins, (0, 0), (0, 0)), mode="edge"))
+        edge = max(1, side // 16)
+        ends = picture[0, :edge].mean(0), picture[0, -edge:].mean(0)
+        tall[-1][: margins[0]] = np.linspace(*ends, side).round()
+    return tall, points + np.array([0, margins[0]], np.float32)
 
 
-def _wide(picture: np.ndarray) -> np.ndarray:
-    return np.pad(picture, ((0, 0), _margins(len(picture), 4 / 3), (0, 0)), mode="edge")
-
-
-def _portrait(points: np.ndarray, side: int, ratio: float) -> np.ndarray:
-    return points + np.array([0, _margins(side, ratio)[0]], np.float32)
-
-
-def _landscape(points: np.ndarray, side: int, ratio: float) -> np.ndarray:
-    return points + np.array([_margins(side, ratio)[0], 0], np.float32)
+def _wider(pictures: list[np.ndarray], points: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
+    """DISFA's landscape format: more of the same left and right; the landmarks move along."""
+    margins = _margins(len(pictures[0]), 4 / 3)
+    wide = [np.pad(picture, ((0, 0), margins, (0, 0)), mode="edge") for picture in pictures]
+    return wide, points + np.array([margins[0], 0], np.float32)

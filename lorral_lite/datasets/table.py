@@ -14,7 +14,6 @@ our own   ``image``, ``x_48``, AUs    49, pixels counted from 0       ``AU1``: 1
 Our own table may also have ``subject``, ``task`` and ``frame``; ``image`` is a path seen from the table's folder.
 """
 
-import re
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -24,7 +23,8 @@ from PIL import Image
 from ..files import DataError
 from .prepared import PreparedFolder
 from .preparing import Frames, Sequence, Skip, prepare_sequences
-from .table_rows import KINDS, Row, Table, read_table
+from .source import numbered
+from .table_rows import KINDS, Row, ToolTable, read_table
 from .videos import Video
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
@@ -66,7 +66,7 @@ def prepare_table(
     return prepare_sequences(out, paths[0].parent, sequences, size, shared, meta, **options)
 
 
-def _sequences(table: Table, images, several: bool) -> list[Sequence]:
+def _sequences(table: ToolTable, images, several: bool) -> list[Sequence]:
     """The rows of each (subject, task) in the order of their frames; what cannot be used goes with the first."""
     groups: dict[tuple[str, str], list[Row]] = {}
     for row in table.rows:
@@ -79,14 +79,14 @@ def _sequences(table: Table, images, several: bool) -> list[Sequence]:
             for ((subject, task), rows), lost in zip(groups.items(), skips, strict=True)]
 
 
-def _load(table: Table, rows: list[Row], skips: list[Skip], where: "_Pictures") -> Frames:
+def _load(table: ToolTable, rows: list[Row], skips: list[Skip], where: "_Pictures") -> Frames:
     rows = sorted(rows, key=lambda row: (row.frame, row.line))
     skips, kept, places, points = list(skips), [], [], []
     for row in rows:
         try:
             place = where.of(row)
             scale = np.array(_size(place[0])) if table.relative else None
-        except (OSError, ValueError) as error:
+        except (OSError, DataError) as error:
             skips.append(Skip(table.path, row.line, str(error)))
             continue
         kept.append(row)
@@ -102,23 +102,23 @@ def _load(table: Table, rows: list[Row], skips: list[Skip], where: "_Pictures") 
 
 @lru_cache(maxsize=64)
 def _size(path: Path) -> tuple[int, int]:
-    """Width and height of a picture, or of the frames of a video; ValueError when it cannot be read."""
+    """Width and height of a picture, or of the frames of a video; DataError when it cannot be read."""
     if path.suffix.lower() not in VIDEOS:
         try:
             with Image.open(path) as picture:
                 return picture.size
         except Exception as error:  # Pillow raises many kinds on broken files
-            raise ValueError(f"{path.name}: not readable as a picture") from error
+            raise DataError(f"{path.name}: not readable as a picture") from error
     first = Video(path, [0]).read(slice(0, 1))[0]
     if isinstance(first, str):
-        raise ValueError(first)
+        raise DataError(first)
     return first.shape[1], first.shape[0]
 
 
 class _Pictures:
     """Where the picture of a row is: (picture, None) or (video, position from 0)."""
 
-    def __init__(self, table: Table, images, several: bool):
+    def __init__(self, table: ToolTable, images, several: bool):
         self.table, self.first = table, KINDS[table.kind].first
         self.source = Path(images) if images is not None else None
         if self.source is not None and not self.source.exists():
@@ -142,29 +142,26 @@ class _Pictures:
     @staticmethod
     def _numbers(folder: Path) -> dict[int, Path]:
         """Position from 0 → picture, by the last number in each name."""
-        found: dict[int, Path] = {}
-        for path in sorted(folder.iterdir()):
-            digits = re.findall(r"\d+", path.stem)
-            if digits and path.suffix.lower() in PICTURES:
-                if int(digits[-1]) in found:
-                    raise DataError(f"{path}: the same number as {found[int(digits[-1])].name}; keep one")
-                found[int(digits[-1])] = path
-        return {number - min(found): path for number, path in found.items()}  # D54 picture numbers
+        found = numbered(folder, PICTURES)
+        for first, *others in found.values():
+            if others:
+                raise DataError(f"{others[0]}: the same number as {first.name}; keep one")
+        return {number - min(found): paths[0] for number, paths in found.items()}  # D54 picture numbers
 
     def of(self, row: Row) -> tuple[Path, int | None]:
         place = self._named(row.image) if row.image is not None else None
         if place and place.suffix.lower() not in VIDEOS:
             return place, None
         if not place and (self.table.kind == "own" or not self.beside):
-            raise ValueError(f"no such picture: {row.image}")
+            raise DataError(f"no such picture: {row.image}")
         video = self.beside or place  # the video that --images names stands before the one that the table names
         position = row.frame - self.first
         if position < 0:
-            raise ValueError(f"frame {row.frame}, but this tool counts from {self.first}")
+            raise DataError(f"frame {row.frame}, but this tool counts from {self.first}")
         if video.is_file():
             return video, position
         if position not in self.numbers:
-            raise ValueError(f"no picture of frame {row.frame} in {video.name}")
+            raise DataError(f"no picture of frame {row.frame} in {video.name}")
         return self.numbers[position], None
 
     def _named(self, image: str) -> Path | None:

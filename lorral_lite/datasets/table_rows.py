@@ -65,9 +65,11 @@ class Row(NamedTuple):
 
 
 @dataclass
-class Table:
-    """What one table says. ``skips`` are the rows that cannot be used. ``relative``: points are shares of the picture's
-    width and height, not pixels."""
+class ToolTable:
+    """What one table of another tool says. ``skips`` are the rows that cannot be used.
+
+    relative: points are shares of the picture's width and height, not pixels.
+    """
 
     path: Path
     kind: str
@@ -92,7 +94,7 @@ def detect(header: list[str]) -> str | None:
 
 
 def read_table(path, aus=None, threshold: float | None = None, confidence: float = 0.7, subject: str | None = None,
-               subject_column: str = "subject") -> Table:
+               subject_column: str = "subject") -> ToolTable:
     """Read one table. A file that cannot be used is a DataError; a row that cannot be used is in ``skips``.
 
     aus: which AUs; None takes all that the table has and :mod:`lorral_lite.facs` knows. threshold: an AU is shown from
@@ -100,15 +102,16 @@ def read_table(path, aus=None, threshold: float | None = None, confidence: float
     out, as are those whose ``success`` is 0. subject: of all rows; else ``subject_column``, else the file's name.
     """
     path = Path(path)
+    best: dict[tuple, tuple[float, Row]] = {}
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             lines = csv.reader(file, skipinitialspace=True, strict=True)
             header = [name.strip() for name in next(lines, [])]
-            table, columns = _columns(path, header, aus, threshold, subject, subject_column)
-            best: dict[tuple, tuple[float, Row]] = {}
-            for row, cells in enumerate(lines, start=2):
+            reader = _RowReader(path, header, aus, threshold, confidence, subject, subject_column)
+            table = ToolTable(path, reader.kind, reader.aus)
+            for line, cells in enumerate(lines, start=2):
                 if any(cell.strip() for cell in cells):
-                    _add(table, columns, row, cells, threshold, confidence, subject, best)
+                    _add(table, reader, line, cells, best)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; give the CSV that the tool wrote") from None
     except IsADirectoryError:
@@ -120,44 +123,113 @@ def read_table(path, aus=None, threshold: float | None = None, confidence: float
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
     table.rows = [row for _, row in best.values()]
-    table.relative = columns["mesh"] and all(np.abs(row.points).max() <= 2 for row in table.rows)
+    table.relative = reader.mesh and all(np.abs(row.points).max() <= 2 for row in table.rows)
     return table
 
 
-def _columns(path: Path, header: list[str], aus, threshold, subject, subject_column) -> tuple[Table, dict]:
-    """Where everything stands in a row."""
-    kind = detect(header)
-    if kind is None:
-        raise DataError(f"{path}: not the header of OpenFace, py-feat, LibreFace or our own table (image, x_0 … x_48, "
-                        "y_0 … y_48, AU1 …); keep the first line as the tool wrote it")
-    twice = next((name for name in header if name and header.count(name) > 1), None)
-    if twice:
-        raise DataError(f"{path}: two columns are called {twice}; keep one")
-    place = {name: k for k, name in enumerate(header)}
-    tool = KINDS[kind]
-    found = {}
-    for name, k in place.items():
-        match = re.fullmatch(tool.shown if threshold is None else tool.intensity, name)
-        if match and int(match[1]) in ACTION_UNITS:
-            found[int(match[1])] = k
-    wanted = check_aus(sorted(found) if aus is None else aus)
-    absent = [au for au in wanted if au not in found]
-    if absent or not wanted:
-        what = f"no column for AU {absent[0]}" if absent else "no column of an AU that we know"
-        raise DataError(f"{path}: {what}; it has {', '.join(map(str, sorted(found))) or 'none'}")
-    if subject is None and subject_column != "subject" and subject_column not in place:
-        raise DataError(f"{path}: no column {subject_column}; name another one, or the person with --subject")
-    pairs, mesh = _points(path, place)
-    columns = {
-        "width": len(header), "aus": [found[au] for au in wanted], "points": pairs, "mesh": mesh,
-        "frame": next((place[name] for name in FRAME_COLUMNS if name in place), None),
-        "image": next((place[name] for name in IMAGE_COLUMNS if name in place), None),
-        "score": place.get(tool.score), "success": place.get("success") if kind == "openface" else None,
-        "subject": place.get(subject_column), "task": place.get("task") if kind == "own" else None,
-    }
-    if columns["frame"] is None and columns["image"] is None:
-        raise DataError(f"{path}: neither a column for the frame nor one for the picture; add `frame` or `image`")
-    return Table(path, kind, wanted), columns
+class _LeftOut(DataError):
+    """A row that the reader's own options leave out."""
+
+
+def _add(table: ToolTable, reader: "_RowReader", line: int, cells: list[str], best: dict) -> None:
+    """Put one row among the usable ones (``best`` of each frame) or among the skipped."""
+    try:
+        score, row = reader.read(line, cells)
+    except DataError as error:
+        table.skips.append(Skip(table.path, line, str(error), isinstance(error, _LeftOut)))
+        return
+    key = row[:3] if table.kind == "own" else row[:4]  # py-feat numbers the frames of each picture anew
+    other = best.get(key)
+    if other and other[0] >= score:
+        table.skips.append(Skip(table.path, line, f"the same frame as row {other[1].line}, which was kept"))
+        return
+    if other:
+        table.skips.append(Skip(table.path, other[1].line, f"the same frame as row {line}, which was kept"))
+    best[key] = (score, row)
+
+
+class _RowReader:
+    """Where everything stands in the rows under one ``header``, and what of it was asked for."""
+
+    def __init__(self, path: Path, header: list[str], aus, threshold, confidence, subject, subject_column):
+        self.kind = detect(header)
+        if self.kind is None:
+            raise DataError(f"{path}: not the header of OpenFace, py-feat, LibreFace or our own table (image, x_0 … "
+                            "x_48, y_0 … y_48, AU1 …); keep the first line as the tool wrote it")
+        twice = next((name for name in header if name and header.count(name) > 1), None)
+        if twice:
+            raise DataError(f"{path}: two columns are called {twice}; keep one")
+        place = {name: k for k, name in enumerate(header)}
+        self.tool = tool = KINDS[self.kind]
+        found = {}
+        for name, k in place.items():
+            match = re.fullmatch(tool.shown if threshold is None else tool.intensity, name)
+            if match and int(match[1]) in ACTION_UNITS:
+                found[int(match[1])] = k
+        self.aus = check_aus(sorted(found) if aus is None else aus)
+        absent = [au for au in self.aus if au not in found]
+        if absent or not self.aus:
+            what = f"no column for AU {absent[0]}" if absent else "no column of an AU that we know"
+            raise DataError(f"{path}: {what}; it has {', '.join(map(str, sorted(found))) or 'none'}")
+        if subject is None and subject_column != "subject" and subject_column not in place:
+            raise DataError(f"{path}: no column {subject_column}; name another one, or the person with --subject")
+        self.width, self.stem = len(header), path.stem
+        self.threshold = tool.threshold if threshold is None else threshold
+        self.confidence, self.subject = confidence, subject
+        self.au_columns = [found[au] for au in self.aus]
+        self.point_columns, self.mesh = _points(path, place)
+        self.frame_column = next((place[name] for name in FRAME_COLUMNS if name in place), None)
+        self.image_column = next((place[name] for name in IMAGE_COLUMNS if name in place), None)
+        if self.frame_column is None and self.image_column is None:
+            raise DataError(f"{path}: neither a column for the frame nor one for the picture; add `frame` or `image`")
+        self.score_column = place.get(tool.score)
+        self.success_column = place.get("success") if self.kind == "openface" else None
+        self.subject_column = place.get(subject_column)
+        self.task_column = place.get("task") if self.kind == "own" else None
+
+    def read(self, line: int, cells: list[str]) -> tuple[float, Row]:
+        """(confidence, row); DataError says what is wrong with it."""
+        if len(cells) != self.width:
+            raise DataError(f"{len(cells)} cells, but the header has {self.width}")
+        cells = [cell.strip() for cell in cells]
+        score = 1.0
+        if self.success_column is not None and _number(cells[self.success_column], "success") != 1:
+            raise _LeftOut("success is not 1: no face was found")
+        if self.score_column is not None:
+            score = _number(cells[self.score_column], self.tool.score)
+            if not score >= self.confidence:
+                raise _LeftOut(f"{self.tool.score} {cells[self.score_column][:20]} is below {self.confidence:g}")
+        points = np.array([_number(cells[k], "a landmark") for k in self.point_columns]).reshape(-1, 2)
+        points = points if self.mesh else to_49(points)
+        if not (np.abs(points) < 1e6).all():  # NaN too
+            raise DataError("no landmarks")
+        if not points.any():
+            raise DataError("all landmarks are zero")
+        image = cells[self.image_column] if self.image_column is not None else None
+        frame = line - 2 + self.tool.first
+        if self.frame_column is not None:
+            frame = _number(cells[self.frame_column], "the frame")
+            if not (math.isfinite(frame) and frame == int(frame) and 0 <= frame < 1e9):
+                raise DataError(f"frame {cells[self.frame_column][:20]!r} is no whole number")
+        labels = [self._label(cells[k], au) for k, au in zip(self.au_columns, self.aus, strict=True)]
+        who = self.subject or (cells[self.subject_column] if self.subject_column is not None else self.stem)
+        task = cells[self.task_column] if self.task_column is not None else self.stem
+        if not who:
+            raise DataError("no subject")
+        return score, Row(who, task, int(frame), image, line, points.astype(np.float32), np.array(labels, np.int8))
+
+    def _label(self, cell: str, au: int) -> int:
+        """1, 0 or −1 of a cell; DataError when it holds none of the values that the tool writes."""
+        value = _number(cell, f"AU {au}")
+        if math.isnan(value) or value in (9, -1):
+            return -1
+        if self.threshold is None:
+            if value not in (0, 1):
+                raise DataError(f"AU {au} is {cell[:20]}: 0, 1 or 9 (unknown) can be read, or name a --threshold")
+            return int(value)
+        if not 0 <= value <= self.tool.top:
+            raise DataError(f"AU {au} is {cell[:20]}, outside 0 to {self.tool.top:g}")
+        return int(value >= self.threshold)
 
 
 def _points(path: Path, place: dict[str, int]) -> tuple[list[int], bool]:
@@ -176,77 +248,10 @@ def _points(path: Path, place: dict[str, int]) -> tuple[list[int], bool]:
     raise DataError(f"{path}: no landmarks (x_0 … x_67, x_0 … x_48 or a face mesh); write the table again with them")
 
 
-class _LeftOut(ValueError):
-    """A row that the reader's own options leave out."""
-
-
-def _add(table: Table, columns: dict, line: int, cells: list[str], threshold, confidence, subject, best) -> None:
-    """Put one row among the usable ones (``best`` of each frame) or among the skipped."""
-    try:
-        score, row = _row(table, columns, line, cells, threshold, confidence, subject)
-    except ValueError as error:
-        table.skips.append(Skip(table.path, line, str(error), isinstance(error, _LeftOut)))
-        return
-    key = row[:3] if table.kind == "own" else row[:4]  # py-feat numbers the frames of each picture anew
-    other = best.get(key)
-    if other and other[0] >= score:
-        table.skips.append(Skip(table.path, line, f"the same frame as row {other[1].line}, which was kept"))
-        return
-    if other:
-        table.skips.append(Skip(table.path, other[1].line, f"the same frame as row {line}, which was kept"))
-    best[key] = (score, row)
-
-
-def _row(table: Table, columns: dict, line: int, cells: list[str], threshold, confidence, subject) -> tuple[float, Row]:
-    """(confidence, row); ValueError says what is wrong with it."""
-    tool = KINDS[table.kind]
-    if len(cells) != columns["width"]:
-        raise ValueError(f"{len(cells)} cells, but the header has {columns['width']}")
-    score = 1.0
-    if columns["success"] is not None and _number(cells[columns["success"]], "success") != 1:
-        raise _LeftOut("success is not 1: no face was found")
-    if columns["score"] is not None:
-        score = _number(cells[columns["score"]], tool.score)
-        if not score >= confidence:
-            raise _LeftOut(f"{tool.score} {cells[columns['score']].strip()[:20]} is below {confidence:g}")
-    points = np.array([_number(cells[k], "a landmark") for k in columns["points"]]).reshape(-1, 2)
-    points = points if columns["mesh"] else to_49(points)
-    if not (np.abs(points) < 1e6).all():  # NaN too
-        raise ValueError("no landmarks")
-    if not points.any():
-        raise ValueError("all landmarks are zero")
-    image = cells[columns["image"]].strip() if columns["image"] is not None else None
-    number = _number(cells[columns["frame"]], "the frame") if columns["frame"] is not None else line - 2 + tool.first
-    if not (math.isfinite(number) and number == int(number) and 0 <= number < 1e9):
-        raise ValueError(f"frame {cells[columns['frame']].strip()[:20]!r} is no whole number")
-    labels = [_label(cells[k], au, tool, threshold) for k, au in zip(columns["aus"], table.aus, strict=True)]
-    who = subject or (cells[columns["subject"]].strip() if columns["subject"] is not None else table.path.stem)
-    task = cells[columns["task"]].strip() if columns["task"] is not None else table.path.stem
-    if not who:
-        raise ValueError("no subject")
-    return score, Row(who, task, int(number), image, line, points.astype(np.float32), np.array(labels, np.int8))
-
-
 def _number(cell: str, what: str) -> float:
-    text = cell.strip()
-    if text.lower() in ("", "nan"):
+    if cell.lower() in ("", "nan"):
         return math.nan
     try:
-        return float(text)
+        return float(cell)
     except ValueError:
-        raise ValueError(f"{what} is {text[:20]!r}, not a number") from None
-
-
-def _label(cell: str, au: int, tool: Kind, threshold: float | None) -> int:
-    """1, 0 or −1 of a cell; ValueError when it holds none of the values that the tool writes."""
-    value = _number(cell, f"AU {au}")
-    if math.isnan(value) or value in (9, -1):
-        return -1
-    least = tool.threshold if threshold is None else threshold
-    if least is None:
-        if value not in (0, 1):
-            raise ValueError(f"AU {au} is {cell.strip()[:20]}: 0, 1 or 9 (unknown) can be read, or name a --threshold")
-        return int(value)
-    if not 0 <= value <= tool.top:
-        raise ValueError(f"AU {au} is {cell.strip()[:20]}, outside 0 to {tool.top:g}")
-    return int(value >= least)
+        raise DataError(f"{what} is {cell[:20]!r}, not a number") from None

@@ -36,7 +36,7 @@ class Video:
                 except DataError:
                     raise
                 except Exception as error:  # PyAV raises many kinds on broken files
-                    self._end = f"the video cannot be decoded after {self._next} frames ({_why(error)})"
+                    self._end = f"the video cannot be decoded after {self._next} frames ({one_line(error)})"
             found.append(self._end if picture is None else picture.to_ndarray(format="rgb24"))
         return found
 
@@ -65,5 +65,6 @@ def _av():
     return av
 
 
-def _why(error: Exception) -> str:
+def one_line(error: Exception) -> str:
+    """What an error says, or its kind where it says nothing."""
     return " ".join(str(error).split()) or type(error).__name__

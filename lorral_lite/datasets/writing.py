@@ -104,7 +104,8 @@ class PreparedWriter:
         try:
             if kind is None:
                 with self._clear_errors():
-                    finished = self._finish()
+                    self._finish()
+                    finished = True
         finally:
             for file in self.files.values():
                 with suppress(OSError):  # closing may write once more to a full disk
@@ -152,7 +153,7 @@ class PreparedWriter:
             why = error.strerror or error
             raise DataError(f"{self.out}: cannot be written ({why}); choose another folder, or {rest}") from error
 
-    def _finish(self) -> bool:
+    def _finish(self) -> None:
         rows = self.rows
         skipped = self.files["skipped.csv"].tell() > len(b"file,row,reason\r\n")
         for name in ARRAYS:
@@ -188,7 +189,6 @@ class PreparedWriter:
         (self.partial / "meta.json").write_text(json.dumps(meta, indent=1) + "\n", encoding="utf8")
         (self.partial / "journal.json").unlink(missing_ok=True)
         os.replace(self.partial, self.out)
-        return True
 
 
 def keep_out_of_git(folder: Path) -> None:

@@ -9,14 +9,11 @@ import csv
 import numpy as np
 import pytest
 from PIL import Image
+from preparations import prepare
 from scipy.io import savemat
 
-from lorral_lite.datasets.bp4d import AUS as BP4D_AUS
-from lorral_lite.datasets.bp4d import bp4d
-from lorral_lite.datasets.disfa import AUS as DISFA_AUS
-from lorral_lite.datasets.disfa import disfa
-from lorral_lite.datasets.preparing import prepare_sequences
 from lorral_lite.datasets.stand_in import with_jaw, write_bp4d_labels, write_csv, write_v73_landmarks
+from lorral_lite.facs import AU_SETS
 from lorral_lite.files import data_file
 
 WIDTH, HEIGHT, SIGMA, WINDOW = 300, 360, 2.0, 8
@@ -41,13 +38,13 @@ def marked(x: float, y: float) -> Image.Image:
 
 def write_bp4d_with_markers(root, points, shift):
     """One sequence of 49 frames, all with the same landmarks; frame k + 1 shows landmark k."""
-    write_bp4d_labels(root / "AUCoding" / "F001_T1.csv", range(1, 50), np.zeros((49, 12), int), BP4D_AUS)
+    write_bp4d_labels(root / "AUCoding" / "F001_T1.csv", range(1, 50), np.zeros((49, 12), int), AU_SETS["bp4d"])
     write_v73_landmarks(root / "2DFeatures" / "F001_T1.mat", [points + shift] * 49)
     return root / "Sequences(2D+3D)" / "F001" / "T1"
 
 
 def write_disfa_with_markers(root, points, shift):
-    for au in DISFA_AUS:
+    for au in AU_SETS["disfa"]:
         write_csv(root / f"ActionUnit_Labels/SN001/SN001_au{au}.txt", [(n, 0) for n in range(1, 50)])
     place = root / "Landmark_Points" / "SN001" / "tmp_frame_lm"
     place.mkdir(parents=True)
@@ -59,14 +56,12 @@ def write_disfa_with_markers(root, points, shift):
 def errors(tmp_path, name, degrees, size, shift=0.0) -> np.ndarray:
     """(49,) distance in aligned pixels of each marker, found by its centroid, from the landmark of the folder."""
     points = face(degrees)
-    write, look = {"bp4d": (write_bp4d_with_markers, bp4d), "disfa": (write_disfa_with_markers, disfa)}[name]
+    write = {"bp4d": write_bp4d_with_markers, "disfa": write_disfa_with_markers}[name]
     folder = write(tmp_path / name, points, shift)
     folder.mkdir(parents=True)
     for k, (x, y) in enumerate(points):
         marked(x, y).save(folder / f"{k + 1}.png")
-    source = look(tmp_path / name)
-    made = prepare_sequences(tmp_path / "out", tmp_path, source.sequences, size, source.aus, source.meta, workers=1,
-                             progress=False, say=lambda line: None)
+    made = prepare(name, tmp_path / name, tmp_path / "out", size)
     found = []
     for k in range(49):
         x, y = np.rint(made.landmarks[k, k]).astype(int)

@@ -3,7 +3,6 @@
 2,400 mutations in ``make test-all``, 120 in ``make test``. Tables of other tools are mutated in test_table.py.
 """
 
-import csv
 import os
 import shutil
 from pathlib import Path
@@ -11,10 +10,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from preparations import SOURCES, prepare, skipped
 
-from lorral_lite.datasets.bp4d import bp4d
-from lorral_lite.datasets.disfa import disfa
-from lorral_lite.datasets.preparing import prepare_sequences
 from lorral_lite.datasets.stand_in import write_bp4d, write_disfa
 from lorral_lite.files import DataError
 
@@ -61,17 +58,12 @@ def outcome(name: str, root: Path) -> str:
     shutil.rmtree(out, ignore_errors=True)
     shutil.rmtree(out.with_name(".out.partial"), ignore_errors=True)
     try:
-        source = {"bp4d": bp4d, "disfa": disfa}[name](root)
-        folder = prepare_sequences(out, root, source.sequences, 32, source.aus, source.meta, workers=1,
-                                   progress=False, say=lambda line: None)
+        folder = prepare(name, root, out, size=32)
     except DataError as error:
         return "DataError" if "\n" not in str(error) else f"more than one line: {error}"
-    lines = []
-    if (out / "skipped.csv").exists():
-        with open(out / "skipped.csv", newline="", encoding="utf8") as file:
-            lines = list(csv.reader(file))[1:]
-    assert len(folder) + sum(line[1] != "" for line in lines) == sum(s.rows for s in source.sequences)
-    assert all(len(line) == 3 and line[0] and line[2] for line in lines)
+    lines = skipped(folder)
+    assert len(folder) + folder.meta["skipped"] == sum(s.rows for s in SOURCES[name](root).sequences)
+    assert all(file and reason for file, _, reason in lines)
     return "skipped" if lines else "whole"
 
 

@@ -73,21 +73,3 @@ def test_one_line_and_exit_code_2(roots, tmp_path, capsys):
         assert code == 2
         assert words in err
         assert err.count("\n") == 1
-
-
-def test_strict_stops_and_names_file_and_row(tmp_path, capsys):
-    write_bp4d(tmp_path / "b", ("F001",), ("T1",), 3, empty=0)
-    (tmp_path / "b/Sequences(2D+3D)/F001/T1/2441.jpg").write_bytes(b"")
-    code, _, err = run(capsys, "bp4d", tmp_path / "b", tmp_path / "p", "--strict", "--quiet", "--workers", 1)
-    assert code == 2
-    assert "Sequences(2D+3D)/F001/T1/2441.jpg, row 2441: not readable as a picture (empty file)" in err
-
-
-@pytest.mark.parametrize("name", ["bp4d", "disfa"])
-def test_help(name, capsys):
-    with pytest.raises(SystemExit) as done:
-        main(["prepare", name, "--help"])
-    assert done.value.code == 0
-    text = capsys.readouterr().out
-    for option in ("--frames", "--subjects", "--size", "--workers", "--fast-decode", "--strict", "--check"):
-        assert option in text

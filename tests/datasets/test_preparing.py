@@ -1,26 +1,23 @@
 """The shared way into a prepared folder: totals add up, workers and interruptions change no byte, disks may fail."""
 
-import csv
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
+from preparations import QUIET, skipped
 
 from lorral_lite import output
 from lorral_lite.datasets import preparing
 from lorral_lite.datasets.prepared import open_prepared
 from lorral_lite.datasets.preparing import Frames, Sequence, Skip, align_files, prepare_sequences
-from lorral_lite.datasets.stand_in import write_bp4d, write_disfa
+from lorral_lite.datasets.stand_in import write_video
 from lorral_lite.datasets.videos import Video
 from lorral_lite.files import DataError
 
@@ -33,7 +30,10 @@ POSIX = pytest.mark.skipif(os.name != "posix", reason="signals and limits of POS
 
 
 def make_source(root: Path, sequences: int = 3, frames: int = 10, skips: int = 1):
-    """Pictures of noise below ``root`` and the sequences that read them; the last ``skips`` rows have no labels."""
+    """Pictures of noise below ``root`` and the sequences that read them; the last ``skips`` rows have no labels.
+
+    Every seventh frame has filled-in landmarks.
+    """
     rng = np.random.default_rng(7)
     found = []
     for s in range(sequences):
@@ -48,21 +48,15 @@ def make_source(root: Path, sequences: int = 3, frames: int = 10, skips: int = 1
             moved = np.stack([FACE + np.float32((0.1 * k, s)) for k in range(frames)])
             labels = np.arange(2 * frames, dtype=np.int8).reshape(frames, 2) % 3 - 1
             lost = [Skip(root / "labels.csv", 100 * s + k, "nothing in it") for k in range(skips)]
-            return Frames(np.arange(frames) + 1, paths, moved, labels, lost)
+            return Frames(np.arange(frames) + 1, paths, moved, labels, lost, np.arange(frames) % 7 == 6)
 
         found.append(Sequence(f"S{s}", "T1", frames + skips, load))
     return found
 
 
-def prepare(tmp_path, out="out", **options):
-    options = {"workers": 1, "progress": False, "say": lambda line: None, **options}
-    return prepare_sequences(tmp_path / out, tmp_path, options.pop("sequences", None) or make_source(tmp_path),
-                             48, AUS, META, **options)
-
-
-def skipped(folder) -> list[list[str]]:
-    with open(folder.path / "skipped.csv", newline="", encoding="utf8") as file:
-        return list(csv.reader(file))
+def prepare(tmp_path, out="out", sequences=None, **options):
+    return prepare_sequences(tmp_path / out, tmp_path, sequences or make_source(tmp_path), 48, AUS, META,
+                             **{**QUIET, **options})
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -79,11 +73,9 @@ def test_every_row_is_written_or_listed(tmp_path):
     (tmp_path / "S2" / "2.jpg").unlink()
     (tmp_path / "S2" / "2.jpg").symlink_to(tmp_path / "S2" / "2.jpg")
     folder = prepare(tmp_path, sequences=source)
-    lines = skipped(folder)
-    assert lines[0] == ["file", "row", "reason"]
-    assert len(folder) + len(lines) - 1 == sum(s.rows for s in source) == 33
-    assert folder.meta["skipped"] == len(lines) - 1 == 8
-    reasons = {(file, row): reason for file, row, reason in lines[1:]}
+    reasons = {(file, row): reason for file, row, reason in skipped(folder)}
+    assert len(folder) + len(reasons) == sum(s.rows for s in source) == 33
+    assert folder.meta["skipped"] == 8
     assert reasons["labels.csv", "0"] == "nothing in it"
     assert reasons["S1/3.jpg", "4"] == "no such picture"
     assert "truncated" in reasons["S1/4.jpg", "5"]
@@ -122,8 +114,8 @@ def test_landmarks_that_miss_the_picture_are_no_face(tmp_path):
         return read
 
     folder = prepare(tmp_path, sequences=[Sequence("S0", "T1", 10, load)])
-    lines = skipped(folder)[1:]
-    assert [line[:2] for line in lines] == [["S0/2.jpg", "3"], ["S0/3.jpg", "4"], ["S0/4.jpg", "5"]]
+    lines = skipped(folder)
+    assert [line[:2] for line in lines] == [("S0/2.jpg", "3"), ("S0/3.jpg", "4"), ("S0/4.jpg", "5")]
     assert "outside the picture of 64 × 64" in lines[0][2]
     assert "eye centres coincide" in lines[1][2]
 
@@ -255,6 +247,7 @@ def test_kill_9_anywhere_then_the_same_call_gives_the_same_bytes(tmp_path):
     folder = prepare(tmp_path, sequences=source, say=said.append)
     assert "are done; going on" in said[0]
     assert contents(folder.path) == expected
+    assert folder.meta["filled_landmarks"] == [k for k in range(90) if k % 30 % 7 == 6]
     assert not (tmp_path / ".out.partial").exists()
 
 
@@ -281,85 +274,6 @@ def test_workers_end_with_a_killed_parent_and_the_same_call_gives_the_same_bytes
     assert contents(folder.path) == expected
 
 
-FILLED = """
-calls, real = [], writing.PreparedWriter.checkpoint
-def checkpoint(self, state):
-    calls.append(state)
-    if len(calls) == 5:
-        with open(self.out.with_name("somebody else"), "wb", buffering=0) as file:
-            try:
-                while file.write(bytes(4096)):
-                    pass
-            except OSError:
-                pass
-    real(self, state)
-writing.PreparedWriter.checkpoint = checkpoint
-"""
-
-
-@POSIX
-def test_a_disk_that_fills_up_meanwhile_is_one_line_and_the_same_call_goes_on(tmp_path):
-    """A disk of 2 MB in memory, which somebody else fills during the preparation and then clears."""
-    if not shutil.which("unshare") or subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode:
-        pytest.skip("no disk of its own can be mounted here")
-    expected = contents(prepare(tmp_path, "whole", sequences=make_source(tmp_path, 3, 30)).path)
-    disk, result = tmp_path / "disk", tmp_path / "result"
-    disk.mkdir()
-    for name, change in (("fill.py", FILLED), ("again.py", "")):
-        text = JOB.format(here=str(Path(__file__).parent), root=str(tmp_path), workers=1, change=change)
-        (tmp_path / name).write_text(text.replace("t.prepare(root,", "t.prepare(root, 'disk/out',"))
-    steps = (f"mount -t tmpfs -o size=2m tmpfs {disk} && {sys.executable} {tmp_path}/fill.py && ls {disk} && "
-             f"rm '{disk}/somebody else' && {sys.executable} {tmp_path}/again.py && cp -r {disk}/out {result}")
-    ended = subprocess.run(["unshare", "-rm", "sh", "-c", steps], capture_output=True, text=True, timeout=100)
-    assert ended.returncode == 0, ended.stderr
-    assert ended.stdout.startswith(f"{disk}/out: cannot be written (No space left on device); choose another folder, "
-                                   "or free some space and repeat the command: it goes on from there\n")
-    assert ended.stdout.count("\n") == 2  # that line, and the name of the other file: no folder that looks whole
-    assert contents(result) == expected
-
-
-COMMAND = """
-import sys
-from lorral_lite.cli import main
-from lorral_lite.datasets import preparing
-
-preparing.CHECKPOINT_SECONDS, preparing.CHUNK = 0.0, 4
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
-"""
-
-
-@POSIX
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["bp4d", "disfa"])
-def test_the_command_killed_again_and_again_gives_the_same_bytes(tmp_path, name):
-    """kill −9 from outside, as soon as a little more is done, with two processes that decode."""
-    if name == "bp4d":
-        write_bp4d(tmp_path / "data", ("F001", "F003"), ("T1", "T2"), 40, first=(5,))
-    else:
-        write_disfa(tmp_path / "data", ("SN001", "SN003"), 80, images="0.png")
-    (tmp_path / "command.py").write_text(COMMAND)
-
-    def call(out: str) -> list[str]:
-        command, data, made = (str(tmp_path / part) for part in ("command.py", "data", out))
-        return [sys.executable, command, "prepare", name, data, made, "--quiet", "--workers", "2", "--size", "48"]
-
-    subprocess.run(call("whole"), check=True, capture_output=True, timeout=100)
-    journal, kills = tmp_path / ".out.partial" / "journal.json", 0
-    while not (tmp_path / "out").exists():
-        before = journal.read_text() if journal.exists() else ""
-        started = subprocess.Popen(call("out"), stdout=subprocess.DEVNULL)
-        while started.poll() is None and (kills == 3 or not journal.exists() or journal.read_text() == before):
-            time.sleep(0.002)
-        if started.poll() is None:
-            started.kill()
-            kills += 1
-        assert started.wait() in (0, -signal.SIGKILL)
-    assert kills >= 3
-    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
-
-
 def test_other_options_do_not_continue_the_beginning(tmp_path, monkeypatch):
     source = make_source(tmp_path)
     monkeypatch.setattr(preparing, "CHECKPOINT_SECONDS", 0.0)
@@ -373,33 +287,10 @@ def test_other_options_do_not_continue_the_beginning(tmp_path, monkeypatch):
     assert len(prepare(tmp_path, sequences=source)) == 30
 
 
-@pytest.mark.parametrize("place", ["file/out", "/sys/out"])
-def test_a_target_that_cannot_be_made(tmp_path, place):
+def test_a_target_that_cannot_be_made(tmp_path):
     (tmp_path / "file").write_text("")
-    if place.startswith("/sys") and not Path("/sys").is_dir():
-        pytest.skip("no /sys here")
     with pytest.raises(DataError, match="cannot be written"):
-        prepare_sequences(tmp_path / place, tmp_path, make_source(tmp_path), 48, AUS, META, workers=1, progress=False)
-
-
-@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="permissions of POSIX")
-def test_a_read_only_target(tmp_path):
-    source = make_source(tmp_path)
-    with tempfile.TemporaryDirectory() as place:  # everybody may pass through it, unlike tmp_path
-        os.chmod(place, 0o755)
-        locked = Path(place) / "locked"
-        locked.mkdir(mode=0o555)
-        root = os.geteuid() == 0
-        try:
-            if root:  # who may write anywhere
-                os.seteuid(65534)
-            with pytest.raises(DataError, match=r"out: cannot be written \(Permission denied\)"):
-                prepare_sequences(locked / "out", tmp_path, [] if root else source, 48, AUS, META, workers=1,
-                                  progress=False, say=lambda line: None)
-        finally:
-            if root:
-                os.seteuid(0)
-        assert list(locked.iterdir()) == []
+        prepare(tmp_path, "file/out")
 
 
 def test_fast_decode_keeps_landmarks_and_nearly_the_pixels(tmp_path):
@@ -416,13 +307,8 @@ def test_fast_decode_keeps_landmarks_and_nearly_the_pixels(tmp_path):
 
 
 def test_frames_of_a_video(tmp_path):
-    av = pytest.importorskip("av")
-    with av.open(str(tmp_path / "v.avi"), "w") as container:
-        stream = container.add_stream("mjpeg", rate=20, width=64, height=64, pix_fmt="yuvj420p")
-        for k in range(12):
-            grey = np.full((64, 64, 3), 20 * k, np.uint8)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(grey, format="rgb24")))
-        container.mux(stream.encode())
+    pytest.importorskip("av")
+    write_video(tmp_path / "v.avi", [np.full((64, 64, 3), 20 * k, np.uint8) for k in range(12)], 20)
     video = Video(tmp_path / "v.avi", [1, 4, 5, 11, 12, 13])
     read = [*video.read(slice(0, 2)), *video.read(slice(2, 6))]
     assert [round(float(picture.mean()) / 20) for picture in read[:4]] == [1, 4, 5, 11]
