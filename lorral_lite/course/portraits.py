@@ -23,10 +23,11 @@ STUDIO = {
     "background_hue": 0.45, "background_light": 0.75, "focus": 1.0, "noise": 0.0,
 }  # fmt: skip
 """From the front in even light, so that nothing but the expression tells two pictures apart."""
+LITE_CROP = 6 / 22
+"""Side of an AU's crop as a share of the image in ``lite()``: 6 of 22 cells."""
 
 
-# ---- relations
-# What notebooks 05 to 07 draw and measure. "Listener" is the AU whose new token is made, "source" one that it hears.
+# ------------------------------------------------------------------------------------------- samples of a population
 
 
 class Sample(NamedTuple):
@@ -137,7 +138,3 @@ def mark_face(image: np.ndarray, points, aus=(), *, landmarks: bool = False, cen
 @lru_cache(maxsize=1)
 def _label_font():
     return ImageFont.truetype(font_manager.findfont("DejaVu Sans:bold"), 15)
-
-
-LITE_CROP = 6 / 22
-"""Side of an AU's crop as a share of the image in ``lite()``: 6 of 22 cells."""
