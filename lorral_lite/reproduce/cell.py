@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from ..files import DataError, read_json, write_json, write_whole
+from ..files import DataError, read_json, write_json, write_text
 from ..model.relations import RELATIONS
 from ..output import is_broken_pipe, nobody_reads, on_terminal
 from ..photo import portrait_file, predict_photo
@@ -159,7 +159,7 @@ def attempt(plan: Plan, cell: Cell, device=None, progress: bool = True, say: Cal
             line = f"{type(error).__name__}: {line}"
         text = failure_notebook(plan, cell, error)
         with suppress(DataError):  # a full disk
-            write_whole(notebook, lambda file: file.write_text(text, encoding="utf8"))
+            write_text(notebook, text)
         return f"{cell.name}: {line}; see {notebook}"
     notebook.unlink(missing_ok=True)
     return ""

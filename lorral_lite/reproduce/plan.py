@@ -23,10 +23,11 @@ from ..model.relations import RELATIONS
 from ..report.model_card import data_record, model_card
 from ..report.write import write_report
 from ..training.config import RunConfig
+from ..training.jobs import CLUSTERS, need_submitit
 from ..training.run_folder import read_run_config
 from .cell import NOTEBOOKS, ONCE, PROFILES, Cell, Plan, notebooks_folder, stopwatch
 from .cost import Cost, cost_of_cell, measure
-from .jobs import CLUSTERS, devices, need_submitit, one_after_the_other, through_submitit
+from .jobs import devices, one_after_the_other, through_submitit
 
 DATA = ("faces", "bp4d", "disfa")
 

@@ -12,10 +12,9 @@ A world is (relation strength, structure); evidence is either whole or hidden in
 """
 
 import json
-import multiprocessing
+import os
 import shutil
 import time
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -25,13 +24,15 @@ import torch
 from ..datasets.folds import fold_rows
 from ..datasets.prepared import FaceDataset, open_prepared
 from ..datasets.synthetic import prepare_faces
+from ..device import threads
 from ..faces.population import Population
-from ..files import DataError, load_tensors, read_json, write_json, write_whole
+from ..files import DataError, load_tensors, read_json, write_json, write_text
 from ..measure.statistics import Estimate, holm, jackknife
 from ..model.relations import RELATIONS
-from ..output import progress_bar
+from ..output import forgive_characters, progress_bar
 from ..training.config import RunConfig, Schedule
 from ..training.evaluation import evaluate
+from ..training.jobs import side_by_side
 from ..training.run_folder import claim, load_model
 from ..training.steps import train_step1, train_step2
 from .ceiling import ceiling, pattern_probabilities
@@ -48,7 +49,8 @@ HIDINGS: dict[str, tuple[int, ...]] = {"none": (), "eyes": (6, 7)}
 STEP2 = Schedule(16, 0.01, 0.3, 6)
 VIEWS = 2  # D103 two views
 
-OUTPUTS = ("local", "au")
+SCORED = ("local", "au")
+"""The outputs of a model that are scored."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +74,7 @@ def run_config(data, aus, seed: int, size: Size) -> RunConfig:
 
 
 def run_seed(out, hiding: str, seed: int, size: Size, progress: bool = False) -> int:
-    """Step 1, then all worlds of one hiding and seed, on one thread; returns how many worlds were computed now."""
-    torch.set_num_threads(1)
+    """Step 1, then all worlds of one hiding and seed; returns how many worlds were computed now."""
     folder, done = Path(out) / hiding / f"seed{seed}", 0
     faces = {"subjects": size.subjects, "hidden": HIDINGS[hiding], "seed": seed, "device": "cpu", "progress": progress}
     step1, data = folder / "step1", folder / "step1_data"
@@ -95,6 +96,20 @@ def run_seed(out, hiding: str, seed: int, size: Size, progress: bool = False) ->
     return done
 
 
+def attempt_seed(out, hiding: str, seed: int, size: Size, place: int = 0) -> str:
+    """:func:`run_seed` on one thread, the same at every ``place``; returns its failure as one line, "" after success.
+
+    One cell that fails does not stop the others.
+    """
+    forgive_characters()
+    try:
+        with threads(1):
+            run_seed(out, hiding, seed, size)
+    except Exception as error:
+        return f"{hiding}, seed {seed}: failed ({' '.join(str(error).split())})"
+    return ""
+
+
 def run_world(run: Path, data: Path, step1: Path, hiding: str, world: str, seed: int, size: Size,
               progress: bool = False) -> dict:
     """Train and test every relation on the faces of one world, starting from the shared step 1; returns its figures."""
@@ -111,7 +126,7 @@ def run_world(run: Path, data: Path, step1: Path, hiding: str, world: str, seed:
         metrics = evaluate(run, relation, "cpu", progress)
         result["relations"][relation] = {
             output: {"mean_f1": metrics["outputs"][output]["mean_f1"], "f1": metrics["outputs"][output]["f1"]}
-            for output in OUTPUTS
+            for output in SCORED
         }
     result["always_positive"] = metrics["always_positive"]
     result["landmark_nme_percent"] = metrics["landmarks"]["nme_percent"]
@@ -147,7 +162,8 @@ def run_experiment(out="runs/relations", seeds: int = 5, size: Size = Size(), jo
                    say=print) -> dict:
     """All hidings and seeds, ``jobs`` at a time; what is there already is left. Returns :func:`collect`'s result.
 
-    A job that fails leaves one line while the others go on, and a DataError at the end.
+    With one job they are done in this process, else in processes of their own, whose logs lie in ``out``/jobs. A job
+    that fails leaves one line while the others go on, and a DataError at the end.
     """
     out = Path(out)
     settings = asdict(size)
@@ -155,22 +171,21 @@ def run_experiment(out="runs/relations", seeds: int = 5, size: Size = Size(), jo
         raise DataError(f"{out}: holds an experiment of another size ({read_json(out / 'settings.json')}); "
                         "choose another --out")
     write_json(out / "settings.json", settings)
-    cells = [(hiding, seed) for seed in range(seeds) for hiding in HIDINGS]
-    failed = []
-    spawn = multiprocessing.get_context("spawn")
-    bar = progress_bar(total=len(cells), desc="experiment", unit="seed", disable=not progress)
-    with ProcessPoolExecutor(jobs, mp_context=spawn) as pool, bar:
-        waiting = {pool.submit(run_seed, out, *cell, size): cell for cell in cells}
-        for job in as_completed(waiting):
-            cell = waiting[job]
-            try:
-                job.result()
-            except Exception as error:  # one failed cell must not stop the others
-                failed.append(cell)
-                say(f"{cell[0]}, seed {cell[1]}: failed ({' '.join(str(error).split())})")
+    cells = {f"{hiding}, seed {seed}": (out, hiding, seed, size) for seed in range(seeds) for hiding in HIDINGS}
+    if jobs > 1 and os.name != "nt":  # submitit does not run on Windows
+        ends = side_by_side(attempt_seed, cells, list(range(jobs)), out / "jobs", say=lambda line: None,
+                            timeout_min=60 * 24 * 365)
+    else:
+        ends = ((name, attempt_seed(*cell)) for name, cell in cells.items())
+    failed = 0
+    with progress_bar(total=len(cells), desc="experiment", unit="seed", disable=not progress) as bar:
+        for _, failure in ends:
+            if failure:
+                failed += 1
+                say(failure)
             bar.update()
     if failed:
-        raise DataError(f"{out}: {len(failed)} of {len(cells)} cells failed; the same command tries them again")
+        raise DataError(f"{out}: {failed} of {len(cells)} cells failed; the same command tries them again")
     return collect(out, seeds)
 
 
@@ -248,7 +263,7 @@ def modules_of(result: dict) -> tuple[str, ...]:
 def all_gains(result: dict, control: str = "none") -> list[dict]:
     """One row per hiding, world, module and output, with Holm's correction over all rows of an output (D61)."""
     rows = []
-    for output in OUTPUTS:
+    for output in SCORED:
         mine = []
         for hiding in HIDINGS:
             for strength, structure in WORLDS.values():
@@ -274,7 +289,7 @@ def summary(result: dict) -> str:
     for hiding in HIDINGS:
         for strength, structure in WORLDS.values():
             cells = select(result, hiding, strength, structure)
-            for output in OUTPUTS:
+            for output in SCORED:
                 values = [*[relation_gain(cells, m, output) for m in modules], ceiling_gain(cells, output)]
                 lines.append(f"{hiding:7}{strength:<9g}{structure:11}{output:7}" + "".join(
                     f"{f'{e.value:+.1f} ({e.low:+.1f} to {e.high:+.1f})':>20}" for e in values))
@@ -286,7 +301,7 @@ def write_result(path, result: dict) -> None:
     lines = ",\n".join(json.dumps(cell) for cell in result["cells"])
     rest = {key: value for key, value in result.items() if key != "cells"}
     text = json.dumps(rest)[:-1] + f', "cells": [\n{lines}\n]}}\n'
-    write_whole(Path(path), lambda temporary: temporary.write_text(text, encoding="utf8"))
+    write_text(Path(path), text)
 
 
 def read_result(path) -> dict:

@@ -23,6 +23,7 @@ from lorral_lite.reproduce import cost, jobs
 from lorral_lite.reproduce import plan as job
 from lorral_lite.reproduce.cell import NOTEBOOKS, Cell, Plan, read_plan
 from lorral_lite.training.config import RunConfig, Schedule
+from lorral_lite.training.jobs import CLUSTERS
 
 ONE = Schedule(1, 0.01)
 
@@ -329,7 +330,7 @@ def test_slurm_gets_one_job_array(faces, tmp_path, small, no_pages, capsys, monk
         (place / name).write_text(text.format(python=sys.executable, asked=str(tmp_path / "asked.sh")))
         (place / name).chmod(stat.S_IRWXU)
     monkeypatch.setenv("PATH", f"{place}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setitem(jobs.CLUSTERS, "slurm", 0.5)
+    monkeypatch.setitem(CLUSTERS, "slurm", 0.5)
     out = tmp_path / "out"
     spoil(out)
     assert reproduce(faces, out, "--fold", "1", "2", "--cluster", "slurm", "--partition", "gpu", "--hours", "2") == 1

@@ -1,0 +1,55 @@
+"""Long work in processes of its own, through submitit: on this machine as many as there are places, or on a cluster."""
+
+import shutil
+from collections.abc import Callable, Iterator
+
+CLUSTERS = {"slurm": 10.0, "local": 0.2}
+"""Where submitit can run jobs, and every how many seconds to ask whether they have ended."""
+
+
+def side_by_side(call: Callable[..., str], jobs: dict[str, tuple], places: list, logs, cluster: str = "local",
+                 say: Callable[[str], None] = print, **options) -> Iterator[tuple[str, str]]:
+    """``call(*jobs[name], place)`` for each name, each in a process; yields (name, what it returned) as they end.
+
+    ``call`` returns its failure as one line, "" after success; a process that dies is such a line too. On ``local``,
+    this machine, each of the ``places`` has one job at a time; on ``slurm`` all jobs start at once, as a job array, at
+    the first place. ``logs`` is submitit's folder, ``options`` are those of its executor. Waits for the jobs, and
+    cancels them when it is stopped. ValueError without submitit or Slurm.
+    """
+    submitit = need_submitit(cluster)
+    executor = submitit.AutoExecutor(logs, cluster=cluster)
+    executor.update_parameters(name="lorral", cpus_per_task=2, **options)
+    left, running = list(jobs), {}
+    free = places[:1] * len(left) if cluster == "slurm" else list(places)
+    try:
+        while left or running:
+            if begun := [(left.pop(0), free.pop(0)) for _ in range(min(len(left), len(free)))]:
+                calls = [(*jobs[name], place) for name, place in begun]
+                started = executor.map_array(call, *zip(*calls, strict=True))
+                running |= {job.job_id: (job, *which) for job, which in zip(started, begun, strict=True)}
+                say(f"{len(started)} job{'s' if len(started) > 1 else ''} on {cluster} "
+                    f"({', '.join(name for name, _ in begun)}); logs in {logs}")
+            waiting = [job for job, *_ in running.values()]
+            done = next(iter(submitit.helpers.as_completed(waiting, poll_frequency=CLUSTERS[cluster])))
+            _, name, place = running.pop(done.job_id)
+            free.append(place)
+            try:
+                yield name, done.result()
+            except submitit.core.utils.UncompletedJobError:  # killed, out of memory, out of time
+                yield name, f"{name}: job {done.job_id} ended without a result; see {done.paths.stderr}"
+    finally:
+        for job, *_ in running.values():
+            if not job.done():
+                job.cancel()
+
+
+def need_submitit(cluster: str):
+    """The package submitit; ValueError when it, or the cluster, is not here."""
+    try:
+        import submitit
+        import submitit.helpers
+    except ImportError:
+        raise ValueError("several devices and --cluster need submitit: pip install submitit") from None
+    if cluster == "slurm" and not (shutil.which("srun") and shutil.which("sbatch")):
+        raise ValueError("--cluster slurm: no Slurm here (sbatch is not found); call it on a login node")
+    return submitit
