@@ -9,10 +9,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from tiny_run import AUS, tiny_config
 
-from lorral_lite.files import DataError, load_tensors, save_tensors, write_json
+from lorral_lite.files import DataError, save_tensors, write_json
 from lorral_lite.training.config import RunConfig
 from lorral_lite.training.evaluation import evaluate
-from lorral_lite.training.run_folder import load_model, save_weights
+from lorral_lite.training.run_folder import load_model
 from lorral_lite.training.steps import train_step1, train_step2
 
 
@@ -27,93 +27,65 @@ def edit(path, change):
     path.write_text(json.dumps(values))
 
 
-def pickled(run):
-    (run / "step1.safetensors").write_bytes(pickle.dumps({"a": 1}))
+STEP1, CONFIG = "step1.safetensors", "config.json"
+STEP2, RELATION = "self_attention/step2.safetensors", "self_attention/config.json"
+
+
+def content(name, change):
+    """A damage: other bytes in the file of that name."""
+    return lambda run: (run / name).write_bytes(change((run / name).read_bytes()))
+
+
+def tensors(name, change):
+    """A damage: other tensors, and nothing said about their AUs, as weights from elsewhere may be."""
+    return lambda run: save_file(change(load_file(run / name)), run / name)
+
+
+def settings(name, change):
+    """A damage: other settings."""
+    return lambda run: edit(run / name, change)
 
 
 def torch_saved(run):
-    tensors = {name: value.clone() for name, value in load_file(run / "step1.safetensors").items()}
-    torch.save(tensors, run / "step1.safetensors")
-
-
-def truncated(run):
-    raw = (run / "step1.safetensors").read_bytes()
-    (run / "step1.safetensors").write_bytes(raw[: len(raw) // 2])
-
-
-def truncated_step2(run):
-    raw = (run / "self_attention" / "step2.safetensors").read_bytes()
-    (run / "self_attention" / "step2.safetensors").write_bytes(raw[:-1])
-
-
-def missing_tensor(run):
-    tensors = load_file(run / "step1.safetensors")
-    del tensors["mean_shape"]
-    save_file(tensors, run / "step1.safetensors")
-
-
-def extra_tensor(run):
-    save_file({**load_file(run / "step1.safetensors"), "extra": torch.zeros(2)}, run / "step1.safetensors")
+    torch.save({name: value.clone() for name, value in load_file(run / STEP1).items()}, run / STEP1)
 
 
 def fewer_aus(run):
-    edit(run / "config.json", lambda c: c["model"].update(aus=[1, 4]))
-
-
-def other_aus(run):
-    edit(run / "config.json", lambda c: c["model"].update(aus=[1, 4, 25]))
+    edit(run / CONFIG, lambda c: c["model"].update(aus=[1, 4]))
 
 
 def fewer_aus_without_a_list(run):
-    save_file(load_file(run / "step1.safetensors"), run / "step1.safetensors")  # as weights from elsewhere may be
+    tensors(STEP1, dict)(run)
     fewer_aus(run)
 
 
-def other_widths(run):
-    edit(run / "config.json", lambda c: c["model"].update(feat_channels=[8]))
-
-
-def another_relation(run):
-    edit(run / "self_attention" / "config.json", lambda c: c.update(relation="bilstm"))
-
-
-def unknown_relation(run):
-    edit(run / "self_attention" / "config.json", lambda c: c.update(relation="gnn"))
-
-
-def unknown_option(run):
-    edit(run / "self_attention" / "config.json", lambda c: c.update(options={"depth": 3}))
-
-
-def broken_config(run):
-    (run / "config.json").write_text("{")
-
-
-def no_config(run):
-    (run / "config.json").unlink()
-
-
-def no_weights(run):
-    (run / "step1.safetensors").unlink()
-
-
 @pytest.mark.parametrize(("damage", "message"), [
-    (pickled, r"step1\.safetensors: not a whole safetensors file .*; train again or restore it"),
+    (content(STEP1, lambda raw: pickle.dumps({"a": 1})),
+     r"step1\.safetensors: not a whole safetensors file .*; train again or restore it"),
     (torch_saved, r"step1\.safetensors: not a whole safetensors file"),
-    (truncated, r"step1\.safetensors: not a whole safetensors file"),
-    (truncated_step2, r"step2\.safetensors: not a whole safetensors file"),
-    (missing_tensor, r"step1\.safetensors: lacks mean_shape and 0 more"),
-    (extra_tensor, r"step1\.safetensors: has extra, which this model does not"),
+    (content(STEP1, lambda raw: raw[: len(raw) // 2]), r"step1\.safetensors: not a whole safetensors file"),
+    (content(STEP2, lambda raw: raw[:-1]), r"step2\.safetensors: not a whole safetensors file"),
+    (tensors(STEP1, lambda found: {k: v for k, v in found.items() if k != "mean_shape"}),
+     r"step1\.safetensors: lacks mean_shape and 0 more"),
+    (tensors(STEP1, lambda found: {**found, "extra": torch.zeros(2)}),
+     r"step1\.safetensors: has extra, which this model does not"),
+    (tensors(STEP2, lambda found: {k: v for k, v in found.items() if not k.startswith("relation.")}),
+     r"step2\.safetensors: lacks relation"),
     (fewer_aus, r"step1\.safetensors: these weights are for AUs 1 4 12, the config says 1 4; its config is another"),
-    (other_aus, r"step1\.safetensors: these weights are for AUs 1 4 12, the config says 1 4 25"),
+    (settings(CONFIG, lambda c: c["model"].update(aus=[1, 4, 25])),
+     r"step1\.safetensors: these weights are for AUs 1 4 12, the config says 1 4 25"),
     (fewer_aus_without_a_list, r"step1\.safetensors: .* has shape .*, this model needs"),
-    (other_widths, r"step1\.safetensors: .* has shape \(8, 44\), this model needs \(8, 76\); its config is another"),
-    (another_relation, r"step2\.safetensors: has relation\..*, which this model does not"),
-    (unknown_relation, r"self_attention/config\.json: .*unknown relation 'gnn'.*; train it again"),
-    (unknown_option, r"self_attention/config\.json: .*unexpected keyword argument 'depth'"),
-    (broken_config, r"config\.json: not readable as JSON"),
-    (no_config, r"config\.json: missing; is .* a run folder\?"),
-    (no_weights, r"step1\.safetensors: missing; train it with `lorral train`"),
+    (settings(CONFIG, lambda c: c["model"].update(feat_channels=[8])),
+     r"step1\.safetensors: .* has shape \(8, 44\), this model needs \(8, 76\); its config is another"),
+    (settings(RELATION, lambda c: c.update(relation="bilstm")),
+     r"step2\.safetensors: has relation\..*, which this model does not"),
+    (settings(RELATION, lambda c: c.update(relation="gnn")),
+     r"self_attention/config\.json: .*unknown relation 'gnn'.*; train it again"),
+    (settings(RELATION, lambda c: c.update(options={"depth": 3})),
+     r"self_attention/config\.json: .*unexpected keyword argument 'depth'"),
+    (content(CONFIG, lambda raw: b"{"), r"config\.json: not readable as JSON"),
+    (lambda run: (run / CONFIG).unlink(), r"config\.json: missing; is .* a run folder\?"),
+    (lambda run: (run / STEP1).unlink(), r"step1\.safetensors: missing; train it with `lorral train`"),
 ])
 def test_broken_and_foreign_runs_are_refused_with_the_reason(tiny_finished, tmp_path, damage, message):
     run = tmp_path / "run"
@@ -123,21 +95,6 @@ def test_broken_and_foreign_runs_are_refused_with_the_reason(tiny_finished, tmp_
     with pytest.raises(DataError, match=message) as error:
         load_model(run, "self_attention", "cpu")
     assert "\n" not in str(error.value)
-
-
-def test_step_2_weights_without_the_relation_are_refused(tiny_finished, tmp_path):
-    shutil.copytree(tiny_finished, tmp_path / "run")
-    path = tmp_path / "run" / "self_attention" / "step2.safetensors"
-    save_file({k: v for k, v in load_file(path).items() if not k.startswith("relation.")}, path)
-    with pytest.raises(DataError, match=r"step2\.safetensors: lacks relation"):
-        load_model(tmp_path / "run", "self_attention", "cpu")
-
-
-def test_weights_say_their_aus(tiny_finished, tmp_path):
-    for name in ("step1.safetensors", "self_attention/step2.safetensors"):
-        assert load_tensors(tiny_finished / name)[1] == {"aus": "1 4 12"}
-    save_weights(tmp_path / "w.safetensors", {"a": torch.zeros(2)}, (25, 6))
-    assert load_tensors(tmp_path / "w.safetensors")[1] == {"aus": "25 6"}
 
 
 def test_other_settings_in_the_same_folder(tiny_data, tiny_finished):
