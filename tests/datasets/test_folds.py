@@ -96,10 +96,6 @@ def test_published_parts():
     assert len({s for p in bp4d for s in p}) == 41
     assert len({s for p in disfa for s in p}) == 27
     assert protocol_parts("faces") is None
-    folder = Folder(["F001", "F003", "F004", "F004"], "bp4d")
-    train, test = fold_rows(folder, 1)
-    assert folder.subjects[test].tolist() == ["F004", "F004"]  # fold 1 tests part 3
-    assert folder.subjects[train].tolist() == ["F001", "F003"]
 
 
 def test_bad_requests():

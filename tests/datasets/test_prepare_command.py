@@ -1,5 +1,8 @@
 """``lorral prepare bp4d`` and ``lorral prepare disfa`` from the command line: choices, output, exit codes."""
 
+import subprocess
+import sys
+
 import pytest
 
 from lorral_lite.cli import main
@@ -73,3 +76,12 @@ def test_one_line_and_exit_code_2(roots, tmp_path, capsys):
         assert code == 2
         assert words in err
         assert err.count("\n") == 1
+
+
+def test_reading_bp4d_loads_neither_renderer_nor_training_nor_matplotlib(roots):
+    code = ("import sys; from lorral_lite.cli import main; main(['prepare', 'bp4d', sys.argv[1], '--check']); "
+            "print(*sys.modules)")
+    ended = subprocess.run([sys.executable, "-c", code, roots / "bp4d"], capture_output=True, text=True, check=True)
+    loaded = set(ended.stdout.splitlines()[-1].split())
+    assert "lorral_lite.datasets.bp4d" in loaded
+    assert not loaded & {"lorral_lite.faces", "lorral_lite.model", "lorral_lite.training", "matplotlib"}
