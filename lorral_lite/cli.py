@@ -114,14 +114,14 @@ def _reproduce(**options) -> int:
 
 def _report(run, check, write, show_licensed_faces) -> int | None:
     if check or write:
-        from .report import blocks
+        from .report.blocks import check_figures, write_blocks
 
         if run:
             raise ValueError("--check and --write are about this repository's own figures: leave RUN out")
         if write:
-            print("written anew:", ", ".join(blocks.write()) or "nothing, all is as it was")
+            print("written anew:", ", ".join(write_blocks()) or "nothing, all is as it was")
         if check:
-            wrong = blocks.check()
+            wrong = check_figures()
             print("\n".join(wrong) or "every figure is what its JSON says")
             return 1 if wrong else 0
         return 0

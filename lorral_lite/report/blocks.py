@@ -18,14 +18,15 @@ import math
 import re
 import textwrap
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-from ..files import DataError, data_file
+from ..files import DataError, read_json
 from ..study.experiment import all_gains, ceiling_gain, modules_of, relation_gain, select
 from .comparison import faults
+from .numbers import number, signed, span
 from .published import FLOORS, INFERRED_BASE, OTHER_PAPERS, STATED_GAINS, STATED_LEADS, VARIANTS, audit_published
 from .results import CONTROLS, OUTPUTS, STEP1, name_of
-from .tables import number, signed
 from .tolerance import settle
 
 MARKED = re.compile(r"(<!-- results: (\w+) -->\n)(.*?)(<!-- end -->)", re.S)
@@ -41,25 +42,13 @@ DECIMAL = re.compile(r"\d+\.\d+")
 # ------------------------------------------------------------------------------------------------------------- blocks
 
 
-def block(name: str, root: Path | None = None) -> str:
-    """The Markdown of a block of :data:`BLOCKS`. ``root``: a clone (default: the one that this package lies in)."""
+def block(name: str, root: Path) -> str:
+    """The Markdown of a block of :data:`BLOCKS`, from the files of the clone ``root``."""
     if name not in BLOCKS:
         raise DataError(f"results: {name}: no such block; there are {', '.join(BLOCKS)}")
-    return BLOCKS[name](root)
-
-
-def _read(root: Path | None, *parts: str) -> dict | None:
-    """A committed JSON; None when it has not been made yet."""
-    try:
-        path = data_file(*parts[1:]) if root is None and parts[0] == "data" else (root or clone()).joinpath(*parts)
-    except FileNotFoundError:
-        return None
-    if not path.is_file():
-        return None
-    try:
-        return json.loads(path.read_text(encoding="utf8"))
-    except ValueError as error:
-        raise DataError(f"{path}: not JSON ({error}); make it again") from None
+    render, place, how = BLOCKS[name]
+    path = root.joinpath(*place)
+    return render(read_json(path)) if path.is_file() else f"Not {how}.\n"
 
 
 def clone() -> Path:
@@ -76,15 +65,11 @@ def _table(columns: list[str], rows: list[list[str]]) -> str:
 
 
 def _span(e: dict, show: Callable[[float], str] = number) -> str:
-    value = show(e["value"])
-    return value if e["low"] is None else f"{value} ({show(e['low'])} to {show(e['high'])})"
+    return span(e["value"], e["low"], e["high"], show)
 
 
-def _faces_lite(root: Path | None) -> str:
+def _faces_lite(found: dict) -> str:
     """What `make reproduce` gave: the run, F1 of everything trained, the gains that stand, the photograph."""
-    found = _read(root, "data", "results", "faces_lite.json")
-    if found is None:
-        return "Not run yet: `make reproduce`.\n"
     run, results = found["what_was_run"], found["results"]
     rows = [["always positive (the floor)", *[number(next(iter(results.values()))["always_positive"]["mean_f1"])] * 2]]
     names = {"none": "no relation, same extra epochs (control)", "mlp": "MLP of equal size (control)"}
@@ -115,11 +100,8 @@ def _faces_lite(root: Path | None) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _difficulty(root: Path | None) -> str:
+def _difficulty(found: dict) -> str:
     """How hard the faces are, from `python -m benchmarks difficulty`."""
-    found = _read(root, "benchmarks", "difficulty.json")
-    if found is None:
-        return "Not measured yet: `python -m benchmarks difficulty`.\n"
     table = found["tables"][0]
     aus = [i for i, column in enumerate(table["columns"]) if column.startswith("AU")]
     mean, interval = (table["columns"].index(name) for name in ("mean", "95 % interval"))
@@ -133,29 +115,23 @@ def _difficulty(root: Path | None) -> str:
     return _table(["Procedural faces", "mean F1", "lowest AU", "highest AU"], rows)
 
 
-def _coverage(root: Path | None) -> str:
+def _coverage(found: dict) -> str:
     """How often 95 % intervals hold the truth, from `python -m benchmarks coverage`."""
-    found = _read(root, "data", "results", "coverage.json")
-    if found is None:
-        return "Not measured yet: `python -m benchmarks coverage`.\n"
     table = found["tables"][0]
     keep = [0, *(i for i, column in enumerate(table["columns"]) if "holds" in column)]
     return _table([table["columns"][i] for i in keep],
                   [[row[0], *(number(row[i]) for i in keep[1:])] for row in table["rows"]])
 
 
-def _relations(root: Path | None) -> str:
+def _relations(found: dict) -> str:
     """What relation modules added where the truth is known, from `lorral experiment`: the local output."""
-    found = _read(root, "data", "results", "relations.json")
-    if found is None:
-        return "Not run yet: `make experiment`.\n"
-    modules = ("mlp", *modules_of(found))
+    modules, points = ("mlp", *modules_of(found)), partial(signed, places=1)
     rows = []
     for hiding, words in {"none": "nothing hidden", "eyes": "eyes hidden"}.items():
         for strength in (0.0, 0.5, 1.0):
             cells = select(found, hiding, strength, "real")
             estimates = [*(relation_gain(cells, name, "local") for name in modules), ceiling_gain(cells, "local")]
-            rows.append([f"{words}, strength {strength:g}", *(_span(vars(e), signed_short) for e in estimates)])
+            rows.append([f"{words}, strength {strength:g}", *(_span(vars(e), points) for e in estimates)])
     verdicts = [v for v in all_gains(found, "mlp") if v["output"] == "local"]
     kept = [v for v in verdicts if v["verdict"] == "gain"]
     best = max(kept, key=lambda v: v["estimate"].value, default=None)
@@ -164,27 +140,24 @@ def _relations(root: Path | None) -> str:
     if best:
         world = (f"strength {best['relation_strength']:g}, {'eyes' if best['hiding'] == 'eyes' else 'nothing'} hidden"
                  + (", pairs that exclude each other" if best["structure"] == "exclusion" else ""))
-        closing += f"; the largest: {name_of(best['relation'])}, {world}, {signed_short(best['estimate'].value)} points"
+        closing += f"; the largest: {name_of(best['relation'])}, {world}, {points(best['estimate'].value)} points"
     return (_table(["Procedural faces, local output", *(name_of(name) for name in modules), "ceiling"], rows)
             + "\n" + textwrap.fill(closing + ".", 120) + "\n")
 
 
-def signed_short(value: float) -> str:
-    """A difference in points with one digit."""
-    return f"{value:+.1f}".replace("-", "−")
-
-
-BLOCKS: dict[str, Callable[[Path | None], str]] = {
-    "faces_lite": _faces_lite, "difficulty": _difficulty, "coverage": _coverage,
-    "relations": _relations,
+BLOCKS: dict[str, tuple[Callable[[dict], str], tuple[str, ...], str]] = {
+    "faces_lite": (_faces_lite, ("data", "results", "faces_lite.json"), "run yet: `make reproduce`"),
+    "difficulty": (_difficulty, ("benchmarks", "difficulty.json"), "measured yet: `python -m benchmarks difficulty`"),
+    "coverage": (_coverage, ("data", "results", "coverage.json"), "measured yet: `python -m benchmarks coverage`"),
+    "relations": (_relations, ("data", "results", "relations.json"), "run yet: `make experiment`"),
 }
-"""Name → what renders it from JSON."""
+"""Name → what renders it, the JSON that it renders, and what the block says before there is one."""
 
 
 # ----------------------------------------------------------------------------------------------------- write and check
 
 
-def write(root=None) -> list[str]:
+def write_blocks(root=None) -> list[str]:
     """Render every block of README.md and of the notebooks' Markdown anew; returns the files that changed."""
     root = Path(root) if root else clone()
 
@@ -208,7 +181,7 @@ def write(root=None) -> list[str]:
     return changed
 
 
-def check(root=None, run: bool = True) -> list[str]:
+def check_figures(root=None, run: bool = True) -> list[str]:
     """One line for every figure that is not what its JSON says, [] when all are. ``run``: also run results cells."""
     root = Path(root) if root else clone()
     known = {**_paper_numbers(), **OTHER_PAPERS}
@@ -319,14 +292,15 @@ def _json_faults(root: Path) -> list[str]:
     """Do the committed reports keep their own rules and agree with the metrics of the weights that ship?"""
     wrong = []
     for path in sorted((root / "data" / "results").glob("*.json")):
-        document, name = _read(root, "data", "results", path.name), path.relative_to(root).as_posix()
+        document, name = read_json(path), path.relative_to(root).as_posix()
         if isinstance(document, dict) and "comparison" in document:
             wrong += [f"{name}: {line}" for line in faults(document["comparison"], document["source"])]
-    found, weights = _read(root, "data", "results", "faces_lite.json"), root / "data" / "weights" / "faces_lite"
+    results, weights = root / "data" / "results" / "faces_lite.json", root / "data" / "weights" / "faces_lite"
+    found = read_json(results) if results.is_file() else None
     if found is None or len(found.get("folds") or [1]) > 1 or len(found.get("seeds") or [0]) > 1:
         return wrong  # a mean over several trainings, of which one ships
     for path in sorted(weights.glob("*/metrics.json")) if weights.is_dir() else ():
-        metrics, relation = json.loads(path.read_text(encoding="utf8")), path.parent.name
+        metrics, relation = read_json(path), path.parent.name
         for output, part in metrics["outputs"].items():
             stated = found["results"].get(relation, {}).get(output)
             if stated is None:

@@ -23,7 +23,7 @@ from ..draw.base import png_bytes, shrink_png
 from ..draw.faces import PHOTO_WARNING, prediction_sheet
 from ..draw.results import f1_bars, gain_plot, training_curves
 from ..facs import AU_SETS
-from ..files import DataError, data_file, load_tensors, write_whole
+from ..files import DataError, data_file, load_tensors, write_text
 from ..measure.statistics import Estimate
 from .comparison import comparison, faults, minutes
 from .numbers import number, signed
@@ -118,7 +118,7 @@ def write_report(folder, out_html=None, *, examples: Examples | None = None, sho
         out.with_suffix(".json"): json.dumps(_clean(document), indent=1, ensure_ascii=False, allow_nan=False) + "\n",
     }
     for path, text in pages.items():
-        write_whole(path, lambda file, text=text: file.write_text(text, encoding="utf8"))
+        write_text(path, text)
     return out
 
 

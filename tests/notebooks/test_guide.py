@@ -8,7 +8,7 @@ import pytest
 
 from lorral_lite.draw.results import f1_bars
 from lorral_lite.model.relations import RELATIONS
-from lorral_lite.report.blocks import check
+from lorral_lite.report.blocks import check_figures
 from lorral_lite.report.results import load_runs
 from lorral_lite.report.write import write_report
 
@@ -23,7 +23,7 @@ def test_every_block_of_the_guide_runs(tmp_path, monkeypatch, capsys):
         assert len(BLOCKS) == 3
         for block in BLOCKS:
             exec(compile(block, PAGE.name, "exec"), space)
-        assert check(PAGE.parents[1], run=False) == []  # stored results of older relations stay as they are
+        assert check_figures(PAGE.parents[1], run=False) == []  # stored results of older relations stay as they are
         page = write_report(tmp_path / "guide" / "run").read_text(encoding="utf8")
         assert page.count("mean of the others") > 3
         (bars,) = f1_bars(load_runs(tmp_path / "guide" / "run").relations).axes

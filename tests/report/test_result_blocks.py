@@ -9,7 +9,7 @@ import pytest
 from lorral_lite.cli import main
 from lorral_lite.files import DataError
 from lorral_lite.report import blocks as result_blocks
-from lorral_lite.report.blocks import BLOCKS, MARKED, block, check, clone, write
+from lorral_lite.report.blocks import BLOCKS, MARKED, block, check_figures, clone, write_blocks
 
 ROOT = clone()
 
@@ -60,7 +60,7 @@ def test_there_is_something_to_check():
 
 
 def test_a_clean_copy_is_clean(copy):
-    assert check(copy, run=False) == []
+    assert check_figures(copy, run=False) == []
 
 
 def test_each_changed_digit_of_a_block_is_found(copy):
@@ -70,7 +70,7 @@ def test_each_changed_digit_of_a_block_is_found(copy):
     for place in places[::7]:  # every seventh digit
         k = stored.start(3) + place
         (copy / "README.md").write_text(text[:k] + str((int(text[k]) + 1) % 10) + text[k + 1:], encoding="utf8")
-        assert len(wrong := check(copy, run=False)) == 1, text[k - 20:k + 20]
+        assert len(wrong := check_figures(copy, run=False)) == 1, text[k - 20:k + 20]
         assert wrong[0].startswith("README.md: block faces_lite says")
 
 
@@ -81,15 +81,15 @@ def test_each_changed_digit_of_a_block_is_found(copy):
 ])
 def test_a_result_outside_a_block_is_found(copy, old, new):
     change(copy / "README.md", old, new)
-    assert "stands outside a block of results" in check(copy, run=False)[0]
+    assert "stands outside a block of results" in check_figures(copy, run=False)[0]
 
 
 def test_versions_sections_and_numbers_of_the_paper_are_no_results(copy):
     change(copy / "README.md", "## What came out\n", "## What came out\n\nPython 3.11, §3.1, `66.1`, the paper's 63.5 "
            "and 61.4, $0.5$, +0.9 and 2.1 points.\n")
-    assert check(copy, run=False) == []
+    assert check_figures(copy, run=False) == []
     change(copy / "README.md", "the paper's 63.5 and", "the paper's 63.6 and")
-    assert "63.6 stands outside" in check(copy, run=False)[0]
+    assert "63.6 stands outside" in check_figures(copy, run=False)[0]
 
 
 def test_a_changed_json_makes_the_readme_wrong_until_it_is_written_anew(copy):
@@ -97,24 +97,24 @@ def test_a_changed_json_makes_the_readme_wrong_until_it_is_written_anew(copy):
     document = json.loads(path.read_text(encoding="utf8"))
     document["results"]["bilstm"]["au"]["mean_f1"]["value"] += 1
     path.write_text(json.dumps(document), encoding="utf8")
-    wrong = check(copy, run=False)
+    wrong = check_figures(copy, run=False)
     assert any(line.startswith("README.md: block faces_lite") for line in wrong)
     assert any(re.search("faces_lite.json: bilstm, AU output, mean .* bilstm/metrics.json has", line.replace(
         "data/weights/faces_lite/", "")) for line in wrong)
-    assert write(copy) == ["README.md"]
-    assert not any(line.startswith("README.md") for line in check(copy, run=False))
-    assert write(copy) == []
+    assert write_blocks(copy) == ["README.md"]
+    assert not any(line.startswith("README.md") for line in check_figures(copy, run=False))
+    assert write_blocks(copy) == []
 
 
 def test_a_report_that_breaks_its_rules_is_found(copy):
     (copy / "data" / "results" / "other.json").write_text(json.dumps({"source": "faces", "comparison": [{"row": "x"}]}))
-    assert any("other.json: x: column 'paper' is missing" in line for line in check(copy, run=False))
+    assert any("other.json: x: column 'paper' is missing" in line for line in check_figures(copy, run=False))
 
 
 def test_a_changed_figure_in_a_notebooks_text_is_found(copy):
     change(copy / "notebooks" / "10_ablation_do_relations_help.ipynb", "follow means of 62.6 and 59.3",
            "follow means of 62.8 and 59.3")
-    wrong = check(copy, run=False)
+    wrong = check_figures(copy, run=False)
     assert len(wrong) == 1
     assert "10_ablation_do_relations_help.ipynb, cell" in wrong[0]
     assert "62.8" in wrong[0]
@@ -127,7 +127,7 @@ def test_a_changed_output_of_a_results_cell_is_found(copy, old, new):
         if not path.name.startswith("09"):
             path.unlink()
     change(copy / "notebooks" / "09_evaluation.ipynb", old, new)
-    wrong = check(copy)
+    wrong = check_figures(copy)
     assert len(wrong) == 1
     assert new in wrong[0]
     assert old in wrong[0]
@@ -146,9 +146,9 @@ def test_blocks_in_a_notebook_are_written_and_checked(copy):
     notebook = json.loads(path.read_text(encoding="utf8"))
     notebook["cells"][4]["source"] = ["<!-- results: faces_lite -->\n", "<!-- end -->"]
     path.write_text(json.dumps(notebook), encoding="utf8")
-    assert any("block faces_lite says ''" in line for line in check(copy, run=False))
-    assert write(copy) == ["notebooks/09_evaluation.ipynb"]
-    assert check(copy, run=False) == []
+    assert any("block faces_lite says ''" in line for line in check_figures(copy, run=False))
+    assert write_blocks(copy) == ["notebooks/09_evaluation.ipynb"]
+    assert check_figures(copy, run=False) == []
 
 
 @pytest.mark.parametrize("name", BLOCKS)
@@ -167,18 +167,18 @@ def test_the_block_of_difficulty(tmp_path):
 
 def test_unknown_and_unclosed_blocks_are_named(copy):
     change(copy / "README.md", "## What came out\n", "## What came out\n\n<!-- results: nothing -->\n<!-- end -->\n")
-    assert "nothing: no such block; there are faces_lite" in check(copy, run=False)[0]
+    assert "nothing: no such block; there are faces_lite" in check_figures(copy, run=False)[0]
     change(copy / "README.md", "<!-- results: nothing -->\n<!-- end -->\n", "<!-- results: coverage -->\n")
-    assert any("not closed by <!-- end -->" in line for line in check(copy, run=False))
+    assert any("not closed by <!-- end -->" in line for line in check_figures(copy, run=False))
     with pytest.raises(DataError, match="no such block"):
-        block("nothing")
+        block("nothing", ROOT)
 
 
 def test_a_broken_json_is_one_line_and_exit_code_2(copy, monkeypatch, capsys):
     (copy / "data" / "results" / "faces_lite.json").write_text("{")
     monkeypatch.setattr(result_blocks, "clone", lambda: copy)
     assert main(["report", "--check"]) == 2
-    assert "faces_lite.json: not JSON" in capsys.readouterr().err
+    assert "faces_lite.json: not readable as JSON" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
