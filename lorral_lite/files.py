@@ -47,9 +47,14 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
         raise DataError(f"{path}: cannot be written ({why}); free some space or choose another folder") from error
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write text so that the file is either the old one or the new one, never half of it."""
+    write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf8", newline=""))
+
+
 def write_json(path: Path, value) -> None:
-    """Write JSON so that the file is either the old one or the new one, never half of it."""
-    write_whole(path, lambda temporary: temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf8"))
+    """Write a value as JSON, whole, as :func:`write_text` does."""
+    write_text(path, json.dumps(value, indent=1) + "\n")
 
 
 def save_tensors(path: Path, tensors: dict, metadata: dict | None = None) -> None:

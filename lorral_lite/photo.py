@@ -8,6 +8,7 @@ hold together, the points are drawn but the AUs are withheld, with the reason in
 """
 
 import csv
+import io
 import json
 import warnings
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from .datasets.prepared import as_input
 from .draw import faces as pictures
 from .draw.base import Picture
 from .facs import ACTION_UNITS
-from .files import DataError, data_file, write_whole
+from .files import DataError, data_file, write_text, write_whole
 from .landmarks import NUM_LANDMARKS, alignment, interocular, mirror_landmarks, ruler, warp
 
 NOTE = pictures.PHOTO_WARNING
@@ -359,18 +360,14 @@ def write_prediction(prediction: Prediction, image: np.ndarray, out_dir) -> None
     said = {"Description": NOTE}  # inside the PNG too, for whoever gets it without the rest
     write_whole(out / "overlay.png", lambda file: figure.savefig(file, format="png", metadata=said))
     for name, table in (("aus.csv", aus), ("landmarks.csv", points)):
-        write_whole(out / name, lambda file, table=table: _write_csv(file, table))
-    text = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
-    write_whole(out / "prediction.json", lambda file: file.write_text(text, encoding="utf8"))
+        text = io.StringIO()
+        csv.writer(text).writerows(table)
+        write_text(out / name, text.getvalue())
+    write_text(out / "prediction.json", json.dumps(document, indent=1, ensure_ascii=False) + "\n")
 
 
 def _number(value: float | None) -> float | None:
     return None if value is None or not np.isfinite(value) else round(float(value), 2)  # JSON knows no NaN
-
-
-def _write_csv(file: Path, table: list[list]) -> None:
-    with open(file, "w", newline="", encoding="utf8") as handle:
-        csv.writer(handle).writerows(table)
 
 
 def overlay(prediction: Prediction, image: np.ndarray) -> Picture:

@@ -22,7 +22,7 @@ from ..datasets.folds import fold_rows, hold_out
 from ..datasets.prepared import FaceDataset, PreparedFolder, as_batch, counter_uniform
 from ..datasets.writing import keep_out_of_git
 from ..device import cores, pick_device, threads
-from ..files import DataError, load_tensors, save_tensors, write_whole
+from ..files import DataError, load_tensors, save_tensors, write_text
 from ..measure.metrics import summarise
 from ..model.lorral import Features, LoRRaL, Output
 from ..model.losses import Losses, au_weights_from_rates, lorral_loss
@@ -310,7 +310,7 @@ def resume(step: int, out: Path, model, optimiser, trained: dict) -> tuple[list[
 
 def write_log(step: int, out: Path, log: list[dict]) -> None:
     lines = "".join(json.dumps(x) + "\n" for x in log)
-    write_whole(out / ("step1_log.jsonl" if step == 1 else "log.jsonl"), lambda t: t.write_text(lines, encoding="utf8"))
+    write_text(out / ("step1_log.jsonl" if step == 1 else "log.jsonl"), lines)
 
 
 def is_done(out: Path, step: int) -> bool:
