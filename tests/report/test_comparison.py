@@ -1,16 +1,16 @@
 """The paper's rows with ours beside them: complete, never mixed with procedural figures, and judged by one rule."""
 
 import copy
-import html.parser
 import json
 
 import pytest
-from test_reporting import BP4D, make_run, metrics
+from bs4 import BeautifulSoup
+from test_reporting import make_run, metrics
 
-from lorral_lite.facs import AU_SETS
 from lorral_lite.files import DataError
 from lorral_lite.measure.statistics import nested_f1, nested_gain
 from lorral_lite.report import comparison as compared
+from lorral_lite.report import write as reporting
 from lorral_lite.report.comparison import COLUMNS, comparison, faults
 from lorral_lite.report.published import published
 from lorral_lite.report.results import estimate, load_grid
@@ -139,10 +139,8 @@ def test_other_lies_are_found(procedural, licensed):
     assert "the paper has no value on 'procedural faces'" in faults(beside, "faces")[0]
 
 
+@pytest.mark.usefixtures("quick")
 def test_no_report_is_written_against_the_rules(tmp_path, monkeypatch):
-    from lorral_lite.report import write as reporting
-
-    monkeypatch.setattr(reporting, "png_bytes", lambda fig: b"png")
     folder = make_run(tmp_path / "run", relations={"none": 0})
     monkeypatch.setattr(reporting, "comparison", lambda *a: doctored(comparison(*a), deviations=""))
     with pytest.raises(RuntimeError, match="column 'deviations' is missing or empty"):
@@ -153,56 +151,31 @@ def test_no_report_is_written_against_the_rules(tmp_path, monkeypatch):
 # ---------------------------------------------------------------------------------------- the page
 
 
-class Cells(html.parser.HTMLParser):
-    """{table id: (badge, header, rows)}; a merged cell counts in every row it stands for."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.tables, self.text = {}, None
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        a = dict(attrs)
-        if tag == "table":
-            self.rows, self.open, self.badge = [], {}, ""
-            self.tables[a["id"]] = self
-            self.id = a["id"]
-        elif tag == "tr":
-            self.row = []
-        elif tag in ("td", "th"):
-            self.fill()
-            self.text, self.span = "", int(a.get("rowspan", 1))
-        elif tag == "span" and a.get("class", "").startswith("badge"):
-            self.text = ""
-
-    def fill(self):
-        while self.open.get(len(self.row), (0, ""))[0]:
-            left, text = self.open[len(self.row)]
-            self.open[len(self.row)] = (left - 1, text)
-            self.row.append(text)
-
-    def handle_endtag(self, tag):
-        if tag in ("td", "th"):
-            self.open[len(self.row)] = (self.span - 1, self.text)
-            self.row.append(self.text)
-            self.text = None
-        elif tag == "span" and self.text is not None and not self.rows:
-            self.badge, self.text = self.badge or self.text, None
-        elif tag == "tr":
-            self.fill()
-            self.rows.append(self.row)
-        elif tag == "table":
-            self.tables[self.id] = (self.badge, self.rows[0], self.rows[1:])
-
-    def handle_data(self, data):
-        if self.text is not None:
-            self.text += data
+def cells_of(text: str) -> dict[str, tuple[str, list[str], list[list[str]]]]:
+    """{table id: (badge, header, rows)} of a page; a merged cell counts in every row it stands for."""
+    found = {}
+    for table in BeautifulSoup(text, "html.parser").find_all("table"):
+        rows, merged = [], {}
+        for line in table.find_all("tr"):
+            row, cells = [], line.find_all(["td", "th"])
+            while cells or len(row) in merged:
+                if len(row) in merged:
+                    left, words = merged.pop(len(row))
+                else:
+                    cell = cells.pop(0)
+                    left, words = int(cell.get("rowspan", 1)), cell.get_text()
+                if left > 1:
+                    merged[len(row)] = (left - 1, words)
+                row.append(words)
+            rows.append(row)
+        found[table["id"]] = (table.find(class_="badge").get_text(), rows[0], rows[1:])
+    return found
 
 
 def page_faults(text: str) -> list[str]:
     """What a reader of the page itself could hold against it."""
     found = []
-    for name, (badge, header, rows) in Cells(text).tables.items():
+    for name, (badge, header, rows) in cells_of(text).items():
         if name != "ours" and not name.startswith("paper-"):
             continue
         found += [f"{name}: {row[0]} has {len(row)} of {len(header)} cells" for row in rows if len(row) != len(header)]
@@ -213,12 +186,10 @@ def page_faults(text: str) -> list[str]:
     return found
 
 
-def test_the_page_has_every_cell_and_no_procedural_figure_beside_the_paper(tmp_path, monkeypatch):
-    from lorral_lite.report import write as reporting
-
-    monkeypatch.setattr(reporting, "png_bytes", lambda fig: b"png")
+@pytest.mark.usefixtures("quick")
+def test_the_page_has_every_cell_and_no_procedural_figure_beside_the_paper(tmp_path):
     text = write_report(make_run(tmp_path / "run", relations={"none": 0, "bilstm": 0.1})).read_text(encoding="utf8")
-    found = Cells(text).tables
+    found = cells_of(text)
     assert {"ours", "paper-1", "paper-2", "paper-3", "paper-4"} <= set(found)
     assert [len(found[f"paper-{n}"][2]) for n in (1, 2, 3, 4)] == [14, 12, 5, 5]
     assert tuple(c.strip() for c in found["paper-1"][1][1:]) == COLUMNS[1:]
@@ -311,10 +282,8 @@ def test_cells_that_failed_or_are_missing_are_named(tmp_path):
     assert "1 of 2 cells of the grid are not there yet: fold2_seed0." in said
 
 
-def test_a_grid_report_holds_together(tmp_path, monkeypatch):
-    from lorral_lite.report import write as reporting
-
-    monkeypatch.setattr(reporting, "png_bytes", lambda fig: b"png")
+@pytest.mark.usefixtures("quick")
+def test_a_grid_report_holds_together(tmp_path):
     path = write_report(make_grid(tmp_path / "grid", seeds=2))
     document = json.loads(path.with_suffix(".json").read_text(encoding="utf8"))
     assert (document["folds"], document["seeds"]) == ([1, 2, 3], [0, 1])
@@ -322,4 +291,3 @@ def test_a_grid_report_holds_together(tmp_path, monkeypatch):
     assert faults(document["comparison"], document["source"]) == []
     assert page_faults(path.read_text(encoding="utf8")) == []
     assert "the spread of 2 seeds stands beside them" in path.read_text(encoding="utf8")
-    assert set(AU_SETS["bp4d"]) == set(BP4D)

@@ -22,8 +22,6 @@ from lorral_lite.datasets.prepared import open_prepared
 from lorral_lite.datasets.stand_in import write_bp4d, write_image
 from lorral_lite.datasets.synthetic import prepare_faces
 from lorral_lite.datasets.writing import PreparedWriter
-from lorral_lite.draw.base import png_bytes
-from lorral_lite.draw.faces import contact_sheet
 from lorral_lite.files import DataError
 from lorral_lite.model.lorral import LoRRaLConfig
 from lorral_lite.report.results import load_runs
@@ -132,15 +130,6 @@ def test_the_drawing_is_of_the_landmarks(licensed):
     x, y = np.rint(face[19]).astype(int)
     assert picture[y, x].sum() < 600 < 700 < picture[0, 0].sum()
     assert (picture[:3] == picture[0, 0]).all()
-
-
-def test_a_figure_of_a_licensed_folder(licensed):
-    def sheet(show):
-        figure = contact_sheet(shown_faces(licensed, range(4), show), ["a", "b"], ["c", "d"])
-        return np.asarray(Image.open(io.BytesIO(png_bytes(figure))).convert("RGB"))
-
-    assert not shows_stripes(sheet(False))
-    assert shows_stripes(sheet(True))
 
 
 def test_the_report_shows_no_licensed_pixel_unless_asked(run, tmp_path):

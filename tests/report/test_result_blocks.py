@@ -46,21 +46,7 @@ def test_every_figure_of_this_repository_is_what_its_json_says(capsys):
     assert capsys.readouterr().out == "every figure is what its JSON says\n"
 
 
-def test_there_is_something_to_check():
-    pages = (ROOT / name for name in ("README.md", "data/results/README.md"))
-    assert [name for page in pages for _, name, _, _ in MARKED.findall(page.read_text(encoding="utf8"))] == [
-        "faces_lite", "relations", "difficulty"]
-    tagged = [cell for path in (ROOT / "notebooks").glob("*.ipynb")
-              for cell in json.loads(path.read_text(encoding="utf8"))["cells"]
-              if "results" in cell["metadata"].get("tags", ()) and re.search(r"\d\.\d", result_blocks._printed(cell))]
-    assert len(tagged) >= 6
-
-
 # ---------------------------------------------------------------------------------------- doctored copies
-
-
-def test_a_clean_copy_is_clean(copy):
-    assert check_figures(copy, run=False) == []
 
 
 def test_each_changed_digit_of_a_block_is_found(copy):
@@ -109,15 +95,6 @@ def test_a_changed_json_makes_the_readme_wrong_until_it_is_written_anew(copy):
 def test_a_report_that_breaks_its_rules_is_found(copy):
     (copy / "data" / "results" / "other.json").write_text(json.dumps({"source": "faces", "comparison": [{"row": "x"}]}))
     assert any("other.json: x: column 'paper' is missing" in line for line in check_figures(copy, run=False))
-
-
-def test_a_changed_figure_in_a_notebooks_text_is_found(copy):
-    change(copy / "notebooks" / "10_ablation_do_relations_help.ipynb", "follow means of 62.6 and 59.3",
-           "follow means of 62.8 and 59.3")
-    wrong = check_figures(copy, run=False)
-    assert len(wrong) == 1
-    assert "10_ablation_do_relations_help.ipynb, cell" in wrong[0]
-    assert "62.8" in wrong[0]
 
 
 @pytest.mark.parametrize(("old", "new"), [("self-attention: 65.7 %", "self-attention: 66.7 %"),
@@ -198,4 +175,5 @@ def test_exit_code_1_and_one_line_for_each_mismatch(copy, monkeypatch, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2
     assert "62.9 (" in lines[0]
+    assert lines[1].startswith("notebooks/10_ablation_do_relations_help.ipynb, cell ")
     assert "62.8" in lines[1]
