@@ -61,7 +61,7 @@ def bp4d(root, frames: str = "all", subjects: Iterable[str] = ()) -> Source:
         raise DataError(f"{root}: no label file F001_T1.csv is below it; name the folder that holds AUCoding")
     who = chosen_subjects({subject for subject, _ in labels}, subjects)
     keys = sorted({key for kind in found for key in kind if key[0] in who or not subjects})
-    source = Source("bp4d", root, AUS, {"frames": frames, "subjects": list(who)}, who, [], {})
+    source = Source("bp4d", root, AUS, {"frames": frames, "subjects": list(who)}, who)
     for key in keys:
         if key not in labels:
             source.missing.append(f"{' '.join(key)}: no label file")

@@ -62,7 +62,7 @@ def disfa(root, frames: str = "all", threshold: int = 2, camera: str = "left", s
                         "ActionUnit_Labels")
     who = chosen_subjects(labels, subjects)
     choices = {"frames": frames, "threshold": threshold, "camera": camera, "subjects": list(who)}
-    source = Source("disfa", root, AUS, choices, who, [], {})
+    source = Source("disfa", root, AUS, choices, who)
     problems = json.loads(data_file("protocol", "golden_counts.json").read_text(encoding="utf8"))
     left_out = problems["disfa"]["landmark_problem"] if frames == "jaa" else {}
     used = {"folders": [], "videos": []}

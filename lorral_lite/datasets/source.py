@@ -47,8 +47,8 @@ class Source:
     aus: tuple[int, ...]
     choices: dict
     subjects: list[str]
-    sequences: list[Sequence]
-    coded: dict[tuple[str, str], Coded]
+    sequences: list[Sequence] = field(default_factory=list)
+    coded: dict[tuple[str, str], Coded] = field(default_factory=dict)
     found: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
 
