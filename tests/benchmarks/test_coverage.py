@@ -27,16 +27,6 @@ def test_people_and_frames_are_counted_once_for_each_model(population):
     assert (simulate(population, 7, frames=40, first=7) != counts).any()
 
 
-def test_labels_have_the_real_rates_and_people_differ_as_the_real_ones(population):
-    counts = simulate(population, 3000, frames=100)[:, 0]
-    rates = (counts[:, 0] + counts[:, 2]) / 100
-    np.testing.assert_allclose(rates.mean(0), population.rates, atol=0.012)
-    statistics = json.loads(data_file("protocol", "au_statistics.json").read_text(encoding="utf8"))["bp4d"]
-    spread = np.array(statistics["subject_rate_sd"])
-    np.testing.assert_allclose(rates.std(0), np.sqrt(spread**2 + (population.rates * (1 - population.rates) - spread**2)
-                                                     / 100), atol=0.012)
-
-
 def test_people_differ_in_how_well_and_how_wrongly_they_are_read(population):
     tp, fp, fn, tn = simulate(population, 400, frames=100)[:, 0].transpose(1, 0, 2)
     common = [population.aus.index(au) for au in (6, 7, 10, 12)]
