@@ -114,17 +114,17 @@ def measure_tones(model, tones: Sequence[float] = TONES, people: int = 20, frame
     names = np.repeat([f"P{k + 1:03d}" for k in range(people)], frames)
     result = []
     for skin in tones:
-        shots = list(pictures(crowd, float(skin), people, frames, model.config.frame_size))
-        labels, logits, errors, examples, seen = [], [], [], [], []
-        for images, landmarks, shown in shots:
+        examples, persons = [], []
+        for images, landmarks, labels in pictures(crowd, float(skin), people, frames, model.config.frame_size):
             aligned = [align_face(i, p, model.config.frame_size) for i, p in zip(images, landmarks, strict=True)]
-            logit, error = answers(model, np.stack([a for a, _ in aligned]), np.stack([p for _, p in aligned]))
-            labels.append(shown), logits.append(logit), errors.append(error), examples.append(aligned[0][0])
-            seen.append([as_photo(model, image) for image in images[:photos]])
+            logits, error = answers(model, np.stack([a for a, _ in aligned]), np.stack([p for _, p in aligned]))
+            examples.append(aligned[0][0])
+            persons.append((logits, labels, error.mean(), [as_photo(model, image) for image in images[:photos]]))
+        logits, labels, errors, seen = zip(*persons, strict=True)
         share = np.array(seen, dtype=float).reshape(people, photos, 2)
         found, answered = share.mean(1).T if photos else np.full((2, people), np.nan)
         counts = summarise(np.concatenate(logits), np.concatenate(labels), names)["per_subject"]
-        result.append(Tone(float(skin), examples[0], counts, np.array([e.mean() for e in errors]), found, answered))
+        result.append(Tone(float(skin), examples[0], counts, np.array(errors), found, answered))
     return result
 
 
