@@ -1,6 +1,5 @@
 """Chapter 1, action units and faces: the atlas, the playground, the coder's quiz, exercises."""
 
-import math
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ import torch
 from sklearn.metrics import cohen_kappa_score, f1_score
 
 from ..device import pick_device
-from ..draw.base import BLUE, GREY, RED, Picture, new_plot, styled
+from ..draw.base import BLUE, GREY, RED, Picture, new_grid, styled
 from ..draw.faces import blank_axes, contact_sheet, draw_face, show_faces
 from ..faces import AUS, render_faces
 from ..faces.population import Population
@@ -114,15 +113,10 @@ def au_displacement(aus: Sequence[int] | None = None, people: Sequence[int] = tu
     """
     aus = check_aus(AUS if aus is None else aus)
     neutral, moved = mean_movement(aus, people)
-    columns = min(6, len(aus))
-    rows = math.ceil(len(aus) / columns)
-    fig = new_plot(2.15 * columns, 2.75 * rows, f"How AUs {', '.join(map(str, aus))} move the 49 landmarks")
+    fig, axes = new_grid(len(aus), 6, 2.15, 2.75, f"How AUs {', '.join(map(str, aus))} move the 49 landmarks")
     fig.get_layout_engine().set(h_pad=0.12)
-    axes = fig.subplots(rows, columns, squeeze=False).ravel()
-    for ax in axes[len(aus):]:
-        ax.axis("off")
     box = np.concatenate([neutral, *(neutral + moved)])
-    for ax, au, d in zip(axes, aus, moved, strict=False):
+    for ax, au, d in zip(axes, aus, moved, strict=True):
         blank_axes(ax, None, box)
         draw_face(ax, neutral, colour="#b4b4b4", width=1.2, dots=False)
         length = np.hypot(*d.T)

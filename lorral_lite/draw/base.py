@@ -50,6 +50,19 @@ def new_plot(width: float, height: float, alt: str) -> Picture:
     return fig
 
 
+def new_grid(count: int, columns: int, width: float, height: float, alt: str, more: float = 0.0):
+    """A figure of ``count`` axes in rows of at most ``columns``, ``width`` × ``height`` inches each, ``more`` inches
+    higher than they are together. → the figure and its axes, the first row first.
+    """
+    columns = min(columns, count)
+    rows = math.ceil(count / columns)
+    fig = new_plot(width * columns, height * rows + more, alt)
+    axes = fig.subplots(rows, columns, squeeze=False).ravel()
+    for ax in axes[count:]:
+        ax.axis("off")
+    return fig, axes[:count]
+
+
 def diagram_axes(fig: Figure):
     """Axes over the whole figure without frame, in inches: to draw a diagram on."""
     fig.set_layout_engine("none")

@@ -1,6 +1,5 @@
 """Pictures with faces in them: sheets, landmarks, AU centers, predictions, overlays."""
 
-import math
 from collections.abc import Sequence
 
 import matplotlib.colors
@@ -10,7 +9,7 @@ from matplotlib.patches import Rectangle
 
 from ..facs import ACTION_UNITS, check_aus
 from ..landmarks import LINES, NUM_LANDMARKS, au_centers
-from .base import BLUE, GREEN, GREY, INK, ORANGE, PALE, RED, SKY, Picture, new_plot, pixels, styled, titled
+from .base import BLUE, GREEN, GREY, INK, ORANGE, PALE, RED, SKY, Picture, new_grid, new_plot, pixels, styled, titled
 
 THRESHOLD = 0.5
 """An AU counts as predicted from this probability on."""
@@ -69,7 +68,7 @@ def blank_axes(ax, image=None, box=None) -> None:
 
 @styled
 def show_faces(images, titles: Sequence[str] | None = None, landmarks=None, centers: bool = False,
-               columns: int | None = None, *, aus: Sequence[int] | None = None, size: float = 2.2) -> Picture:
+               columns: int = 6, *, aus: Sequence[int] | None = None, size: float = 2.2) -> Picture:
     """Faces in a grid with titles, on request with their landmarks and AU centres.
 
     ``images``: N of what :func:`pixels` takes. ``landmarks``: N of (49, 2), pixels of the image. ``centers`` draws
@@ -83,14 +82,9 @@ def show_faces(images, titles: Sequence[str] | None = None, landmarks=None, cent
     if centers and (aus is None or landmarks is None):
         raise ValueError("centers need landmarks, and aus must name the AUs whose centers are drawn")
     aus = check_aus(aus or ())
-    columns = min(len(images), columns or 6)
-    rows = math.ceil(len(images) / columns)
     lines = max((str(t).count("\n") + 1 for t in titles), default=0) if titles is not None else 0
     alt = f"{len(images)} faces" + (": " + "; ".join(str(t).replace("\n", " ") for t in titles) if lines else "")
-    fig = new_plot(size * columns, (size + 0.25 * lines) * rows, alt)
-    axes = fig.subplots(rows, columns, squeeze=False).ravel()
-    for ax in axes[len(images):]:
-        ax.axis("off")
+    fig, axes = new_grid(len(images), columns, size, size + 0.25 * lines, alt)
     for i, image in enumerate(images):
         blank_axes(axes[i], image)
         if landmarks is not None:
@@ -179,13 +173,8 @@ def prediction_sheet(aus: Sequence[int], labels, probabilities, landmarks, image
     n = len(labels)
     for what, values in (("images", images), ("landmarks", landmarks), ("names", names)):
         _same_length(what, values, n)
-    columns = min(4, n)
-    rows = math.ceil(n / columns)
     alt = f"{n} test faces with predicted landmarks, and their AUs found, missed and claimed wrongly"
-    fig = new_plot(2.75 * columns, 3.35 * rows + 0.45, alt)
-    axes = fig.subplots(rows, columns, squeeze=False).ravel()
-    for ax in axes[n:]:
-        ax.axis("off")
+    fig, axes = new_grid(n, 4, 2.75, 3.35, alt, more=0.45)
     for i in range(n):
         ax, points = axes[i], as_points(landmarks[i])
         blank_axes(ax, None if images is None else images[i], points)
