@@ -12,18 +12,6 @@ from lorral_lite.model.losses import lorral_loss
 from lorral_lite.model.relations import RELATIONS
 
 
-@pytest.mark.parametrize("relation", RELATIONS)
-@pytest.mark.parametrize("kind", ["ce", "jaa"])
-def test_a_training_step_stays_on_its_device(relation, kind, monkeypatch):
-    monkeypatch.setattr(torch.Tensor, "__bool__", lambda self: True)  # meta tensors have no values to look at
-    model = LoRRaL(LoRRaLConfig.lite(relation=relation)).to("meta")
-    output = model(torch.zeros(4, 3, 88, 88, device="meta"))
-    labels, truth = torch.ones(4, 12, dtype=torch.int8, device="meta"), torch.zeros(4, 49, 2, device="meta")
-    lorral_loss(output, labels, truth, kind, torch.ones(12, device="meta") if kind == "jaa" else None).total.backward()
-    assert {t.device.type for t in output} == {"meta"}
-    assert {p.grad.device.type for p in model.parameters() if p.grad is not None} == {"meta"}
-
-
 class HostTalk(TorchFunctionMode):
     """Lists the calls that make a GPU wait for the host: Python numbers carried to it, and numbers read from it."""
 
@@ -45,7 +33,7 @@ class HostTalk(TorchFunctionMode):
 
 @pytest.mark.parametrize("relation", RELATIONS)
 @pytest.mark.parametrize("kind", ["ce", "jaa"])
-def test_a_training_step_never_waits_for_the_host(relation, kind):
+def test_a_training_step_stays_on_its_device_and_never_waits_for_the_host(relation, kind):
     model = LoRRaL(LoRRaLConfig.lite(relation=relation)).to("meta")
     optimiser = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
     images, labels = torch.zeros(4, 3, 88, 88, device="meta"), torch.ones(4, 12, dtype=torch.int8, device="meta")
@@ -53,8 +41,11 @@ def test_a_training_step_never_waits_for_the_host(relation, kind):
 
     def step():
         optimiser.zero_grad()
-        lorral_loss(model(images), labels, truth, kind, weights if kind == "jaa" else None).total.backward()
+        output = model(images)
+        lorral_loss(output, labels, truth, kind, weights if kind == "jaa" else None).total.backward()
         optimiser.step()
+        assert {t.device.type for t in output} == {"meta"}
+        assert {p.grad.device.type for p in model.parameters() if p.grad is not None} == {"meta"}
 
     step()  # the first one may: it keeps what it copies
     with HostTalk() as talk:
@@ -69,14 +60,9 @@ def test_faces_are_drawn_on_their_device(monkeypatch):
     assert faces.images.shape == (5, 3, 64, 64)
 
 
-def test_mixing_devices_is_an_error_here_as_on_a_gpu():
-    model = LoRRaL(LoRRaLConfig.lite()).to("meta")
-    with pytest.raises((RuntimeError, NotImplementedError)):
-        (model.mean_shape + torch.zeros(49, 2)).sum().item()
-
-
 def test_picking():
     assert pick_device("cpu") == torch.device("cpu")
     assert pick_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
-    with pytest.raises(ValueError, match=r"device 'gpu' cannot be used here .* use auto, cpu or cuda"):
-        pick_device("gpu")
+    for name in ("gpu", "cuda:99"):
+        with pytest.raises(ValueError, match=rf"device '{name}' cannot be used here .* use auto, cpu or cuda"):
+            pick_device(name)
