@@ -173,17 +173,22 @@ class Grid:
         return sorted({seed for _, seed in self.cells})
 
     @property
+    def example(self) -> Run:
+        """A run in which something was evaluated, for what all of them share; the first where nothing was."""
+        return next((run for run in self.runs if run.metrics), self.first)
+
+    @property
     def metrics(self) -> dict:
         """Any one metrics.json of the grid ({} when nothing was evaluated)."""
-        return next((run.metrics for run in self.runs if run.metrics), {})
+        return self.example.metrics
 
     @property
     def source(self) -> str:
-        return next((run.source for run in self.runs if run.metrics), "unknown")
+        return self.example.source
 
     @property
     def data_name(self) -> str:
-        return next((run.data_name for run in self.runs if run.metrics), self.first.data_name)
+        return self.example.data_name
 
     @property
     def licensed(self) -> bool:

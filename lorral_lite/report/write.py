@@ -55,14 +55,14 @@ class Examples:
     names: list[str] | None = None
 
 
-def find_examples(run: Run, relation: str | None = None, count: int = 8, seed: int = 0) -> Examples | None:
+def find_examples(run: Run, count: int = 8, seed: int = 0) -> Examples | None:
     """Faces of the test fold with what the model said, from the prepared folder and the run's stored predictions.
 
     Drawn at random, one per person as long as people last: not chosen for looks or success. None when the
     prepared folder or the predictions are not there any more.
     """
     try:
-        name = relation or next((r for r in ("self_attention", *run.relations) if r in run.relations), None)
+        name = next((r for r in ("self_attention", *run.relations) if r in run.relations), None)
         path = run.folder / (f"{name}/predictions.safetensors" if name else "step1_predictions.safetensors")
         found = {key: value.numpy() for key, value in load_tensors(path)[0].items()}
         folder = open_prepared(run.config["data"])

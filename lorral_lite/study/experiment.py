@@ -73,22 +73,22 @@ def run_config(data, aus, seed: int, size: Size) -> RunConfig:
     return config
 
 
-def run_seed(out, hiding: str, seed: int, size: Size, progress: bool = False) -> int:
+def run_seed(out, hiding: str, seed: int, size: Size) -> int:
     """Step 1, then all worlds of one hiding and seed; returns how many worlds were computed now."""
     folder, done = Path(out) / hiding / f"seed{seed}", 0
-    faces = {"subjects": size.subjects, "hidden": HIDINGS[hiding], "seed": seed, "device": "cpu", "progress": progress}
+    faces = {"subjects": size.subjects, "hidden": HIDINGS[hiding], "seed": seed, "device": "cpu", "progress": False}
     step1, data = folder / "step1", folder / "step1_data"
     if not (step1 / "step1.safetensors").exists():
         if not data.exists():
             prepare_faces(data, frames=size.step1_frames, relation_strength=0.0, **faces)
-        train_step1(step1, run_config(data, open_prepared(data).aus, seed, size), "cpu", progress)
+        train_step1(step1, run_config(data, open_prepared(data).aus, seed, size), "cpu", progress=False)
     shutil.rmtree(data, ignore_errors=True)
     for world, (strength, structure) in WORLDS.items():
         if not (folder / f"{world}.json").exists():
             data = folder / f"{world}_data"
             if not data.exists():
                 prepare_faces(data, frames=size.frames, relation_strength=strength, structure=structure, **faces)
-            found = run_world(folder / world, data, step1, hiding, world, seed, size, progress)
+            found = run_world(folder / world, data, step1, hiding, world, seed, size)
             write_json(folder / f"{world}.json", found)
             shutil.rmtree(folder / world)
             shutil.rmtree(data)
@@ -110,8 +110,7 @@ def attempt_seed(out, hiding: str, seed: int, size: Size, place: int = 0) -> str
     return ""
 
 
-def run_world(run: Path, data: Path, step1: Path, hiding: str, world: str, seed: int, size: Size,
-              progress: bool = False) -> dict:
+def run_world(run: Path, data: Path, step1: Path, hiding: str, world: str, seed: int, size: Size) -> dict:
     """Train and test every relation on the faces of one world, starting from the shared step 1; returns its figures."""
     started = time.perf_counter()
     strength, structure = WORLDS[world]
@@ -122,8 +121,8 @@ def run_world(run: Path, data: Path, step1: Path, hiding: str, world: str, seed:
     result = {"hiding": hiding, "hidden": list(HIDINGS[hiding]), "covered": list(people.covered), "seed": seed,
               "relation_strength": strength, "structure": structure, "aus": list(faces.aus), "relations": {}}
     for relation in RELATIONS:
-        train_step2(run, relation, "cpu", progress)
-        metrics = evaluate(run, relation, "cpu", progress)
+        train_step2(run, relation, "cpu", progress=False)
+        metrics = evaluate(run, relation, "cpu", progress=False)
         result["relations"][relation] = {
             output: {"mean_f1": metrics["outputs"][output]["mean_f1"], "f1": metrics["outputs"][output]["f1"]}
             for output in SCORED
@@ -223,10 +222,10 @@ def select(result: dict, hiding: str, strength: float, structure: str) -> list[d
     return sorted(cells, key=lambda c: c["seed"])
 
 
-def over_seeds(values, level: float = 0.95) -> Estimate:
+def over_seeds(values) -> Estimate:
     """Mean of one value per seed with its t interval. Every seed has its own people, faces and training, so this
     interval contains what a jackknife over the people of one run leaves out: retraining (D104)."""
-    return jackknife(values, level=level)  # of a mean: Student's interval exactly
+    return jackknife(values)  # of a mean: Student's interval exactly
 
 
 def relation_gain(cells: list[dict], relation: str, output: str, control: str = "none",

@@ -5,6 +5,8 @@ import html.parser
 import io
 import json
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -433,3 +435,9 @@ def test_says_where_the_time_went(tmp_path):
     (folder / "times.json").write_text(json.dumps({"prepare faces": 61.4, "step 1": 240.0, "report": 0.1}))
     said = reporting._what_was_run(load_grid(folder))
     assert said["Where the time went"] == "prepare faces 61 s, step 1 240 s"
+
+
+def test_who_only_reads_results_does_not_wait_for_matplotlib():
+    code = ("import sys, lorral_lite.report.published, lorral_lite.report.results, lorral_lite.study.experiment\n"
+            "sys.exit('matplotlib' in sys.modules)")
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from lorral_lite.faces.correlation import phi
 from lorral_lite.faces.population import Population
 from lorral_lite.study.ceiling import all_patterns, calibrate, ceiling, joint_posterior, pattern_probabilities
 
@@ -118,8 +117,3 @@ def test_unknown_labels_are_refused():
     labels = np.array([[1] * 12, [-1] + [0] * 11])
     with pytest.raises(ValueError, match="needs known labels"):
         ceiling(np.zeros((2, 12)), labels, ["a", "b"], Population())
-
-
-def test_phi_of_drawn_labels_is_what_the_patterns_say():
-    people = Population(subject_effects=False)
-    assert abs(phi(people.draw(50_000)) - people.expected_phi).max() < 0.03

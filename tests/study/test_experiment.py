@@ -51,24 +51,11 @@ def made_up(seeds: int = 5, effect: float = 0.0) -> dict:
     return {"cells": cells}
 
 
-def test_the_grid_is_the_one_that_was_asked_for():
-    assert {strength for strength, _ in WORLDS.values()} == {0, 0.5, 1}
-    assert {structure for _, structure in WORLDS.values()} == {"real", "exclusion"}
-    assert next(iter(WORLDS)) == "strength0"  # it trains the step 1 that the others share
-    assert () in HIDINGS.values()
-    assert modules_of({"cells": [{"relations": dict.fromkeys(RELATIONS)}]}) == (
-        "bilstm", "self_attention", "hopfield", "series")
-
-
 def test_the_interval_over_seeds_is_students():
     values = [1.0, 2.5, 0.5, 3.0, 1.5]
     found, oracle = over_seeds(values), stats.ttest_1samp(values, 0)
     assert_allclose((found.low, found.high), oracle.confidence_interval(0.95))
     assert_allclose(found.p, oracle.pvalue)
-
-
-def test_one_seed_says_nothing_about_other_seeds():
-    assert np.isnan(over_seeds([1.0]).low)
 
 
 def test_gains_are_differences_within_a_seed():
