@@ -12,14 +12,14 @@ from tiny_run import AUS, tiny_config
 
 from lorral_lite.datasets.folds import fold_rows
 from lorral_lite.datasets.prepared import FaceDataset, open_prepared
-from lorral_lite.device import cores, pick_device, threads
+from lorral_lite.device import cores, threads
 from lorral_lite.files import DataError
 from lorral_lite.model.lorral import LoRRaL
 from lorral_lite.model.losses import lorral_loss
 from lorral_lite.training import steps as training
 from lorral_lite.training.config import RunConfig, Schedule, seed_of
 from lorral_lite.training.evaluation import evaluate, predict_rows
-from lorral_lite.training.run_folder import load_model, new_model, read_run_config
+from lorral_lite.training.run_folder import new_model, read_run_config
 from lorral_lite.training.steps import train_step1, train_step2
 
 
@@ -38,32 +38,14 @@ def test_schedule_is_the_papers():
         (name, value), = wrong.items()
         with pytest.raises(ValueError, match=f"lr > 0 and 0 < gamma ≤ 1, got Schedule.*{name}={value}"):
             Schedule(**wrong)
-    assert RunConfig.paper("x", AUS).step1 == RunConfig.paper("x", AUS).step2 == schedule
-
-
-def test_every_step_is_the_papers_sgd_at_the_scheduled_rate(tiny_data, tmp_path, monkeypatch):
-    """Section 3.5, and D74: without Nesterov."""
-    seen = []
-    original = torch.optim.SGD.step
-
-    def spy(self, *args):
-        (group,) = self.param_groups
-        seen.append([group[name] for name in ("lr", "momentum", "weight_decay", "nesterov", "dampening")])
-        return original(self, *args)
-
-    monkeypatch.setattr(torch.optim.SGD, "step", spy)
-    config = tiny_config(tiny_data, step1=Schedule(5, 0.02), step2=Schedule(3, 0.01, 0.5, 1))
-    train_step1(tmp_path, config, "cpu", progress=False)
-    train_step2(tmp_path, "none", "cpu", progress=False)
-    rates = [0.02, 0.02, 0.006, 0.006, 0.0018, 0.01, 0.005, 0.0025]  # an epoch each: 40 faces in batches of 8
-    assert [row[0] for row in seen] == pytest.approx([rate for rate in rates for _ in range(5)])
-    assert {tuple(row[1:]) for row in seen} == {(0.9, 5e-4, False, 0)}
-    assert RunConfig.paper("x", AUS).momentum == 0.9
-    assert RunConfig.paper("x", AUS).weight_decay == 0.0005
+    paper = RunConfig.paper("x", AUS)
+    assert paper.step1 == paper.step2 == schedule
+    assert (paper.momentum, paper.weight_decay) == (0.9, 0.0005)
 
 
 def test_both_steps_equal_a_loop_written_by_hand(tiny_data, tmp_path):
-    """Momentum and weight decay by their formula, all faces in one batch, nothing at random but the views."""
+    """Section 3.5, D74: momentum without Nesterov and weight decay by their formula, all faces in one batch, nothing at
+    random but the views."""
     config = tiny_config(tiny_data, batch_size=100, true_landmark_epochs=0, views=0, weight_decay=0.05,
                          step1=Schedule(3, 0.02, 0.5, 1), step2=Schedule(3, 0.04, 0.5, 1))
     config = replace(config, model=replace(config.model, dropout=0.0))
@@ -166,8 +148,6 @@ def test_a_number_of_threads_that_is_asked_for_is_taken_and_not_changed(tiny_dat
     assert read_run_config(tmp_path / "run").threads == 2
     with pytest.raises(DataError, match="a run with other settings"):
         train_step1(tmp_path / "run", tiny_config(tiny_data, threads=1, step1=Schedule(1)), "cpu", progress=False)
-    with pytest.raises(ValueError, match="threads must be at least 1"):
-        tiny_config(tiny_data, threads=0)
 
 
 def test_trying_threads_changes_nothing_in_the_result(tiny_data, tmp_path):
@@ -308,16 +288,6 @@ def test_crops_follow_the_true_landmarks_in_the_first_epochs_only(tiny_data, tmp
     assert not any(given)
 
 
-def test_the_papers_letter_trains_the_landmark_module_in_step_2():
-    assert RunConfig.paper("x", AUS).views == 0
-    assert RunConfig.lite("x", AUS).views == 4
-
-
-def test_config_survives_json():
-    config = RunConfig.lite("x", AUS, loss="jaa", seed=3)
-    assert RunConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
-
-
 @pytest.mark.parametrize("views", [0, 2])
 def test_step_2_leaves_frozen_tensors_and_buffers_bit_identical(tiny_data, tmp_path, views):
     config = tiny_config(tiny_data, views=views, jitter=0.2)
@@ -332,17 +302,7 @@ def test_step_2_leaves_frozen_tensors_and_buffers_bit_identical(tiny_data, tmp_p
         assert torch.equal(before[name], after[name]), name
     moved = {n.split(".")[0] for n in after if n not in before or not torch.equal(before[n], after[n])}
     assert moved == {"relation", "local_head", "au_head"} | (set() if views else {"landmark", "landmark_head"})
-
-
-def test_a_loaded_model_answers_as_the_trained_one(tiny_data, tiny_finished):
-    trained = train_step2(tiny_finished, "self_attention", "cpu", progress=False)  # done: it is loaded
-    again = load_model(tiny_finished, "self_attention", "cpu")
-    folder = open_prepared(tiny_data)
-    a, b = (predict_rows(m, folder, np.arange(20)) for m in (trained, again))
-    assert all(torch.equal(a[k], b[k]) for k in a)
-    plain = predict_rows(load_model(tiny_finished, device="cpu"), folder, np.arange(20))
-    assert not torch.equal(plain["au_logits"], a["au_logits"])
-    assert torch.equal(plain["landmarks"], a["landmarks"])
+    assert (tmp_path / "features").exists() == (views > 0)
 
 
 def test_the_bright_au_is_learned_and_metrics_are_whole(tiny_data, tmp_path):
@@ -401,21 +361,6 @@ def test_on_epoch_sees_every_row_and_changes_nothing(tiny_data, tmp_path):
     assert all(isinstance(row["train_loss"], float) for row in rows)
 
 
-def test_stopping_in_on_epoch_loses_nothing(tiny_data, tmp_path):
-    def stop(log):
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        train_step1(tmp_path / "stopped", tiny_config(tiny_data), "cpu", progress=False, on_epoch=stop)
-    later = []
-    train_step1(tmp_path / "stopped", tiny_config(tiny_data), "cpu", progress=False,
-                on_epoch=lambda log: later.append(len(log)))
-    train_step1(tmp_path / "whole", tiny_config(tiny_data), "cpu", progress=False)
-    assert later == [2, 3]
-    names = tmp_path / "stopped" / "step1.safetensors", tmp_path / "whole" / "step1.safetensors"
-    assert names[0].read_bytes() == names[1].read_bytes()
-
-
 def test_held_out_selection_keeps_the_best_epoch_and_never_sees_the_test_fold(tiny_data, tmp_path, monkeypatch):
     seen = []
     original = FaceDataset.__getitem__
@@ -442,17 +387,12 @@ def test_held_out_selection_keeps_the_best_epoch_and_never_sees_the_test_fold(ti
     assert best == pytest.approx(max(line["val_mean_f1"] for line in log))
 
 
-def test_unknown_names():
-    with pytest.raises(ValueError, match="select must be 'last' or 'held_out', got 'best'"):
-        tiny_config("x", select="best")
-    with pytest.raises(ValueError, match="precision must be 'fp32' or 'bf16', got 'fp16'"):
-        tiny_config("x", precision="fp16")
-    with pytest.raises(ValueError, match="loss must be 'ce' or 'jaa'"):
-        tiny_config("x", loss="mse")
-    with pytest.raises(ValueError, match="device 'foo' cannot be used here"):
-        pick_device("foo")
-    with pytest.raises(ValueError, match="device 'cuda:99' cannot be used here"):
-        pick_device("cuda:99")
-    assert pick_device("auto") == pick_device(None)
-
-
+@pytest.mark.parametrize(("changes", "message"), [
+    ({"select": "best"}, "select must be 'last' or 'held_out', got 'best'"),
+    ({"precision": "fp16"}, "precision must be 'fp32' or 'bf16', got 'fp16'"),
+    ({"loss": "mse"}, "loss must be 'ce' or 'jaa'"),
+    ({"threads": 0}, "threads must be at least 1"),
+])
+def test_settings_that_do_not_exist_are_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        tiny_config("x", **changes)
