@@ -153,8 +153,6 @@ class RelationNames:
         return iter(RELATIONS)
 
 
-THREADS_HELP = "of the CPU; a run keeps its number (default: 1 or all, whichever is faster when the run begins)"
-
 READER_GONE = 141
 """The exit code that shells give to a command whose output nobody reads any more."""
 
@@ -189,6 +187,8 @@ def parser() -> argparse.ArgumentParser:
     preparing.add_argument("--fast-decode", action="store_true",
                            help="let the JPEG decoder halve large pictures: faster, slightly other pixels (D37)")
     preparing.add_argument("--strict", action="store_true", help="stop at the first frame that cannot be used")
+    threads = {"type": _positive, "help": "of the CPU; a run keeps its number (default: 1 or all, whichever is faster "
+               "when the run begins)"}
     names = {"choices": RelationNames(), "metavar": "RELATION"}
     relations = {"dest": "relations", "nargs": "*", "default": [], **names}
 
@@ -259,7 +259,7 @@ def parser() -> argparse.ArgumentParser:
                      help="bf16: faster where the processor computes it itself")
     sub.add_argument("--select", choices=["last", "held_out"], default="last",
                      help="keep the last epoch, or the best one on held-out training subjects")
-    sub.add_argument("--threads", type=_positive, help=THREADS_HELP)
+    sub.add_argument("--threads", **threads)
     sub.add_argument("--workers", type=int, default=0, help="processes that read faces; the result is the same")
 
     sub = command(commands, "evaluate", _evaluate, "F1, AUC, accuracy and landmark error on the unseen subjects")
@@ -288,7 +288,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--relation", **relations, help="default: all")
     sub.add_argument("--subjects", type=_positive, help="people to draw; default: 90")
     sub.add_argument("--frames", type=_positive, help="faces of each person; default: 50")
-    sub.add_argument("--threads", type=_positive, help=THREADS_HELP)
+    sub.add_argument("--threads", **threads)
     sub.add_argument("--no-notebooks", dest="notebooks", action="store_false",
                      help="leave out the notebooks of each cell")
     sub.add_argument("--cluster", choices=["slurm", "local"],

@@ -27,14 +27,20 @@ def fails(capsys, *args) -> str:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def few_epochs():
+    """lite() learns for two epochs, then one."""
+    few = {"step1": Schedule(2, 0.01), "step2": Schedule(1, 0.01)}
+    lite = RunConfig.lite.__func__
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RunConfig, "lite", classmethod(lambda cls, *a, **k: lite(cls, *a, **{**few, **k})))
+        yield
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, few_epochs):
     """The main job in small."""
     out = tmp_path_factory.mktemp("job") / "out"
-    with pytest.MonkeyPatch.context() as patch:
-        few = {"step1": Schedule(2, 0.01), "step2": Schedule(1, 0.01)}
-        lite = RunConfig.lite.__func__
-        patch.setattr(RunConfig, "lite", classmethod(lambda cls, *a, **k: lite(cls, *a, **{**few, **k})))
-        small_job(out, lambda line: None)
+    small_job(out, lambda line: None)
     return out
 
 
@@ -82,6 +88,18 @@ def test_what_ships_answers_like_the_run_and_has_no_faces(finished, tmp_path):
     with pytest.raises(DataError, match="trained on licensed faces"):
         job.publish(licensed, tmp_path / "never")
     assert not (tmp_path / "never").exists()
+
+
+def test_train_asks_for_what_its_options_say(finished, tmp_path, capsys):
+    run = tmp_path / "run"
+    shutil.copytree(finished / "fold1_seed0", run)
+    command = ["train", str(finished / "data"), str(run), "--relation", "none", "--quiet", "--device", "cpu"]
+    assert main(command) == 0  # all is there already
+    assert capsys.readouterr().out.startswith("none: F1 ")
+    for option, value in (("--fold", 2), ("--seed", 1), ("--loss", "jaa"), ("--precision", "bf16"),
+                          ("--select", "held_out"), ("--threads", 3)):
+        assert "other settings" in fails(capsys, *command, option, value)
+    assert "prepare again with --size 200" in fails(capsys, *command, "--profile", "paper")
 
 
 def test_evaluate_prints_both_outputs_and_the_floor(finished, capsys):
