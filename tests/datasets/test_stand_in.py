@@ -10,7 +10,7 @@ import scipy.io
 from PIL import Image
 
 from lorral_lite.datasets.source import is_stand_in
-from lorral_lite.datasets.stand_in import DISFA_IMAGES, _faces, with_jaw, write_bp4d, write_disfa
+from lorral_lite.datasets.stand_in import _faces, with_jaw, write_bp4d, write_disfa
 from lorral_lite.faces.population import Population
 from lorral_lite.landmarks import FROM_66, align_face
 
@@ -136,14 +136,6 @@ def test_landmarks_of_disfa(disfa):
     pts = scipy.io.loadmat(folder / "SN003_0001_lm.mat")["pts"]
     assert pts.shape == (66, 2)
     np.testing.assert_allclose(pts[FROM_66] - 1, disfa.landmarks[4], atol=1e-4)
-
-
-@pytest.mark.parametrize("naming", DISFA_IMAGES)
-def test_images_of_disfa(tmp_path, naming):
-    write_disfa(tmp_path, ["SN001"], 2, images=naming)
-    found = sorted(p.name for p in (tmp_path / "Videos_LeftCamera").rglob("*.*g"))
-    assert found[0] == naming
-    assert len(found) == 2
 
 
 def test_the_right_camera_sees_the_mirror_image(tmp_path):
