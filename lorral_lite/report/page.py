@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
+
+from .numbers import number
 
 
 @dataclass(frozen=True)
@@ -84,11 +86,16 @@ def _inline(text: str) -> Markup:
     return Markup(done)
 
 
+def template(name: str) -> Template:
+    """A template of this folder: what is put into a page is escaped, into Markdown not; figures by ``| number``."""
+    pages = Environment(loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined,
+                        autoescape=lambda page: page == "report.html.jinja", keep_trailing_newline=True)
+    pages.filters.update(inline=_inline, number=number)
+    return pages.get_template(name)
+
+
 def html_page(data_name: str, summary: list[str], tiles: list[tuple[str, str]], sections: list[Section]) -> str:
     """The whole report as one page that asks for nothing from outside; ``tiles``: (figure, what it is)."""
-    here = Path(__file__).parent
-    pages = Environment(loader=FileSystemLoader(here), autoescape=True, undefined=StrictUndefined)
-    pages.filters["inline"] = _inline
-    style = (here / "report.css").read_text(encoding="utf8")
-    return pages.get_template("report.html.jinja").render(data=data_name, summary=summary, tiles=tiles,
-                                                          sections=sections, style=style)
+    style = Path(__file__).with_name("report.css").read_text(encoding="utf8")
+    return template("report.html.jinja").render(data=data_name, summary=summary, tiles=tiles, sections=sections,
+                                                style=style)
