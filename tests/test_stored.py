@@ -9,7 +9,6 @@ from tolerances import same_json
 
 from lorral_lite.datasets.prepared import open_prepared
 from lorral_lite.files import load_tensors, read_json
-from lorral_lite.model.relations import RELATIONS
 from lorral_lite.report.write import write_report
 from lorral_lite.reproduce.cell import Cell, read_plan, run_cell
 from lorral_lite.training.evaluation import evaluate
@@ -76,7 +75,3 @@ def test_a_grid_goes_on():
     text = Path("grid/report.html").read_text(encoding="utf8")
     assert "self-attention" in text
     assert {file: file.read_bytes() for file in before} == before
-
-
-def test_every_relation_of_the_first_version_is_there():
-    assert set(FIRST) <= set(RELATIONS)
