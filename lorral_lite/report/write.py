@@ -61,29 +61,30 @@ def find_examples(run: Run, count: int = 8, seed: int = 0) -> Examples | None:
     Drawn at random, one per person as long as people last: not chosen for looks or success. None when the
     prepared folder or the predictions are not there any more.
     """
+    name = next((r for r in ("self_attention", *run.relations) if r in run.relations), None)
+    stored = run.folder / (f"{name}/predictions.safetensors" if name else "step1_predictions.safetensors")
     try:
-        name = next((r for r in ("self_attention", *run.relations) if r in run.relations), None)
-        path = run.folder / (f"{name}/predictions.safetensors" if name else "step1_predictions.safetensors")
-        found = {key: value.numpy() for key, value in load_tensors(path)[0].items()}
-        folder = open_prepared(run.config["data"])
-        rows = found["rows"].astype(int)
-        order = np.random.default_rng(seed).permutation(len(rows))
-        subjects = np.asarray(folder.subjects)[rows]
-        seen: dict[str, int] = {}
-        turns = []
-        for i in order:
-            turns.append((seen.setdefault(subjects[i], 0), i))
-            seen[subjects[i]] += 1
-        pick = np.array([i for _, i in sorted(turns, key=lambda t: t[0])[:count]])
-        size = int(run.config["model"]["image_size"])
-        margin = (folder.size - size) // 2
-        images = np.asarray(folder.images)[rows[pick], margin:margin + size, margin:margin + size]
-        return Examples(
-            tuple(folder.aus), found["labels"][pick], 1 / (1 + np.exp(-found["au_logits"][pick])),
-            found["landmarks"][pick], found["true_landmarks"][pick], images, [str(subjects[i]) for i in pick],
-        )
-    except (DataError, KeyError, IndexError, TypeError, ValueError):
+        found = {key: value.numpy() for key, value in load_tensors(stored)[0].items()}
+        folder = open_prepared(run.config.get("data", ""))
+    except DataError:
         return None
+    rows = found["rows"].astype(int)
+    if run.metrics.get("aus") != list(folder.aus) or rows.max(initial=-1) >= len(folder):
+        return None  # another folder lies there now
+    subjects = folder.subjects[rows]
+    seen: dict[str, int] = {}
+    turns = []
+    for i in np.random.default_rng(seed).permutation(len(rows)):
+        turns.append((seen.setdefault(subjects[i], 0), i))
+        seen[subjects[i]] += 1
+    pick = np.array([i for _, i in sorted(turns, key=lambda t: t[0])[:count]])
+    size = int(run.config["model"]["image_size"])
+    margin = (folder.size - size) // 2
+    images = np.asarray(folder.images)[rows[pick], margin:margin + size, margin:margin + size]
+    return Examples(
+        tuple(folder.aus), found["labels"][pick], 1 / (1 + np.exp(-found["au_logits"][pick])),
+        found["landmarks"][pick], found["true_landmarks"][pick], images, [str(subjects[i]) for i in pick],
+    )
 
 
 # ---------------------------------------------------------------------------------------------------------- the report

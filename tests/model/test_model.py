@@ -1,6 +1,7 @@
 """The model: its shapes and counts, its parts put together by hand, and what step 2 freezes."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -80,6 +81,16 @@ def test_parameter_counts_of_paper_and_lite():
     assert paper["total"] == 22_576_058
     assert lite["total"] == 702_010
     assert 4 * lite["total"] < 3e6  # bytes of the weights that ship
+
+
+def test_the_printed_model_shows_every_part_and_d82_states_its_size():
+    text = repr(LoRRaL(LoRRaLConfig.paper(relation="self_attention")))
+    for piece in ("LoRRaL paper: AUs 1, 2, 4,", "3×176×176 → 64×44×44", "→ 160×5×5", "(self_attention)", "au_head"):
+        assert piece in text
+    total = f"{22_576_058:,}"
+    assert text.splitlines()[-1].split()[-2] == total
+    deviations = (Path(__file__).parents[2] / "DEVIATIONS.md").read_text(encoding="utf-8")
+    assert f"{total} parameters" in next(line for line in deviations.splitlines() if ">D82 |" in line)
 
 
 def test_local_features_are_those_of_separate_stacks_at_the_given_landmarks():
