@@ -47,16 +47,6 @@ def test_matches_literal_loops(scene, size):
                             assert float(crops[b, a, side, c, row, column]) == pytest.approx(total, abs=1e-9)
 
 
-def test_a_window_on_cell_centres_copies_the_cells():
-    features = torch.arange(8 * 8, dtype=torch.float64).reshape(1, 1, 8, 8)
-    # AU12 sits on landmarks 31 and 37. One cell is 4 pixels; pixel 13.5 is the middle of cell 3, 21.5 of cell 5.
-    landmarks = torch.zeros(1, 49, 2, dtype=torch.float64)
-    landmarks[0, 31], landmarks[0, 37] = torch.tensor([13.5, 21.5]), torch.tensor([21.5, 13.5])
-    crops = AUCrops((12,), 3)(features, landmarks, 32)
-    assert_close(crops[0, 0, 0, 0], features[0, 0, 4:7, 2:5])
-    assert_close(crops[0, 0, 1, 0], features[0, 0, 2:5, 4:7])
-
-
 def test_gradient_reaches_features_but_not_landmarks(scene):
     features, landmarks = (x.clone().requires_grad_() for x in scene)
     AUCrops(AUS, 4)(features, landmarks, 40).sum().backward()

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from literal import convolve, norm_act
 from torch import nn
 from torch.testing import assert_close
 
@@ -72,22 +71,6 @@ def test_folded_patch_conv_equals_loop_of_per_part_modules(training, memory_form
     assert_close(layer.conv.weight.grad, loop.conv.weight.grad, atol=1e-3, rtol=1e-4)
     means = torch.cat([part[0].running_mean for part in loop.parts])
     assert_close(layer.part_norm.running_mean, means, atol=1e-6, rtol=1e-5)
-
-
-@torch.no_grad()
-def test_matches_literal_loops():
-    """Each part by itself: its own statistics, its own slopes, its own filters, a border of zeros."""
-    layer = random_patch_conv(2, 3, 2).double()
-    x = torch.randn(2, 2, 4, 6, dtype=torch.float64)
-    whole, result = convolve(x, layer.conv.weight, layer.conv.bias), layer(x)
-    norm = layer.part_norm
-    for r in range(2):
-        for c in range(2):
-            own = slice(3 * (2 * r + c), 3 * (2 * r + c) + 3)
-            place = (slice(None), slice(None), slice(2 * r, 2 * r + 2), slice(3 * c, 3 * c + 3))
-            part = norm_act(whole[place], norm.weight[own], norm.bias[own], norm.eps, layer.part_act.weight[own])
-            expected = convolve(part, layer.part_conv.weight[own], layer.part_conv.bias[own])
-            assert_close(result[place], expected, rtol=1e-10, atol=1e-10)
 
 
 def test_fold_lays_parts_row_by_row_and_unfold_inverts_it():

@@ -1,7 +1,8 @@
-"""The two controls: nothing at all, and as many parameters without any relation."""
+"""The two controls: nothing at all, and as many parameters without any relation; and what all relations share."""
 
 import pytest
 import torch
+from encoding import add, layer_norm, linear
 from torch.testing import assert_close
 
 from lorral_lite.model.relations import RELATIONS, MLPRelation, NoRelation, SelfAttentionRelation
@@ -30,23 +31,14 @@ def test_mlp_meets_a_given_number():
         MLPRelation(24, 12, parameters=10)
 
 
+@torch.no_grad()
 def test_mlp_matches_its_formula():
     torch.manual_seed(0)
     layer, x = MLPRelation(4, 3).double().eval(), torch.randn(2, 3, 4, dtype=torch.float64)
     norm, first, _, _, last = layer.mlp
-    with torch.no_grad():
-        for b in range(2):
-            for a in range(3):
-                token = [float(v) for v in x[b, a]]
-                mean = sum(token) / 4
-                std = (sum((v - mean) ** 2 for v in token) / 4 + norm.eps) ** 0.5
-                z = [(v - mean) / std for v in token]
-                h = [sum(float(w) * v for w, v in zip(row, z, strict=True)) for row in first.weight]
-                h = [u + float(c) for u, c in zip(h, first.bias, strict=True)]
-                h = [max(0.0, u) for u in h]
-                for d in range(4):
-                    out = sum(float(w) * u for w, u in zip(last.weight[d], h, strict=True)) + float(last.bias[d])
-                    assert float(layer(x)[b, a, d]) == pytest.approx(token[d] + out, abs=1e-12)
+    for given, found in zip(x.flatten(0, 1).tolist(), layer(x).flatten(0, 1).tolist(), strict=True):
+        hidden = [max(0.0, u) for u in linear(first.weight, first.bias, layer_norm(norm, given))]
+        assert found == pytest.approx(add(given, linear(last.weight, last.bias, hidden)), abs=1e-12)
 
 
 def test_mlp_drops_hidden_units_while_training_only():
@@ -63,19 +55,13 @@ def test_mlp_drops_hidden_units_while_training_only():
 
 
 @pytest.mark.parametrize("name", RELATIONS)
-def test_every_relation_keeps_shape_and_dtype(name):
-    for dtype in (torch.float32, torch.float64):
-        tokens = torch.randn(3, 5, 8, dtype=dtype)
-        result = RELATIONS[name](8, 5).to(dtype).eval()(tokens)
-        assert result.shape == tokens.shape
-        assert result.dtype == dtype
-
-
-@pytest.mark.parametrize("name", RELATIONS)
-def test_the_result_for_a_face_does_not_depend_on_its_batch(name):
+def test_every_relation_keeps_shape_and_dtype_treats_faces_alone_and_has_the_gradient_of_its_numbers(name):
     torch.manual_seed(0)
-    layer, tokens = RELATIONS[name](8, 5).double().eval(), torch.randn(4, 5, 8, dtype=torch.float64)
-    assert_close(layer(tokens)[2:3], layer(tokens[2:3]), rtol=1e-12, atol=1e-12)
+    layer, tokens = RELATIONS[name](8, 5).eval(), torch.randn(3, 5, 8)
+    assert (layer(tokens).shape, layer(tokens).dtype) == (tokens.shape, torch.float32)
+    layer, tokens = layer.double(), tokens.double()
+    assert_close(layer(tokens)[2:], layer(tokens[2:]), rtol=1e-12, atol=1e-12)
+    assert torch.autograd.gradcheck(layer, tokens[2:].requires_grad_())
 
 
 @pytest.mark.parametrize("name", RELATIONS)
