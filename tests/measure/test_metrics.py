@@ -26,7 +26,7 @@ def frames(rng):
     labels = (rng.random((60, 4)) < [0.5, 0.1, 0.3, 0.5]).astype(np.int8)
     labels[rng.random((60, 4)) < 0.2] = -1
     labels[:, 3] = -1
-    logits = rng.normal(size=(60, 4)) + (labels == 1)
+    logits = (rng.normal(size=(60, 4)) + (labels == 1)).round(1)  # some are equal
     return logits, labels, np.array(["F001", "F002", "M001"])[rng.integers(0, 3, 60)]
 
 
@@ -50,29 +50,6 @@ def test_f1_auc_and_accuracy_equal_scikit_learn_with_unknown_labels(frames):
     assert np.isnan(auc(logits[:, :1], np.ones((60, 1))))  # one class only
 
 
-def test_counts_f1_and_auc_match_literal_loops(frames):
-    logits, labels, _ = frames
-    count, areas = counts(logits, labels), auc(logits, labels)
-    for a in range(3):
-        tp = fp = fn = tn = 0
-        for z, y in zip(logits[:, a], labels[:, a], strict=True):
-            said = 1 / (1 + math.exp(-z)) >= 0.5
-            if y >= 0:
-                tp, fp, fn, tn = tp + (said and y), fp + (said and not y), fn + (not said and y), tn + (not (said or y))
-        assert [count[name][a] for name in ("tp", "fp", "fn", "tn")] == [tp, fp, fn, tn]
-        precision, recall = tp / (tp + fp), tp / (tp + fn)
-        assert f1_from_counts(count)[a] == pytest.approx(200 * precision * recall / (precision + recall))
-        pairs = [(p > n) + (p == n) / 2 for p in logits[labels[:, a] == 1, a] for n in logits[labels[:, a] == 0, a]]
-        assert areas[a] == pytest.approx(100 * sum(pairs) / len(pairs))
-
-
-def test_unknown_labels_change_nothing(frames):
-    logits, labels, _ = frames
-    other = np.where(labels < 0, 100 * logits, logits)
-    for name, value in counts(other, labels).items():
-        assert (value == counts(logits, labels)[name]).all()
-
-
 def test_f1_of_an_au_that_neither_occurs_nor_is_predicted_is_0_as_in_scikit_learn():
     count = counts(-np.ones((5, 1)), np.zeros((5, 1)))
     assert f1_from_counts(count)[0] == 100 * f1_score(np.zeros(5), np.zeros(5), zero_division=0)
@@ -86,10 +63,8 @@ def test_always_positive_f1_is_2r_over_1_plus_r(frames):
     _, labels, _ = frames
     floor = always_positive_f1(labels)
     for a in range(3):
-        truth = labels[known(labels, a), a]
-        rate = truth.mean()
+        rate = labels[known(labels, a), a].mean()
         assert floor[a] == pytest.approx(100 * 2 * rate / (1 + rate))
-        assert floor[a] == pytest.approx(100 * f1_score(truth, np.ones(len(truth))))
     assert floor[3] == 0
 
 

@@ -37,12 +37,6 @@ def test_another_base_rate_is_the_same_as_copies_of_frames(detector):
     assert now["f1"] != pytest.approx(at_threshold(p, y, 0.4)["f1"], abs=1)
 
 
-def test_threshold_zero_is_always_saying_yes(detector):
-    for rate in (None, 0.05, 0.9):
-        now = at_threshold(*detector, 0.0, rate)
-        assert now["f1"] == pytest.approx(now["floor"])
-
-
 @pytest.mark.parametrize(("arguments", "message"), [
     (([0.1, 0.2], [1], 0.5), "one probability per label"),
     (([0.1, 0.2], [1, -1], 0.5), "frames that show the AU and frames that do not"),

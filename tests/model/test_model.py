@@ -8,8 +8,7 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from lorral_lite import AU_SETS, LoRRaL, LoRRaLConfig
-from lorral_lite.landmarks import au_centers
+from lorral_lite import AU_SETS, AUCrops, FeatConv, LoRRaL, LoRRaLConfig
 from lorral_lite.model.losses import lorral_loss
 from lorral_lite.model.relations import RELATIONS
 
@@ -42,25 +41,17 @@ def shapes_of(model: LoRRaL, images) -> dict:
     return found
 
 
+@pytest.mark.parametrize(("config", "shapes"), [
+    (LoRRaLConfig.paper(), {"patch": (64, 44, 44), "global_.2": (160, 5, 5), "landmark.2": (160, 5, 5),
+                            "crops": (12, 2, 64, 8, 8), "local": (12 * 160, 1, 1), "relation": (12, 160),
+                            "au_head.0": (512,)}),
+    (LoRRaLConfig.lite(AU_SETS["disfa"]), {"patch": (32, 22, 22), "global_.1": (24, 5, 5), "landmark.1": (24, 5, 5),
+                                           "crops": (8, 2, 32, 6, 6), "relation": (8, 24)}),
+], ids=["paper", "lite"])
 @torch.no_grad()
-def test_paper_has_the_feature_shapes_of_its_predecessor():
-    config = LoRRaLConfig.paper()
-    found = shapes_of(LoRRaL(config).eval(), torch.zeros(1, 3, 176, 176))
-    assert found["patch"] == (1, 64, 44, 44)
-    assert found["global_.2"] == found["landmark.2"] == (1, 160, 5, 5)
-    assert found["crops"] == (1, 12, 2, 64, 8, 8)
-    assert found["local"] == (1, 12 * 160, 1, 1)
-    assert found["relation"] == (1, 12, 160)
-    assert found["au_head.0"] == (1, 512)
-
-
-@torch.no_grad()
-def test_lite_has_the_feature_shapes_that_it_states():
-    found = shapes_of(LoRRaL(LoRRaLConfig.lite(AU_SETS["disfa"])).eval(), torch.zeros(1, 3, 88, 88))
-    assert found["patch"] == (1, 32, 22, 22)
-    assert found["global_.1"] == found["landmark.1"] == (1, 24, 5, 5)
-    assert found["crops"] == (1, 8, 2, 32, 6, 6)
-    assert found["relation"] == (1, 8, 24)
+def test_the_features_have_the_shapes_of_the_predecessor_and_those_that_lite_states(config, shapes):
+    found = shapes_of(LoRRaL(config).eval(), torch.zeros(1, 3, config.image_size, config.image_size))
+    assert {name: found[name] for name in shapes} == {name: (1, *shape) for name, shape in shapes.items()}
 
 
 def test_parameter_counts_of_paper_and_lite():
@@ -81,52 +72,25 @@ def test_parameter_counts_of_paper_and_lite():
     assert paper["total"] == 22_576_058
     assert lite["total"] == 702_010
     assert 4 * lite["total"] < 3e6  # bytes of the weights that ship
-
-
-def test_the_printed_model_shows_every_part_and_d82_states_its_size():
-    text = repr(LoRRaL(LoRRaLConfig.paper(relation="self_attention")))
-    for piece in ("LoRRaL paper: AUs 1, 2, 4,", "3×176×176 → 64×44×44", "→ 160×5×5", "(self_attention)", "au_head"):
-        assert piece in text
-    total = f"{22_576_058:,}"
-    assert text.splitlines()[-1].split()[-2] == total
     deviations = (Path(__file__).parents[2] / "DEVIATIONS.md").read_text(encoding="utf-8")
-    assert f"{total} parameters" in next(line for line in deviations.splitlines() if ">D82 |" in line)
+    assert "22,576,058 parameters" in next(line for line in deviations.splitlines() if ">D82 |" in line)
 
 
+@torch.no_grad()
 def test_local_features_are_those_of_separate_stacks_at_the_given_landmarks():
-    """Each AU's token by hand: its two windows, then its own rows of the grouped convolutions, its own head row."""
+    """Each AU's token by its own layers: its two windows, its rows of the grouped convolutions, its row of the head."""
     config = tiny()
     model = LoRRaL(config).eval()
     images, landmarks = batch(config)
-    shared = model.patch(images)  # (2, 3, 4, 4): one cell is 4 pixels
-    block = model.local[0]
+    shared, block = model.patch(images), model.local[0]
     for a, au in enumerate(config.aus):
-        windows = []
-        for b in range(2):
-            for side in range(2):
-                x, y = (au_centers(landmarks[b], (au,))[0, side] + 0.5) / 4 - 0.5
-                for dy in (-0.5, 0.5):
-                    for dx in (-0.5, 0.5):
-                        windows.append(bilinear(shared[b], x + dx, y + dy))
-        crop = torch.stack(windows).reshape(2, 2, 2, 2, 3).permute(0, 1, 4, 2, 3).reshape(2, 6, 2, 2)
-        rows = slice(4 * a, 4 * a + 4)
-        x = nn.functional.conv2d(crop, block.conv1.weight[rows], block.conv1.bias[rows], padding=1)
-        x = nn.functional.prelu(x / (1 + 1e-5) ** 0.5, block.act1.weight[rows])
-        x = nn.functional.conv2d(x, block.conv2.weight[rows], block.conv2.bias[rows], padding=1)
-        x = nn.functional.prelu(x / (1 + 1e-5) ** 0.5, block.act2.weight[rows]).amax((-2, -1))
-        assert_close(model.features(images, landmarks).local[:, a], x, rtol=1e-4, atol=1e-5)
-        logit = x @ model.local_head.weight[a] + model.local_head.bias[a]
+        windows = AUCrops((au,), config.crop_size)(shared, landmarks, config.image_size)  # (2, 1, 2 sides, 3, 2, 2)
+        alone, rows = FeatConv(6, 4).eval(), slice(4 * a, 4 * a + 4)
+        alone.load_state_dict({k: v[rows] if v.ndim else v for k, v in block.state_dict().items()})
+        token = alone(windows.flatten(1, 3)).flatten(1)
+        assert_close(model.features(images, landmarks).local[:, a], token, rtol=1e-4, atol=1e-5)
+        logit = token @ model.local_head.weight[a] + model.local_head.bias[a]
         assert_close(model(images, landmarks).local_au_logits[:, a], logit, rtol=1e-4, atol=1e-5)
-
-
-def bilinear(features, x, y):
-    """(C, h, w) at cell (x, y), zeros outside."""
-    total = torch.zeros(len(features))
-    for j in (int(x.floor()), int(x.floor()) + 1):
-        for i in (int(y.floor()), int(y.floor()) + 1):
-            if 0 <= i < features.shape[1] and 0 <= j < features.shape[2]:
-                total = total + features[:, i, j] * (1 - abs(y - i)) * (1 - abs(x - j))
-    return total
 
 
 def test_au_head_reads_relation_tokens_global_and_landmark_features():
