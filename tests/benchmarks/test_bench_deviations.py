@@ -5,12 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from benchmarks import bench, deviations
 from benchmarks.deviations import DEFAULT, Variant, in_words, trained, variants
 from lorral_lite.files import DataError, read_json
-from lorral_lite.measure.statistics import Estimate, paired_gain
+from lorral_lite.measure.statistics import paired_gain
 from lorral_lite.training.run_folder import read_run_config
 
 ROOT = Path(__file__).parents[2]
@@ -103,20 +102,7 @@ def test_a_kept_folder_with_other_settings_or_faces_is_refused(kept):
         deviations.faces(place / "data", False, torch.device("cpu"))
 
 
-def test_end_to_end_is_one_training_with_the_relation_inside(kept):
-    place, _ = kept
-    run = place / "end_to_end"
-    assert not (run / "self_attention").exists()
-    assert any(name.startswith("relation.layers") for name in load_file(run / "step1.safetensors"))
-
-
 def test_the_numbers_are_those_of_deviations_md():
     page = (ROOT / "DEVIATIONS.md").read_text(encoding="utf8")
     for row in ALL:
         assert row.number == "–" or f">{row.number} |" in page, row.number
-
-
-def test_words():
-    e = Estimate(-0.44, 1, -1.26, 0.31, 0.5, 3)
-    assert in_words(e) == "−0.4 (−1.3 to +0.3)"
-    assert in_words(Estimate(60.04, 1, 55.0, 65.26, 0, 3), alone=True) == "55.0 to 65.3"

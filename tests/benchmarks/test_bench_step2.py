@@ -9,15 +9,11 @@ from benchmarks.step2 import measure
 from lorral_lite.model.relations import RELATIONS
 
 
-def test_every_relation_is_measured_against_an_epoch_of_step_1(tmp_path):
+def test_every_relation_is_measured_against_an_epoch_of_step_1():
     (table,) = measure(torch.device("cpu"), tiny=True)
     assert [row[0] for row in table.rows] == list(RELATIONS)
     for row in table.rows:
         assert row[3] == row[1].median / row[2].median > 1
-    (goal,) = table.goals
-    assert goal.value == min(row[3] for row in table.rows)
-    assert (goal.limit, goal.at_least) == (15, True)
-    assert "16 faces to train on" in table.note
 
 
 def test_both_ways_of_step_2_are_compared_on_a_copy_of_the_run(tiny_finished, tmp_path):
@@ -25,7 +21,6 @@ def test_both_ways_of_step_2_are_compared_on_a_copy_of_the_run(tiny_finished, tm
     shutil.copytree(tiny_finished, run)
     before = {p: p.read_bytes() for p in run.rglob("*") if p.is_file()}
     result = bench("step2", device="cpu", tiny=True, say=lambda line: None, compare=str(run))
-    assert result["command"] == f"python -m benchmarks step2 --tiny --compare {run}"
     (table,) = result["tables"]
     assert [row[:2] for row in table["rows"]] == [[r, w] for r in ("none", "self_attention")
                                                   for w in ("2 cached views", "the paper's letter")]

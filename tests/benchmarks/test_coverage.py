@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from benchmarks.coverage import SETTINGS, coverage, simulate, truth
+from benchmarks.coverage import SETTINGS, coverage, simulate
 from lorral_lite.faces.population import Population
 from lorral_lite.files import data_file
 from lorral_lite.measure.statistics import mean_f1, minimum_detectable, nested_jackknife
@@ -27,24 +27,13 @@ def test_people_and_frames_are_counted_once_for_each_model(population):
     assert (simulate(population, 7, frames=40, first=7) != counts).any()
 
 
-def test_people_differ_in_how_well_and_how_wrongly_they_are_read(population):
-    tp, fp, fn, tn = simulate(population, 400, frames=100)[:, 0].transpose(1, 0, 2)
-    common = [population.aus.index(au) for au in (6, 7, 10, 12)]
-    alarms = (fp / np.maximum(fp + tn, 1))[:, common]  # from nothing but the person's own bias for the AU
-    enough = (fp + tn)[:, common] >= 20
-    for a in range(4):
-        rate, absent = alarms[enough[:, a], a], (fp + tn)[enough[:, a], common[a]]
-        by_chance = (rate.mean() * (1 - rate.mean()) / absent).mean()
+def test_people_differ_in_how_wrongly_they_are_read(population):
+    _, fp, _, tn = simulate(population, 400, frames=100)[:, 0].transpose(1, 0, 2)
+    for a in (population.aus.index(au) for au in (6, 7, 10, 12)):
+        absent = (fp + tn)[:, a]
+        rate = (fp / np.maximum(fp + tn, 1))[absent >= 20, a]  # from nothing but the person's own bias for the AU
+        by_chance = (rate.mean() * (1 - rate.mean()) / absent[absent >= 20]).mean()
         assert rate.var() > 3 * by_chance
-    hits = (tp / np.maximum(tp + fn, 1))[:, common]
-    enough = ((tp + fn)[:, common] >= 20).all(1)
-    assert np.corrcoef(hits[enough, :2].mean(1), hits[enough, 2:].mean(1))[0, 1] > 0.3  # sharp for one AU, for all
-
-
-def test_the_second_model_is_a_little_better(population):
-    true_f1, gain = truth(population, 2000)
-    assert 55 < true_f1 < 68
-    assert 0.3 < gain < 3
 
 
 def test_coverage_counts_intervals_by_a_plain_loop(population):
@@ -62,14 +51,6 @@ def test_coverage_counts_intervals_by_a_plain_loop(population):
     assert found["mean"] == pytest.approx(np.mean(values))
     assert (found["jackknife"], found["gain"]) == pytest.approx((100 * held / 12, 100 * gains / 12))
     assert found["bootstrap"] is None
-    one = coverage("bp4d", 9, sets=5, draws=40, seed=3, true=true)
-    by_hand = 0
-    for k in range(5):
-        counts = simulate(population, 9, first=9 * k)[:, 0]
-        rows = np.random.default_rng(k).integers(9, size=(40, 9))
-        low, high = np.quantile([mean_f1(counts[drawn]) for drawn in rows], [0.025, 0.975])
-        by_hand += low <= 61 <= high
-    assert one["bootstrap"] == 20 * by_hand
 
 
 def stored() -> tuple[dict, dict, dict]:

@@ -26,10 +26,6 @@ def by_the_formula(alone, rates, prior):
     return result
 
 
-def test_patterns_are_counted_in_binary():
-    assert all_patterns(3).tolist() == [list(y) for y in itertools.product((0, 1), repeat=3)]
-
-
 def test_the_joint_posterior_is_the_sum_over_patterns(rng):
     prior = rng.dirichlet(np.ones(8))
     rates = all_patterns(3).T @ prior
@@ -44,12 +40,6 @@ def test_independent_aus_tell_nothing_about_each_other(rng):
     assert_allclose(joint_posterior(alone, rates, prior), alone, rtol=1e-9)
 
 
-def test_an_au_without_evidence_follows_its_twin():
-    prior, rates = np.array([0.7, 0.0, 0.0, 0.3]) + 1e-12, np.array([0.3, 0.3])  # both or none
-    seen = joint_posterior(np.array([[0.9, 0.3]]), rates, prior)  # 0.3 is the rate: no evidence
-    assert_allclose(seen, [[0.9, 0.9]], rtol=1e-6)
-
-
 @pytest.mark.parametrize("strength", [0.0, 1.0])
 def test_probabilities_of_patterns_have_the_rates_and_phi_of_the_population(strength):
     people = Population(relation_strength=strength)
@@ -62,10 +52,6 @@ def test_probabilities_of_patterns_have_the_rates_and_phi_of_the_population(stre
     spread = np.sqrt(rates * (1 - rates))
     realised = (both - np.outer(rates, rates)) / np.outer(spread, spread)
     assert_allclose(realised, people.expected_phi, atol=0.02)
-
-
-def test_the_same_population_gives_the_same_numbers():
-    assert np.array_equal(*(pattern_probabilities(Population(), draws=1000) for _ in range(2)))
 
 
 def test_calibration_never_sees_the_persons_own_labels(rng):
