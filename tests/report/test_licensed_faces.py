@@ -10,12 +10,14 @@ import io
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import nbformat
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tiny_run import tiny_config
 
 from lorral_lite.datasets.licensed_faces import drawn_face, shown_faces
 from lorral_lite.datasets.prepared import open_prepared
@@ -23,12 +25,11 @@ from lorral_lite.datasets.stand_in import write_bp4d, write_image
 from lorral_lite.datasets.synthetic import prepare_faces
 from lorral_lite.datasets.writing import PreparedWriter
 from lorral_lite.files import DataError
-from lorral_lite.model.lorral import LoRRaLConfig
 from lorral_lite.report.results import load_runs
 from lorral_lite.report.write import write_report
 from lorral_lite.reproduce.cell import execute_notebook
 from lorral_lite.reproduce.plan import publish
-from lorral_lite.training.config import RunConfig, Schedule
+from lorral_lite.training.config import Schedule
 from lorral_lite.training.evaluation import evaluate
 from lorral_lite.training.steps import train_step1, train_step2
 
@@ -82,10 +83,8 @@ def licensed(tmp_path_factory):
 def run(licensed, tmp_path_factory):
     """A run trained on it for one epoch a step."""
     torch.manual_seed(0)
-    model = LoRRaLConfig(aus=licensed.aus, name="tiny", image_size=48, frame_size=SIZE, patch_channels=(4, 4),
-                         patch_grids=(2, 2), feat_channels=(4,), local_channels=(4,), crop_size=2, landmark_hidden=8,
-                         head_hidden=8)
-    config = RunConfig(model, str(licensed.path), step1=Schedule(1), step2=Schedule(1), batch_size=8, views=1)
+    config = tiny_config(licensed.path, step1=Schedule(1), step2=Schedule(1), views=1)
+    config = replace(config, model=replace(config.model, aus=licensed.aus, image_size=48, frame_size=SIZE))
     folder = tmp_path_factory.mktemp("runs") / "run"
     train_step1(folder, config, "cpu", False)
     evaluate(folder, None, "cpu", False)
