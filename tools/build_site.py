@@ -61,6 +61,7 @@ pre code { background: none; padding: 0; } .output_area pre { background: none; 
 math { font-size: 1.08em; } math[display=block] { margin: 1rem 0; }
 p:has(> math[display=block]) { max-width: none; overflow-x: auto; }
 th, td { text-align: left; } table { width: auto; display: block; overflow-x: auto; }
+@media (min-width: 60rem) { main > table { display: table; } }
 .cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(19rem, 1fr)); gap: 1.3rem; list-style: none;
   padding: 0; max-width: none; }
 .cards li { border: 1px solid var(--line); border-radius: .6rem; overflow: hidden; }
