@@ -8,7 +8,7 @@ import pytest
 from preparations import SOURCES, append, assert_same_as, edit, prepare, rename_files, skipped
 from scipy.io import savemat
 
-from lorral_lite.datasets.stand_in import write_csv, write_v73_landmarks
+from lorral_lite.datasets.stand_in import write_v73_landmarks
 from lorral_lite.files import DataError
 
 # --- BP4D: the four frames 2440 to 2443 of F001 T1
@@ -148,54 +148,33 @@ def test_subjects_without_any_label_file_are_named(copied):
     assert said[0].startswith("label files of 39 subjects: F002 F003 F005 F006")
     assert said[1:] == ["F003 T1: no label file", "F003 T2: no label file"]
     assert SOURCES["bp4d"](root, subjects=["F001"]).missing == []
-    root = copied("disfa")
-    shutil.rmtree(root / "ActionUnit_Labels/SN003")
-    assert SOURCES["disfa"](root).missing[0].startswith("label files of 25 subjects: SN002 SN003 SN004")
-    assert SOURCES["disfa"](root, subjects=["SN001"]).missing == []
 
 
-@pytest.mark.parametrize(("name", "file"), [("bp4d", "F001_T1.csv"), ("disfa", "SN001_au1.txt")])
-def test_a_root_without_labels(tmp_path, name, file):
-    with pytest.raises(DataError, match=f"no label file {file} is below it"):
-        SOURCES[name](tmp_path)
+TWICE = {  # what is copied where; what is said of it: the first is read, the second is not
+    "bp4d": ([("AUCoding/AU_OCC", "Labels"), ("2DFeatures", "3DFeatures"), ("Sequences(2D+3D)", "crops"),
+              (f"{PICTURES}/2440.jpg", "2F01_T1.avi")],
+             [("label files: 6", LABELS, "Labels/F001_T1.csv"),
+              ("landmark files: 6", POINTS, "3DFeatures/F001_T1.mat"),
+              ("pictures or videos: 6", PICTURES, "crops/F001/T1"),
+              ("pictures or videos: 1", PICTURES, "2F01_T1.avi")]),
+    "disfa": ([("ActionUnit_Labels/SN001", "Labels/SN001"), (PLACE, "Landmark_Points/SN001/zz"),
+               (SHOTS, "Videos_LeftCamera/other_SN001"), (SHOTS, "aligned/SN001"),  # the second names no camera
+               (SHOTS, "Right/SN001")],  # another camera is no double
+              [("label files: 8", LABEL.replace("au4", "au1"), "Labels/SN001/SN001_au1.txt"),
+               ("folders of landmarks: 1", PLACE, "Landmark_Points/SN001/zz"),
+               ("pictures or videos (left camera): 1", SHOTS, "Videos_LeftCamera/other_SN001"),
+               ("pictures or videos (left camera): 1", SHOTS, "aligned/SN001")]),
+}
 
 
-def test_what_bp4d_has_twice_is_said_and_one_of_them_is_read(stand_ins, copied, tmp_path):
-    root = copied("bp4d")
-    write_csv(root / "AUCoding" / "F001_T1.csv", [["0", "1"]])
-    shutil.copytree(root / "2DFeatures", root / "3DFeatures")
-    for path in (root / "2DFeatures").iterdir():
-        (root / "3DFeatures" / path.name).write_text("three axes")
-    shutil.copytree(root / "Sequences(2D+3D)", root / "crops")
-    for path in (root / "Sequences(2D+3D)").rglob("*.jpg"):
-        (root / "crops" / path.relative_to(root / "Sequences(2D+3D)")).write_text("cut by somebody")
-    (root / "2F01_T1.avi").write_text("the same")
-    said = SOURCES["bp4d"](root).found[4:]
-    read = " twice, such as {}, which is read, and {}, which is not"
-    assert said == [
-        "label files: 1" + read.format("AUCoding/AU_OCC/F001_T1.csv", "AUCoding/F001_T1.csv"),
-        "landmark files: 6" + read.format("2DFeatures/F001_T1.mat", "3DFeatures/F001_T1.mat"),
-        "pictures or videos: 6" + read.format("Sequences(2D+3D)/F001/T1", "crops/F001/T1"),
-        "pictures or videos: 1" + read.format("Sequences(2D+3D)/F001/T1", "2F01_T1.avi"),
-    ]
-    assert_same_as(stand_ins["bp4d"], prepare("bp4d", root, tmp_path / "p"))
-
-
-def test_what_disfa_has_twice_is_said_and_one_of_them_is_read(stand_ins, copied, tmp_path):
-    root = copied("disfa")
-    shutil.copytree(root / "ActionUnit_Labels/SN001", root / "Labels/SN001")
-    shutil.copytree(root / PLACE, root / "Landmark_Points/SN001/zz")
-    shutil.copytree(root / SHOTS, root / "Videos_LeftCamera/other_SN001")
-    shutil.copytree(root / SHOTS, root / "aligned/SN001")  # names no camera
-    shutil.copytree(root / SHOTS, root / "Right/SN001")  # another camera is no double
-    for folder in ("Labels/SN001", "Landmark_Points/SN001/zz", "Videos_LeftCamera/other_SN001", "aligned/SN001"):
-        for path in (root / folder).iterdir():
-            path.write_text("another")
-    read = " twice, such as {}, which is read, and {}, which is not"
-    assert SOURCES["disfa"](root).found[4:] == [
-        "label files: 8" + read.format(LABEL.replace("au4", "au1"), "Labels/SN001/SN001_au1.txt"),
-        "folders of landmarks: 1" + read.format(PLACE, "Landmark_Points/SN001/zz"),
-        "pictures or videos (left camera): 1" + read.format(SHOTS, "Videos_LeftCamera/other_SN001"),
-        "pictures or videos (left camera): 1" + read.format(SHOTS, "aligned/SN001"),
-    ]
-    assert_same_as(stand_ins["disfa"], prepare("disfa", root, tmp_path / "p"))
+@pytest.mark.parametrize("name", TWICE)
+def test_what_is_there_twice_is_said_and_one_of_them_is_read(stand_ins, copied, tmp_path, name):
+    root, (copies, said) = copied(name), TWICE[name]
+    for source, target in copies:
+        (shutil.copytree if (root / source).is_dir() else shutil.copyfile)(root / source, root / target)
+        for path in [root / target, *(root / target).rglob("*")]:
+            if path.is_file():
+                path.write_text("another")
+    assert SOURCES[name](root).found[4:] == [
+        f"{count} twice, such as {first}, which is read, and {second}, which is not" for count, first, second in said]
+    assert_same_as(stand_ins[name], prepare(name, root, tmp_path / "p"))

@@ -1,7 +1,6 @@
 """The shared way into a prepared folder: totals add up, workers and interruptions change no byte, disks may fail."""
 
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -13,7 +12,6 @@ import pytest
 from PIL import Image
 from preparations import QUIET, skipped
 
-from lorral_lite import output
 from lorral_lite.datasets import preparing
 from lorral_lite.datasets.prepared import open_prepared
 from lorral_lite.datasets.preparing import Frames, Sequence, Skip, align_files, prepare_sequences
@@ -86,23 +84,6 @@ def test_every_row_is_written_or_listed(tmp_path):
     open_prepared(folder.path, check=True)
 
 
-def test_the_rows_are_the_source_in_order(tmp_path):
-    source = make_source(tmp_path, skips=0)
-    folder = prepare(tmp_path, sequences=source)
-    assert folder.subjects.tolist() == [f"S{s}" for s in range(3) for _ in range(10)]
-    assert folder.meta["licensed"] is True
-    assert not (folder.path / "skipped.csv").exists()
-    row = 0
-    for sequence in source:
-        read = sequence.load()
-        faces = align_files(read.images, read.landmarks, 48)
-        for (image, points), labels in zip(faces, read.labels, strict=True):
-            np.testing.assert_array_equal(folder.images[row], image)
-            np.testing.assert_array_equal(folder.landmarks[row], points)
-            np.testing.assert_array_equal(folder.labels[row], labels)
-            row += 1
-
-
 def test_landmarks_that_miss_the_picture_are_no_face(tmp_path):
     source = make_source(tmp_path, sequences=1, skips=0)
 
@@ -159,20 +140,6 @@ def test_processes_change_no_byte(tmp_path, monkeypatch):
     monkeypatch.setattr(preparing, "CHUNK", 3)  # another cut, and enough pieces for two processes
     two = prepare(tmp_path, "two", sequences=source, workers=2)
     assert contents(two.path) == alone
-
-
-def test_what_is_ahead_is_said_before_it_starts(tmp_path):
-    said = []
-    prepare(tmp_path, say=said.append)
-    assert said[0].startswith("33 frames to go at 48 px: 0.00 GB of disk (")
-    assert "hours with 1 process" in said[0]
-
-
-def test_progress_shows_frames_a_second_and_the_time_left(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(output, "EVERY", 0)  # seconds between two lines of a bar that is not on a terminal
-    prepare(tmp_path, progress=True)
-    last = capsys.readouterr().err.splitlines()[-1]
-    assert re.search(r"out: 100%.* 33/33 \[\d\d:\d\d<\d\d:\d\d, +[\d.]+(k?frame/s|s/frame)\]", last)
 
 
 def test_a_disk_that_is_too_small_is_noticed_first(tmp_path, monkeypatch):
