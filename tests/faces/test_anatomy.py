@@ -67,16 +67,6 @@ def test_features_stand_in_order_on_every_face(crowd):
     assert (v[:, [23, 24, 29, 30]] > v[:, [21, 20, 27, 26]] + 0.1).all()  # open eyes
 
 
-def test_average_proportions_follow_the_data_sets():
-    """Aligned BP4D faces: eye centres 67 px apart with a ruler of 40.5, mouth corners 66 px below the eyes."""
-    face = anatomy.AVERAGE_FACE
-    eyes = face[25:31].mean(0) - face[19:25].mean(0)
-    assert eyes[0] == pytest.approx(67 / 40.5, abs=0.06)
-    assert face[31, 1] - face[19:25, 1].mean() == pytest.approx(66 / 40.5, abs=0.06)
-    assert face[13, 1] == pytest.approx(39 / 40.5, abs=0.06)
-    assert face[37, 0] - face[31, 0] == pytest.approx(61 / 40.5, abs=0.1)
-
-
 def test_without_asymmetry_faces_are_symmetric_and_with_it_they_are_not(crowd):
     person = anatomy.draw(anatomy.PERSON, PEOPLE, {"asymmetry": 0})
     face, _ = anatomy.resting_face(person, PEOPLE)
@@ -84,15 +74,6 @@ def test_without_asymmetry_faces_are_symmetric_and_with_it_they_are_not(crowd):
     uneven = np.abs(mirror_landmarks(crowd[1], 1) - crowd[1]).max((1, 2))
     assert (uneven > 0.002).all()
     assert uneven.max() < 0.2
-
-
-def test_darker_skin_is_darker_and_lips_and_brows_differ_from_it():
-    seeds = np.zeros(6, dtype=np.uint64)
-    person = anatomy.draw(anatomy.PERSON, seeds, {"skin": np.linspace(0, 1, 6), "age": 0.2})
-    c = anatomy.colours(person, seeds)
-    assert (np.diff(c["skin"].mean(1)) < -0.04).all()
-    assert (c["brow"].mean(1) < 0.7 * c["skin"].mean(1)).all()
-    assert (c["skin"][:, 1] - c["lip"][:, 1] > 0.03).all()
 
 
 def test_rotation_turns_right_up_and_clockwise():
@@ -121,9 +102,7 @@ def test_depth_has_a_nose_and_can_be_inverted_within_the_allowed_yaw():
         ({"age": 1.5}, r"age must lie between 0 and 1, got 1\.5"),
         ({"jaw": float("nan")}, r"jaw must lie between -2\.5 and 2\.5, got nan"),
         ({"skin": [0.1, 0.2]}, r"skin must be a number or 3 numbers, got shape \(2,\)"),
-        ({"skin": "dark"}, r"skin must be a number or 3 numbers, got 'dark'"),
-        ({"hair": "green"}, "hair must be one of bald, cropped, short, quiff, medium, curly, long, afro, tied, scarf, "
-                            "got 'green'"),
+        ({"hair": "green"}, "hair must be one of bald, cropped, .* got 'green'"),
         ({"hair": ["short", "long"]}, "hair must be one name or 3 names, got 2"),
     ],
 )

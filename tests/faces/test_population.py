@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from scipy.stats import kstest, multivariate_normal, norm
+from scipy.stats import kstest
 from sklearn.metrics import matthews_corrcoef
 
 from lorral_lite.faces import AUS, render_faces
@@ -45,10 +45,7 @@ def test_phi_is_matthews_correlation_with_unknown_labels_left_out():
 
 
 def test_phi_of_a_constant_au_is_not_a_number():
-    found = phi([[1, 0], [1, 1], [1, 0]])
-    assert np.isnan(found[0]).all()
-    assert np.isnan(found[:, 0]).all()
-    assert found[1, 1] == 1
+    assert np.isnan(phi([[1, 0], [1, 1], [1, 0]])).tolist() == [[True, True], [True, False]]
 
 
 def test_lowest_phi_is_reached_by_labels_that_meet_as_rarely_as_they_can():
@@ -73,8 +70,6 @@ def test_bouts_are_the_runs_that_a_loop_counts():
                     by_hand.append(run)
                     run = 0
         assert sorted(found) == sorted(by_hand)
-    assert bouts([[1, 0], [1, 0], [0, 0]])[0].tolist() == [2]
-    assert bouts([[1, 0], [1, 0], [0, 0]])[1].tolist() == []
 
 
 # --- rates and relations ---
@@ -106,35 +101,16 @@ def test_strength_scales_the_real_relations(profile):
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-def test_expected_phi_is_that_of_the_bivariate_normal(profile):
-    population = Population(profile, 0.8)
-    rates = np.array(REAL[profile]["rate"])
-    thresholds = norm.isf(rates)
-    for i in range(len(rates)):
-        for j in range(i):
-            r = 0.8 * REAL[profile]["latent_correlation"][i][j]
-            both = multivariate_normal.cdf([-thresholds[i], -thresholds[j]], cov=[[1, r], [r, 1]])
-            spread = np.sqrt(rates[i] * (1 - rates[i]) * rates[j] * (1 - rates[j]))
-            expected = (both - rates[i] * rates[j]) / spread
-            assert population.expected_phi[i, j] == pytest.approx(expected, abs=1e-6)
-
-
-@pytest.mark.parametrize("profile", PROFILES)
 def test_strength_above_one_is_refused_with_the_largest_admissible_value(profile):
     message = r"^relation_strength must be between 0 and 1, got 1\.5; the largest admissible value is 1, "
     with pytest.raises(ValueError, match=message + rf".*{profile}.*exist above 1\.\d\d\d\)$"):
         Population(profile, 1.5)
-    for bad in (-0.1, 1.0001, float("nan")):
-        with pytest.raises(ValueError, match="relation_strength must be between 0 and 1"):
-            Population(profile, bad)
     population = Population(profile)
     identity = np.eye(len(population.aus))
     offs = np.array(REAL[profile]["latent_correlation"]) - identity
     np.linalg.cholesky(identity + 0.9999 * population.largest_strength * offs)
     with pytest.raises(np.linalg.LinAlgError):
         np.linalg.cholesky(identity + 1.0001 * population.largest_strength * offs)
-    with pytest.raises(ValueError, match=f"above {population.largest_strength:.3f}"):
-        Population(profile, 2)
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -157,10 +133,8 @@ def test_exclusion_pushes_the_named_pairs_near_the_lowest_phi(profile):
         lowest = lowest_phi(population.rates[i], population.rates[j])
         assert population.expected_phi[i, j] == pytest.approx(0.9 * lowest, abs=1e-4)
         assert lowest <= realised[i, j] < 0.85 * lowest
-    changed = population.describe()["phi_changed_by_repair"]
-    assert max(map(abs, changed.values())) == population.describe()["largest_phi_change_by_repair"]
     real = Population(profile).expected_phi
-    for name, change in changed.items():  # what a pair lost or gained beside the pairs that were asked for
+    for name, change in population.describe()["phi_changed_by_repair"].items():  # beside the pairs asked for
         i, j = (population.aus.index(int(au)) for au in name.split("-"))
         assert population.expected_phi[i, j] - real[i, j] == pytest.approx(change, abs=1e-3)
 
@@ -198,17 +172,6 @@ def test_clips_have_the_real_median_bout_and_keep_rates_and_relations(moving):
     np.testing.assert_allclose(phi(clips.labels), population.expected_phi, atol=0.1)
 
 
-def test_intensities_of_clips_rise_and_fall_without_jumps(moving):
-    population, clips = moving
-    shown = (clips.labels[:, 1:] == 1) & (clips.labels[:, :-1] == 1)
-    step = np.abs(np.diff(clips.intensity, axis=1))[shown]
-    assert np.quantile(step, 0.99) < 0.2  # less than a letter, from one frame to the next
-    inside = clips.intensity[:, 1:-1]
-    onset = (clips.labels[:, 1:-1] == 1) & (clips.labels[:, :-2] == 0)
-    start = 0.2 if population.profile == "bp4d" else 0.4
-    assert np.median(inside[onset]) < start + 0.1
-
-
 def test_the_latent_process_of_clips_starts_stationary():
     noise = np.random.default_rng(7).standard_normal((40_000, 5))
     np.testing.assert_allclose(smoothed(noise, 8).var(0), 1, atol=0.03)
@@ -237,7 +200,6 @@ def test_each_au_has_its_share_of_faint_frames(profile, difficulty):
     population = Population(profile, difficulty=difficulty)
     start = 0.4 if profile == "disfa" else 0.2
     intensity = population.intensity(population.latent(DRAWS))
-    places = []
     for a, au in enumerate(population.aus):
         k = FAINTNESS[au] * DIFFICULTIES[difficulty][0]
         shown = intensity[:, a][intensity[:, a] >= start]
@@ -245,11 +207,6 @@ def test_each_au_has_its_share_of_faint_frames(profile, difficulty):
         # half of the way up is passed where v^k > 1/2; the labelled frames are at least 4,000, so 0.03 is 3.8 sigma
         assert (shown < middle).mean() == pytest.approx(0.5 ** (1 / k), abs=0.03)
         assert shown.max() <= 1
-        places.append(((shown - start) / (1 - start)) ** (1 / k))
-    place = np.concatenate(places)
-    upper = place[place > 0.75]  # further below, float32 has rounded v^k away
-    assert len(upper) / len(place) == pytest.approx(0.25, abs=0.01)
-    assert kstest(upper, "uniform", (0.75, 0.25)).statistic < 0.01
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -262,19 +219,12 @@ def test_unrest_moves_only_what_is_not_shown_and_stays_below_a_trace(profile):
     still = faces[intensity == 0]
     assert still.max() < 0.18
     assert kstest(still / 0.18, "uniform").statistic < 0.01
-    np.testing.assert_array_equal(faces, population.to_render(intensity, unrest=0.18, seed=5)[:, own])
     assert (faces != population.to_render(intensity, unrest=0.18, seed=6)[:, own]).any()
 
 
 def test_to_render_puts_every_au_at_its_place():
-    assert AUS == (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 24, 25, 26, 43)
-    population = Population("disfa")
-    faces = population.to_render(np.arange(1, 9, dtype=float).reshape(1, 1, 8) / 10)
-    assert faces.shape == (1, 1, 18)
-    assert faces.dtype == np.float32
+    faces = Population("disfa").to_render(np.arange(1, 9, dtype=float).reshape(1, 1, 8) / 10)
     placed = {au: round(float(value), 6) for au, value in zip(AUS, faces[0, 0], strict=True) if value}
-    drawn = population.subjects(2, 3)
-    np.testing.assert_array_equal(population.to_render(drawn), population.to_render(drawn.intensity))
     assert placed == {1: 0.1, 2: 0.2, 4: 0.3, 6: 0.4, 9: 0.5, 12: 0.6, 25: 0.7, 26: 0.8}
 
 
@@ -304,7 +254,6 @@ def test_hidden_names_the_occluders_and_all_they_cover():
     assert population.occluders == ("fringe", "mask")
     assert population.covered == (1, 2, 4, 10, 12, 14, 15, 17, 23, 24)
     assert population.covers() == {"occluder": "fringe+mask"}
-    assert Population("bp4d").covered == ()
     assert Population("bp4d").covers() == {}
     assert sorted(au for aus in OCCLUDERS.values() for au in aus) == list(AUS)
     assert render_faces({}, 64, **population.covers()).occluders.any()
@@ -316,8 +265,6 @@ def test_describe_is_the_truth_in_json():
     labels = population.draw(2000)
     labels[:, 0] = 0
     truth = json.loads(json.dumps(population.describe(labels)))
-    assert truth["profile"] == "disfa"
-    assert truth["relation_strength"] == 0.5
     assert truth["exclusion_pairs"] == [[4, 12], [4, 25]]
     np.testing.assert_allclose(truth["latent_correlation"], population.latent_correlation, atol=1e-4)
     np.testing.assert_allclose(truth["expected_phi"], population.expected_phi, atol=1e-4)
@@ -342,34 +289,17 @@ def test_a_subject_does_not_depend_on_how_many_are_drawn(moving):
     np.testing.assert_array_equal(clips.intensity[:2], population.clips(2, 2000).intensity)
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    ({"profile": "ck"}, r"^profile must be one of bp4d, disfa, got 'ck'$"),
-    ({"structure": "none"}, r"^structure must be one of real, cooccurrence, exclusion, got 'none'$"),
-    ({"difficulty": "odd"}, r"^difficulty must be one of easy, default, hard, got 'odd'$"),
-    ({"seed": -1}, r"^seed must be a whole number, 0 or more, got -1$"),
-    ({"hidden": (9,)}, r"^hidden must be different AUs of bp4d \(1, 2, 4, .*\), got \(9,\)$"),
-    ({"hidden": (4, 4)}, r"^hidden must be different AUs"),
-])
-def test_bad_arguments_are_named(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        Population(**arguments)
-
-
 @pytest.mark.parametrize(("call", "message"), [
-    (lambda p: p.draw(0), r"^n must be a whole number, 1 or more, got 0$"),
-    (lambda p: p.subjects(0, 5), r"^n_subjects must be a whole number, 1 or more, got 0$"),
+    (lambda p: Population("ck"), r"^profile must be one of bp4d, disfa, got 'ck'$"),
+    (lambda p: Population(seed=-1), r"^seed must be a whole number, 0 or more, got -1$"),
+    (lambda p: Population(hidden=(9,)), r"^hidden must be different AUs of bp4d \(1, 2, 4, .*\), got \(9,\)$"),
     (lambda p: p.subjects(5, 1.5), r"^frames must be a whole number, 1 or more, got 1.5$"),
-    (lambda p: p.subjects(5, 5, first=-1), r"^first must be a whole number, 0 or more, got -1$"),
-    (lambda p: p.clips(2, 0), r"^frames must be a whole number, 1 or more, got 0$"),
     (lambda p: p.to_render(np.zeros((3, 8))), r"^intensity must be \(\.\.\., 12\) for bp4d, got \(3, 8\)$"),
     (lambda p: p.to_render(np.full((3, 12), np.nan)), r"^intensity must lie between 0 and 1$"),
     (lambda p: p.to_render(np.zeros((3, 12)), distractors=0.7), r"^distractors must lie between 0 and 0.5, got 0.7$"),
     (lambda p: p.to_render(np.zeros((3, 12)), unrest=0.2),
      r"^unrest must lie between 0 and 0.2, the faintest that is coded, got 0.2$"),
-    (lambda p: p.describe(np.zeros((3, 8), int)), r"^labels must be \(\.\.\., 12\), got \(3, 8\)$"),
     (lambda p: phi([[2, 0]]), r"^labels must be an array of 1, 0 and -1 \(unknown\)$"),
-    (lambda p: bouts([1, 0]), r"^labels must be \(\.\.\., frames, AUs\), got shape \(2,\)$"),
-    (lambda p: lowest_phi(0, 0.5), r"^rates must be above 0 and below 1, got 0 and 0.5$"),
 ])
 def test_bad_calls_are_named(call, message):
     with pytest.raises(ValueError, match=message):
