@@ -116,6 +116,13 @@ def test_prepare_says_what_it_made(tmp_path, capsys):
     assert "6 frames of 3 subjects, 64 px" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("command", ["", "prepare", "prepare faces", "prepare table", "prepare bp4d", "prepare disfa",
+                                     "train", "evaluate", "predict", "reproduce", "report", "experiment"])
+def test_every_command_has_help(command):
+    with pytest.raises(SystemExit, match="0"):  # a single % in a help text would be another error
+        main([*command.split(), "--help"])
+
+
 def test_help_does_not_wait_for_torch():
     script = "import sys; from lorral_lite.cli import parser; parser(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script]).returncode == 0

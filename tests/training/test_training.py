@@ -1,7 +1,6 @@
 """Training: the schedule, frozen tensors, equal bytes, selection without the test fold."""
 
 import json
-import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +12,6 @@ from tiny_run import AUS, tiny_config
 from lorral_lite.datasets.folds import fold_rows
 from lorral_lite.datasets.prepared import FaceDataset, open_prepared
 from lorral_lite.device import cores, threads
-from lorral_lite.files import DataError
 from lorral_lite.model.lorral import LoRRaL
 from lorral_lite.model.losses import lorral_loss
 from lorral_lite.training import steps as training
@@ -141,15 +139,6 @@ def test_a_run_keeps_its_number_of_threads(tiny_data, tmp_path, monkeypatch, see
     assert torch.get_num_threads() == 1
 
 
-def test_a_number_of_threads_that_is_asked_for_is_taken_and_not_changed(tiny_data, tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "faster_threads", lambda *a: pytest.fail("tried"))
-    config = tiny_config(tiny_data, threads=2, step1=Schedule(1))
-    train_step1(tmp_path / "run", config, "cpu", progress=False)
-    assert read_run_config(tmp_path / "run").threads == 2
-    with pytest.raises(DataError, match="a run with other settings"):
-        train_step1(tmp_path / "run", tiny_config(tiny_data, threads=1, step1=Schedule(1)), "cpu", progress=False)
-
-
 def test_trying_threads_changes_nothing_in_the_result(tiny_data, tmp_path):
     """Also where another number is chosen than PyTorch had."""
     config = tiny_config(tiny_data, step1=Schedule(2))
@@ -161,20 +150,6 @@ def test_trying_threads_changes_nothing_in_the_result(tiny_data, tmp_path):
     train_step1(tmp_path / "asked", replace(config, threads=chosen), "cpu", progress=False)
     for name in ("config.json", "step1.safetensors"):
         assert (tmp_path / "tried" / name).read_bytes() == (tmp_path / "asked" / name).read_bytes()
-
-
-def test_a_run_older_than_this_choice_goes_on_as_it_began(tiny_data, tiny_finished, tmp_path, monkeypatch, seen):
-    monkeypatch.setattr(training, "faster_threads", lambda *a: pytest.fail("tried"))
-    run = tmp_path / "run"
-    shutil.copytree(tiny_finished, run)
-    values = json.loads((run / "config.json").read_text())
-    del values["threads"]
-    (run / "config.json").write_text(json.dumps(values))
-    (run / "step1.safetensors").unlink()
-    with threads(2):
-        train_step1(run, tiny_config(tiny_data), "cpu", progress=False)
-    assert set(seen) == {2}
-    assert "threads" not in json.loads((run / "config.json").read_text())
 
 
 @pytest.mark.parametrize("fast", [1, 2])
@@ -201,10 +176,10 @@ def test_the_faster_number_of_threads_is_chosen(tiny_data, monkeypatch, fast):
     assert count == {1: 6, 2: 6}
 
 
-def test_on_a_gpu_no_threads_are_tried(tiny_data, tmp_path, monkeypatch):
+def test_no_threads_are_tried_on_a_gpu_or_where_a_number_is_asked_for(tiny_data, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "faster_threads", lambda *a: pytest.fail("tried"))
-    config = tiny_config(tiny_data)
-    assert training.settle_threads(tmp_path, config, None, torch.device("cuda")) == config
+    for config, device in ((tiny_config(tiny_data), "cuda"), (tiny_config(tiny_data, threads=2), "cpu")):
+        assert training.settle_threads(tmp_path, config, None, torch.device(device)) == config
 
 
 def test_the_logged_losses_are_those_of_the_batches(tiny_data, tmp_path, monkeypatch):
