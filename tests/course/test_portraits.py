@@ -14,7 +14,7 @@ from lorral_lite.course.ch01_faces import playground_faces
 from lorral_lite.course.portraits import mark_face, sample_faces, studio_face
 from lorral_lite.datasets.prepared import FaceDataset
 from lorral_lite.datasets.synthetic import prepare_faces
-from lorral_lite.draw.base import ORANGE, SKY
+from lorral_lite.draw.base import ORANGE
 from lorral_lite.faces.render import render_faces
 from lorral_lite.landmarks import au_centers, ruler
 
@@ -22,34 +22,26 @@ from lorral_lite.landmarks import au_centers, ruler
 def test_only_the_aus_move_in_a_portrait():
     neutral, smile = studio_face({}, 4), studio_face({12: 1.0}, 4)
     assert neutral[0].shape == (150, 150, 3)
-    assert neutral[0].dtype == np.uint8
     still = [*range(14), *range(19, 23), *range(25, 29)]  # brows, bridge of the nose, upper lids
     np.testing.assert_allclose(smile[1][still], neutral[1][still], atol=1e-3)
     assert (smile[1][[31, 37], 1] < neutral[1][[31, 37], 1] - 0.1 * ruler(neutral[1])).all()  # corners go up
-    eyes = neutral[1][19:25].mean(0), neutral[1][25:31].mean(0)
-    assert eyes[0][1] == pytest.approx(eyes[1][1], abs=1e-3)
 
 
 def test_scene_0_is_the_studio_and_others_differ():
     faces = [studio_face({}, 4, scene)[0] for scene in (0, 1, 2)]
     assert all((a != b).any() for a, b in itertools.combinations(faces, 2))
-    corner = faces[0][2:8, 2:8].reshape(-1, 3).astype(float)
-    assert corner.std(0).max() < 2  # plain ground
+    assert faces[0][2:8, 2:8].reshape(-1, 3).std(0).max() < 2  # plain ground
     for person in range(6):
         bottom = studio_face({}, person, 0, 100)[0][-1].astype(int)
         assert not (np.abs(bottom - 128).max(1) < 2).all(), f"a grey border below person {person}"
 
 
 def test_a_named_pose_is_seen_and_a_scene_s_own_is_aligned_away():
-    straight, tilted = studio_face({}, 4)[1], studio_face({}, 4, roll=10.0)[1]
-    assert tilted[19, 1] < straight[19, 1] - 2  # clockwise: the left eye rises
-    np.testing.assert_allclose(studio_face({}, 4, roll=0.0)[1], straight)
-    eyes = [studio_face({}, 4, 2, **more)[1] for more in ({}, {"roll": 10.0})]
-    level = [p[25:31, 1].mean() - p[19:25, 1].mean() for p in eyes]
-    assert abs(level[0]) < 1e-3
-    assert level[1] > 2
-    with pytest.raises(ValueError, match="yaw must lie between -20 and 20, got 40"):
-        studio_face({}, 4, yaw=40)
+    for scene in (0, 2):
+        eyes = [studio_face({}, 4, scene, **more)[1] for more in ({}, {"roll": 10.0})]
+        level, tilted = (p[25:31, 1].mean() - p[19:25, 1].mean() for p in eyes)
+        assert abs(level) < 1e-3
+        assert tilted > 2  # clockwise: the left eye rises
 
 
 def test_faces_are_drawn_on_the_device_that_was_asked_for(monkeypatch):
@@ -71,20 +63,15 @@ def near(image, colour, reach=40):
 def test_marks_lie_where_landmarks_and_centres_are():
     image, points = studio_face({}, 3, size=100)
     grey = np.full_like(image, 90)
-    plain = mark_face(grey, points, (1, 12))
-    assert (plain == 90).all()
-    assert plain.shape == (200, 200, 3)
+    assert (mark_face(grey, points, (1, 12)) == 90).all()
     drawn = mark_face(grey, points, landmarks=True)
     for x, y in np.round(2 * points + 1).astype(int):
         assert near(drawn, "white")[y - 1:y + 2, x - 1:x + 2].any()
-    assert near(drawn, SKY).any()
-    for aus in ((1,), (12,), (1, 12)):
-        dots = mark_face(grey, points, aus, centers=True)
-        wanted = 2 * au_centers(points.astype(np.float64), aus).reshape(-1, 2) + 1
-        assert all(near(dots, ORANGE)[int(y), int(x)] for x, y in wanted)
-        y, x = np.nonzero(near(dots, ORANGE))
-        away = np.hypot(x[:, None] - wanted[:, 0], y[:, None] - wanted[:, 1]).min(1)
-        assert away.max() < 8
+    dots = near(mark_face(grey, points, (1, 12), centers=True), ORANGE)
+    wanted = 2 * au_centers(points.astype(np.float64), (1, 12)).reshape(-1, 2) + 1
+    assert all(dots[int(y), int(x)] for x, y in wanted)
+    y, x = np.nonzero(dots)
+    assert np.hypot(x[:, None] - wanted[:, 0], y[:, None] - wanted[:, 1]).min(1).max() < 8
 
 
 def test_a_crop_is_the_window_of_lite_around_the_centre():
@@ -92,38 +79,26 @@ def test_a_crop_is_the_window_of_lite_around_the_centre():
     frames = near(mark_face(np.full_like(image, 90), points, (12,), crops=True), ORANGE)
     y, x = np.nonzero(frames[:, :88])  # the left one
     side = LoRRaLConfig.lite().crop_size * 4  # cells of 4 pixels
-    assert x.max() - x.min() == pytest.approx(2 * side, abs=2)
-    assert (x.max() + x.min()) / 2 == pytest.approx(2 * points[31, 0] + 1, abs=1)
-    assert (y.max() + y.min()) / 2 == pytest.approx(2 * points[31, 1] + 1, abs=1)
+    assert np.ptp(x) == pytest.approx(2 * side, abs=2)
+    np.testing.assert_allclose([(v.max() + v.min()) / 2 for v in (x, y)], 2 * points[31] + 1, atol=1)
 
 
 def test_switches_mark_both_faces_and_change_nothing_else():
     plain, _ = playground_faces({12: 1.0}, 3, size=100)
     for name in ("landmarks", "centers", "crops"):
-        marked, titles = playground_faces({12: 1.0}, 3, size=100, **{name: True})
-        assert titles == ["neutral", "12E"]
+        marked, _ = playground_faces({12: 1.0}, 3, size=100, **{name: True})
         for before, after in zip(plain, marked, strict=True):
             same = np.abs(after[::2, ::2].astype(int) - before).sum(-1) < 60
             assert 0.5 < same.mean() < 0.995, name
-    none, _ = playground_faces({}, 3, size=100, centers=True)
-    assert none[1].shape == (200, 200, 3)  # no AU, no centre
 
 
 # ----------------------------------------------------------------------------------------------------------- samples
 
 
-@pytest.fixture(scope="module")
-def model() -> LoRRaL:
+def test_sample_is_what_prepare_faces_makes_and_the_model_reads(tmp_path):
     torch.manual_seed(0)
-    return LoRRaL(LoRRaLConfig.lite())
-
-
-@pytest.fixture(scope="module")
-def sample(model):
-    return sample_faces(model, subjects=2, frames=3)
-
-
-def test_sample_is_what_prepare_faces_makes_and_the_model_reads(tmp_path, model, sample):
+    model = LoRRaL(LoRRaLConfig.lite())
+    sample = sample_faces(model, subjects=2, frames=3)
     folder = prepare_faces(tmp_path / "faces", subjects=2, frames=3, seed=1, progress=False)
     views = FaceDataset(folder, range(6), 88, train=False)[range(6)]
     inputs = torch.from_numpy(sample.images.copy()).permute(0, 3, 1, 2).float() / 127.5 - 1
@@ -132,13 +107,6 @@ def test_sample_is_what_prepare_faces_makes_and_the_model_reads(tmp_path, model,
     assert np.array_equal(sample.labels, views["labels"].numpy())
     with torch.no_grad():
         assert_close(sample.tokens, model.eval().features(inputs).local, rtol=1e-4, atol=1e-5)
-
-
-def test_sample_repeats_and_seeds_differ(model, sample):
-    assert np.array_equal(sample_faces(model, subjects=2, frames=3).images, sample.images)
     assert not np.array_equal(sample_faces(model, subjects=2, frames=3, seed=2).images, sample.images)
-
-
-def test_sample_refuses_other_aus():
     with pytest.raises(ValueError, match="this model knows \\(1, 2, 4, 6, 9, 12, 25, 26\\)"):
         sample_faces(LoRRaL(LoRRaLConfig.lite(aus=AU_SETS["disfa"])))

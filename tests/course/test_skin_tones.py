@@ -45,32 +45,25 @@ def test_a_perfect_eye_that_fades_with_the_light_is_found_out(model, monkeypatch
     monkeypatch.setattr(st, "answers", answers)
     monkeypatch.setattr(st, "as_photo", lambda model, image: (True, len(seen) < 4))
     light, dark = st.measure_tones(model, (0.0, 1.0), people=3, frames=4, photos=2)
-    assert (light.skin, dark.skin) == (0.0, 1.0)
     assert light.f1().value == pytest.approx(100 * labels.any((0, 1)).mean())  # an AU that nobody shows scores 0
     assert dark.f1().value == 0
     assert dark.f1_gap(light).value == pytest.approx(-light.f1().value)
-    assert light.error().value == 2
-    assert dark.error().value == 11
+    assert (light.error().value, dark.error().value) == (2, 11)
     gap = dark.error_gap(light)
     assert (gap.value, gap.n) == (9, 3)
     assert gap.se == pytest.approx(3**-0.5)  # differences 8, 9, 10 of three people
-    assert light.found.tolist() == dark.found.tolist() == [1, 1, 1]
     assert (light.answered.tolist(), dark.answered.tolist()) == ([1, 1, 1], [0, 0, 0])
 
 
 def test_a_whole_small_measurement(model):
     tones = st.measure_tones(model, (0.2, 0.9), people=2, frames=2, photos=1, seed=5)
     for tone in tones:
-        assert tone.example.shape == (100, 100, 3)
-        assert sorted(tone.per_subject) == ["P001", "P002"]
         assert sum(map(sum, zip(*tone.per_subject["P001"].values(), strict=True))) == 2 * 12
         assert tone.f1() == mean_f1_interval(tone.per_subject)
         assert ((tone.nme > 0.5) & (tone.nme < 15)).all()
-        assert set(tone.found) <= {0.0, 1.0}
         assert (tone.answered <= tone.found).all()
     again = st.measure_tones(model, (0.9,), people=2, frames=2, photos=0, seed=5)[0]
     assert again.per_subject == tones[1].per_subject  # a tone does not depend on the others
-    assert np.isnan(again.found).all()
 
 
 def test_landmark_errors_are_in_the_pixels_of_the_model(model):
@@ -85,13 +78,9 @@ def test_landmark_errors_are_in_the_pixels_of_the_model(model):
 @pytest.mark.parametrize(("arguments", "message"), [
     ({"people": 1}, "people must be at least 2, or there is no interval over people, got 1"),
     ({"photos": 9, "frames": 8}, r"photos must lie between 0 and frames \(8\), got 9"),
-    ({"tones": (1.5,), "people": 2, "frames": 1}, "skin must lie between 0 and 1, got 1.5"),
 ])
 def test_what_is_refused(model, arguments, message):
     with pytest.raises(ValueError, match=message):
         st.measure_tones(model, **arguments)
-
-
-def test_a_model_of_other_aus_is_refused():
     with pytest.raises(ValueError, match="but this model knows"):
         st.measure_tones(LoRRaL(LoRRaLConfig.lite(aus=(6, 12))), people=2)

@@ -27,7 +27,7 @@ from lorral_lite.course.ch01_faces import (
 )
 from lorral_lite.course.ch03_04_layers import crop_figure, receptive_figure
 from lorral_lite.course.ch05_07_relations import attention_on_face, order_picture, recall_picture
-from lorral_lite.course.ch08_training import LiveCurves, schedule_explorer
+from lorral_lite.course.ch08_training import LiveCurves, plot_schedule, schedule_explorer
 from lorral_lite.course.ch09_evaluation import threshold_explorer
 from lorral_lite.course.ch10_ablation import relation_dial
 from lorral_lite.course.explore import explore, picture_html
@@ -114,7 +114,7 @@ def of_thresholds():
 EXPLORERS = {
     "playground": smiling, "schedule": schedule_explorer, "thresholds": of_thresholds, "dial": relation_dial,
     "order": of_order, "attention": of_attention,
-    "receptive": lambda: explore(receptive_figure, row=whole_steps(7, 2), column=whole_steps(7, 5),
+    "receptive": lambda: explore(receptive_figure, row=whole_steps(7, 2), column=whole_steps(7, 3),
                                  layers=w.Dropdown(options=["one PatchConv", "two PatchConvs"]), person=whole_steps(9)),
     "crops": lambda: explore(crop_figure, au=w.Dropdown(options=AUS), right=w.FloatSlider(0, min=-20, max=20),
                              down=w.FloatSlider(0, min=-20, max=20), person=whole_steps(9), scene=whole_steps(9)),
@@ -126,8 +126,7 @@ EXPLORERS = {
 
 @pytest.mark.parametrize("name", EXPLORERS)
 def test_every_control_has_a_name_and_moves_the_picture_over_its_range(name):
-    box = EXPLORERS[name]()
-    controls, picture = parts(box)
+    controls, picture = parts(EXPLORERS[name]())
     assert_readable(picture.value)
     assert all(controls), "a control without a name cannot be found by a screen reader"
     for said, control in controls.items():
@@ -138,6 +137,7 @@ def test_every_control_has_a_name_and_moves_the_picture_over_its_range(name):
             control.value = value
             seen.add(picture.value)
         assert len(seen) > 1, said
+        assert not any("alert" in shown for shown in seen), said
         control.value = start
 
 
@@ -158,20 +158,13 @@ def test_explore_redraws_shows_errors_and_recovers():
     assert picture.value == first
 
 
-def test_explore_lays_out_once_for_each_size_of_picture():
-    drawn = []
-
-    def draw(x):
-        drawn.append(bars({"s": [1]}, ["a" * 8 * x]) if x < 5 else bars({"s": [1] * 9}, list("a" * 9)))
-        return drawn[-1]
-
-    controls, _ = parts(explore(draw, x=w.IntSlider(1, 0, 9)))
-    controls["x"].value = 2
-    controls["x"].value = 7
-    boxes = [fig.axes[0].get_position().bounds for fig in drawn]
-    assert boxes[0] == boxes[1]
-    engines = [type(fig.get_layout_engine()).__name__ for fig in drawn]
-    assert engines == ["ConstrainedLayoutEngine", "PlaceHolderLayoutEngine", "ConstrainedLayoutEngine"]
+def test_a_picture_of_another_size_or_with_other_axes_is_laid_out_anew():
+    controls, picture = parts(explore(lambda x: (plot_schedule() if x else bars({"s": [1]}, ["a"])), x=whole_steps(1)))
+    first = picture.value
+    controls["x"].value = 1
+    assert "Learning rate" in alt(picture)
+    controls["x"].value = 0
+    assert picture.value == first
 
 
 def test_words_of_a_picture_cannot_break_the_page():
@@ -184,52 +177,27 @@ def test_words_of_a_picture_cannot_break_the_page():
 
 
 def test_live_curves_grow_with_the_log():
-    log = [{"epoch": e, "train_loss": 2.0 - e / 4, "au": 1.0, "local_au": 0.8, "landmark": 0.2, "lr": 0.01}
-           for e in range(3)]
+    log = [{"epoch": e, "train_loss": 2.0 - e / 4, "lr": 0.01} for e in range(3)]
     curves = LiveCurves("Step 1")
-    assert "No epoch" in curves.picture.value
-    curves.update(log[:1])
-    first = curves.picture.value
-    assert "Step 1: 1 epoch done" in first
-    curves.update(log)
-    assert "Step 1: 3 epochs done" in curves.picture.value != first
+    for done, words in ((1, "Step 1: 1 epoch done"), (3, "Step 1: 3 epochs done")):
+        curves.update(log[:done])
+        assert words in alt(curves.picture)
 
 
-def test_the_schedule_slider_says_when_nothing_is_left():
-    controls, picture = parts(schedule_explorer())
-    assert "after epoch 12 of 30" in alt(picture)
-    controls["gamma"].value = 1.0
-    assert "after epoch 30 of 30" in alt(picture)
-
-
-def test_the_threshold_explorer_starts_at_the_datas_own_rate(rng):
-    y = np.where(np.arange(400) % 40 == 0, -1, rng.random(400) < 0.3)  # some labels are unknown
-    p = 1 / (1 + np.exp(-(rng.normal(size=400) + 2 * y - 1.2)))
-    other = np.where(y < 0, y, 1 - y)
-    controls, picture = parts(threshold_explorer(np.stack([p, 1 - p], 1), np.stack([y, other], 1), [6, 12]))
-    own = round(100 * (y == 1).sum() / (y >= 0).sum())
-    assert controls["base rate %"].value == own
-    assert f"AU6 Cheek Raiser at threshold 0.50 and base rate {own} %".lower() in alt(picture).lower()
+def test_the_threshold_explorer_starts_at_the_datas_own_rate():
+    y = np.array([[1, 0], [0, 1], [0, 1], [0, 1], [-1, -1]])  # 25 and 75 % of what is known
+    p = np.linspace(0.1, 0.9, 10).reshape(5, 2)
+    controls, picture = parts(threshold_explorer(p, y, [6, 12]))
+    assert controls["base rate %"].value == 25
+    assert "AU6 cheek raiser at threshold 0.50 and base rate 25 %" in alt(picture)
     controls["AU"].value = 12
-    assert controls["base rate %"].value == 100 - own
+    assert controls["base rate %"].value == 75
     controls["threshold"].value = 0.0
-    assert f"F1 {at_threshold(1 - p, other, 0.0, (100 - own) / 100)['f1']:.0f}" in alt(picture)
     controls["base rate %"].value = 5
-    assert "base rate 5 %" in alt(picture)
-
-
-def test_an_au_without_both_kinds_of_frames_is_said_not_raised():
-    _, picture = parts(threshold_explorer(np.full((4, 1), 0.5), np.zeros((4, 1), int), [6]))
-    assert "role='alert'" in picture.value
-    assert "frames that show the AU" in picture.value
+    assert f"F1 {at_threshold(p[:, 1], y[:, 1], 0.0, 0.05)['f1']:.0f}" in alt(picture)
 
 
 # ------------------------------------------------------------------------------------------------------ playground
-
-
-@pytest.mark.parametrize(("aus", "title"), [({}, "0"), ({12: 0.0}, "0"), ({1: 0.4, 12: (0.6, 0.0)}, "1B+L12C")])
-def test_playground_figure_is_titled_in_facs_notation(aus, title):
-    assert [ax.get_title() for ax in playground_figure(aus, 3, size=100).axes] == ["neutral", title]
 
 
 def test_playground_figure_wraps_a_long_notation_without_losing_an_au():
@@ -238,17 +206,9 @@ def test_playground_figure_wraps_a_long_notation_without_losing_an_au():
     assert title.replace("\n", "").split("+") == [f"{au}E" for au in ACTION_UNITS]
 
 
-def test_playground_figure_names_a_wrong_argument():
-    with pytest.raises(ValueError, match="unknown action unit 3"):
-        playground_figure({3: 1.0})
-    with pytest.raises(ValueError, match="intensity of AU12 must lie between 0 and 1"):
-        playground_figure({12: 1.5})
-
-
 def test_there_is_a_slider_for_every_au_with_letters(fresh):
     assert list(fresh.sliders) == list(ACTION_UNITS)
-    for slider in fresh.sliders.values():
-        assert [label for label, _ in slider.options] == ["0", *INTENSITY]
+    assert [label for label, _ in fresh.sliders[12].options] == ["0", *INTENSITY]
     for level, intensity in enumerate(INTENSITY.values(), start=1):
         fresh.show((12,), level)
         assert fresh.aus == {12: pytest.approx(intensity)}
@@ -261,15 +221,12 @@ def test_a_preset_sets_its_aus_clears_the_others_and_draws_once(fresh, name, mon
     monkeypatch.setattr(ch01_faces, "playground_faces", lambda aus, *a, **k: drawn.append(set(aus)) or ([], []))
     fresh.presets[name].click()
     assert drawn == [set(EXPRESSIONS[name])]
-    assert fresh.sliders[14].value == 0
 
 
 def test_the_playground_says_in_text_what_it_shows(fresh):
     fresh.show((1, 2), level=3)
-    for words in ('alt="neutral"', 'alt="1C+2C"', ">1C+<wbr>2C</figcaption>"):
-        assert words in fresh.picture.value
+    assert 'alt="1C+2C"' in fresh.picture.value
     assert fresh.readout.value == '<span role="status"><b>FACS notation:</b> 1C+2C</span>'
-    assert_readable(fresh.readout.value)
 
 
 def test_side_shows_an_au_on_one_side(fresh):
@@ -277,7 +234,7 @@ def test_side_shows_an_au_on_one_side(fresh):
     for side, expected, notation in (("left", (0.6, 0.0), "L12C"), ("right", (0.0, 0.6), "R12C")):
         fresh.side.value = side
         assert fresh.aus == {12: expected}
-        assert f">{notation}</figcaption>" in fresh.picture.value
+        assert f'alt="{notation}"' in fresh.picture.value
 
 
 def test_running_all_cells_again_leaves_each_widget_its_own_state():
@@ -301,9 +258,7 @@ def test_quiz_items_are_reproducible_varied_and_solvable():
     assert items != [quiz_item(n, seed=1) for n in range(40)]
     assert {len(item.aus) for item in items} == {1, 2, 3}
     assert len({item.person for item in items}) > 30
-    for item in items:
-        assert set(item.aus) <= set(QUIZ_AUS) == set(AUS)
-        assert set(item.aus.values()) <= {0.6, 0.8, 1.0}
+    assert {au for item in items for au in item.aus} <= set(QUIZ_AUS) == set(AUS)
 
 
 ITEM = QuizItem({4: 0.8, 15: 1.0}, person=7)
@@ -319,18 +274,16 @@ def test_the_picture_does_not_tell_the_answer_before_it_is_asked():
 @pytest.mark.parametrize(("ticked", "groups", "words"), [
     ([4, 15], ([4, 15], [], []), "Found 2 of 2."),
     ([15, 1, 12], ([15], [4], [1, 12]), "Found 1 of 2, 2 claimed that are not there."),
-    ([1], ([], [4, 15], [1]), "Found 0 of 2, 1 claimed that is not there."), ([], ([], [4, 15], []), "Found 0 of 2.")])
+    ([1], ([], [4, 15], [1]), "Found 0 of 2, 1 claimed that is not there.")])
 def test_feedback_sorts_the_ticks_and_the_score_is_one_sentence(ticked, groups, words):
     assert quiz_feedback(ITEM, ticked) == dict(zip(("found", "missed", "claimed"), groups, strict=True))
     assert quiz_score(ITEM, ticked) == words
-    with pytest.raises(ValueError, match="unknown action unit 3"):
-        quiz_feedback(ITEM, [3])
 
 
 def test_the_quiz_scores_explains_and_runs_on():
     quiz = CoderQuiz()
     truth, coded = [], []
-    for n in range(4):
+    for n in range(3):
         item, before = quiz.item, quiz.picture.value
         assert item == quiz_item(n)
         assert not any(tick.value for tick in quiz.ticks.values())
@@ -342,13 +295,12 @@ def test_the_quiz_scores_explains_and_runs_on():
         quiz.check()  # a second check of the same face does not count
         truth += [au in item.aus for au in QUIZ_AUS]
         coded += [au in ticked for au in QUIZ_AUS]
-        assert quiz.answer.disabled
         assert quiz.picture.value != before
         assert quiz_score(item, ticked) in quiz.feedback.value
         for au in ticked | set(item.aus):
             assert ACTION_UNITS[au].sign in quiz.feedback.value
         f1, kappa = 100 * f1_score(truth, coded), cohen_kappa_score(truth, coded)
-        assert f"After {n + 1} face{'s' * (n > 0)}: F1 {f1:.0f} %, Cohen's kappa {kappa:.2f}" in quiz.feedback.value
+        assert f"F1 {f1:.0f} %, Cohen's kappa {kappa:.2f}" in quiz.feedback.value
         assert_readable(quiz.feedback.value, quiz.picture.value)
         quiz.following.click()
-    assert len(quiz.history) == 4
+    assert len(quiz.history) == 3
