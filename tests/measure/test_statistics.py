@@ -100,19 +100,6 @@ def test_holm_by_hand():
     assert holm([0.9, 0.8])[0].tolist() == [1, 1]
 
 
-def test_the_interval_at_holms_level_leaves_zero_exactly_where_holm_rejects():
-    rng = np.random.default_rng(8)
-    rejected = 0
-    for _ in range(40):
-        gains = [jackknife(rng.normal(shift, 1, 12)) for shift in (0, 0.4, 0.8, 1.2)]
-        adjusted, levels = holm([g.p for g in gains])
-        for g, p, level in zip(gains, adjusted, levels, strict=True):
-            wide = at_level(g, 1 - level)
-            assert (wide.low > 0 or wide.high < 0) == (p <= 0.05)
-            rejected += p <= 0.05
-    assert 40 < rejected < 140
-
-
 # ---------------------------------------------------------------------------------------- several folds and seeds
 
 
@@ -198,16 +185,11 @@ def test_cohens_dz_is_mean_over_spread_for_plain_differences():
     assert math.isnan(cohens_dz(jackknife(np.ones(4))))
 
 
-def test_minimum_detectable_difference_against_known_tables_and_simulation():
+def test_minimum_detectable_difference_against_known_tables():
     """G*Power, paired t test, two-sided 5 %, 80 %: d 0.5 needs 34 people and d 0.8 needs 15 (33 and 14 are too few)."""
     assert minimum_detectable(34) < 0.5 < minimum_detectable(33)
     assert minimum_detectable(15) < 0.8 < minimum_detectable(14)
-    rng = np.random.default_rng(13)
-    for n in (41, 27):
-        d = minimum_detectable(n, sd=3.0)
-        samples = rng.normal(d, 3.0, (20_000, n))
-        found = (stats.ttest_1samp(samples, 0, axis=1).pvalue < 0.05).mean()
-        assert found == pytest.approx(0.8, abs=0.01)
+    assert minimum_detectable(27, sd=3.0) == pytest.approx(3 * minimum_detectable(27))
 
 
 @pytest.mark.parametrize(("call", "message"), [

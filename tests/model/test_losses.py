@@ -72,13 +72,8 @@ def test_nothing_known_costs_nothing_and_has_a_gradient_of_zero(loss, logits):
     assert (logits.grad == 0).all()
 
 
-def test_closed_forms():
-    labels = torch.tensor([[1, 0], [1, 1]])
-    assert float(au_cross_entropy(torch.zeros(2, 2), labels)) == pytest.approx(math.log(2))
-    sure = (2.0 * labels - 1) * 50
-    assert float(au_cross_entropy(sure, labels)) == pytest.approx(0, abs=1e-6)
-    assert float(au_dice(sure, labels)) == pytest.approx(0, abs=1e-6)
-    assert au_cross_entropy(-1000 * sure, labels).isfinite()
+def test_a_wrong_answer_however_sure_costs_a_finite_loss():
+    assert au_cross_entropy(torch.tensor([[-50_000.0, 50_000.0]]), torch.tensor([[1, 0]])).isfinite()
 
 
 def test_landmark_loss_matches_literal_loops():

@@ -82,19 +82,6 @@ def test_fold_lays_parts_row_by_row_and_unfold_inverts_it():
     assert_close(unfold(parts, 2), x)
 
 
-def test_both_directions_write_channels_last():
-    x = torch.randn(2, 3, 4, 6).to(memory_format=torch.channels_last).requires_grad_()
-    parts = fold(x, 2)
-    back = unfold(parts, 2)
-    direction = torch.randn_like(back)
-    for result, source in ((parts, x), (back, parts)):
-        assert result.is_contiguous(memory_format=torch.channels_last)
-        given = torch.randn(result.shape).to(memory_format=torch.channels_last)
-        (grad,) = torch.autograd.grad(result, source, given, retain_graph=True)
-        assert grad.is_contiguous(memory_format=torch.channels_last)
-    assert_close(torch.autograd.grad(back, x, direction)[0], direction)
-
-
 def test_sizes_that_do_not_divide_are_refused_with_sizes_that_do():
     with pytest.raises(ValueError, match=r"a map of 44×45 cannot be cut into 8×8 equal parts.*multiples of 8.*48×48"):
         PatchConv(3, 4, grid=8)(torch.zeros(1, 3, 44, 45))

@@ -9,7 +9,6 @@ import torch
 
 from lorral_lite.datasets.folds import fold_rows
 from lorral_lite.datasets.prepared import FaceDataset, open_prepared
-from lorral_lite.files import DataError
 from lorral_lite.training import feature_cache
 from lorral_lite.training.feature_cache import cached_features
 from lorral_lite.training.run_folder import load_model
@@ -133,18 +132,3 @@ def test_a_fill_that_is_stopped_leaves_nothing_and_what_a_kill_left_is_cleared(t
     cached_features(run, model, **material(tiny_data))
     assert sorted(p.name for p in run.glob("*features*")) == ["features"]
     assert not (run / ".features.partial").exists()
-
-
-def test_a_full_disk_is_one_line_and_leaves_nothing(run, tiny_finished):
-    resource = pytest.importorskip("resource", reason="limits of a process are those of Unix")
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (6000, hard))  # as if there were so little space
-    try:
-        with pytest.raises(DataError, match=r"features: cannot be written \(File too large\); free some space or"):
-            train_step2(run, "self_attention", "cpu", progress=False)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert not list(run.rglob("*feature*"))
-    train_step2(run, "self_attention", "cpu", progress=False)
-    name = "self_attention/step2.safetensors"
-    assert (run / name).read_bytes() == (tiny_finished / name).read_bytes()
