@@ -1,7 +1,6 @@
 """A real browser: headless Chromium runs notebooks in JupyterLab and moves a slider with the keyboard.
 
 `make browser` installs what this needs and runs it; without Chromium or playwright it is skipped and says so.
-Screenshots of both themes go into the folder that LORRAL_SCREENSHOTS names, when it is set.
 """
 
 import json
@@ -156,17 +155,7 @@ def test_a_notebook_runs_and_reacts_in_both_themes(lab, browser, name):
         move_first_slider(page)
         contrasts = page.evaluate(CONTRAST, page.locator(".jp-Notebook").element_handle())
         pale = [(round(ratio, 2), words) for ratio, words in contrasts if ratio < 4.5]
-        if folder := os.environ.get("LORRAL_SCREENSHOTS"):
-            screenshots(page, Path(folder), f"{name[:2]}_{theme.lower()}")
         assert len(contrasts) > 10
         assert pale == [], f"not legible in the {theme.lower()} theme"
     assert [error for error in errors if OFFLINE not in error] == []
     page.close()
-
-
-def screenshots(page, folder: Path, name: str) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    outputs = page.locator(".jp-OutputArea-output").filter(has=page.locator(".noUi-handle, .widget-checkbox"))
-    for k in range(outputs.count()):
-        outputs.nth(k).scroll_into_view_if_needed()
-        page.screenshot(path=folder / f"{name}_{k}.png")

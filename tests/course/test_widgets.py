@@ -223,30 +223,24 @@ def test_a_preset_sets_its_aus_clears_the_others_and_draws_once(fresh, name, mon
     assert drawn == [set(EXPRESSIONS[name])]
 
 
-def test_the_playground_says_in_text_what_it_shows(fresh):
-    fresh.show((1, 2), level=3)
-    assert 'alt="1C+2C"' in fresh.picture.value
-    assert fresh.readout.value == '<span role="status"><b>FACS notation:</b> 1C+2C</span>'
-
-
-def test_side_shows_an_au_on_one_side(fresh):
-    fresh.sliders[12].value = 3
-    for side, expected, notation in (("left", (0.6, 0.0), "L12C"), ("right", (0.0, 0.6), "R12C")):
-        fresh.side.value = side
-        assert fresh.aus == {12: expected}
-        assert f'alt="{notation}"' in fresh.picture.value
+@pytest.mark.parametrize(("side", "one", "notation"), [
+    ("both", 0.6, "12C"), ("left", (0.6, 0.0), "L12C"), ("right", (0.0, 0.6), "R12C")])
+def test_the_playground_says_in_text_what_it_shows_and_on_which_side(fresh, side, one, notation):
+    fresh.side.value = side
+    fresh.show((12,), level=3)
+    assert fresh.aus == {12: one}
+    assert f'alt="{notation}"' in fresh.picture.value
+    assert f"</b> {notation}</span>" in fresh.readout.value
+    assert_readable(fresh.readout.value)
 
 
 def test_running_all_cells_again_leaves_each_widget_its_own_state():
     first, second = Playground(2), Playground(2)
-    before = first.picture.value
     second.presets["happiness"].click()
     assert first.aus == {}
-    assert first.picture.value == before != second.picture.value
     asked, again = CoderQuiz(0), CoderQuiz(0)
     asked.check()
     assert again.history == []
-    assert not again.answer.disabled
 
 
 # ------------------------------------------------------------------------------------------------------------ quiz

@@ -50,11 +50,7 @@ COMPARED = {
     "stale": ("print(2 + 2)", "5\n", "FAILED"),
     "silent": ("x = 4", "4\n", "FAILED"),
     "two units": ("print('F1 0.52, AU12 of', 7)", "F1 0.50, AU12 of 7\n", "PASSED"),
-    "three units": ("print('F1 0.53, AU12 of', 7)", "F1 0.50, AU12 of 7\n", "FAILED"),
-    "an integer": ("print('F1 0.50, AU12 of', 8)", "F1 0.50, AU12 of 7\n", "FAILED"),
-    "a word": ("print('F1 0.51, AU12 of', 7)", "F2 0.50, AU12 of 7\n", "FAILED"),
-    "a number more": ("print('F1 0.50 0.50, AU12 of', 7)", "F1 0.50, AU12 of 7\n", "FAILED"),
-    "a sign, and spaces beside a number": ("print(f'{-0.004:>+8.2f}', 10.0)", "   +0.01 9.9\n", "PASSED"),
+    "an integer, which is not near": ("print('F1 0.50, AU12 of', 8)", "F1 0.50, AU12 of 7\n", "FAILED"),
     "a picture's words": (ALT.format("+0.41"), "<figure: gain +0.40>", "PASSED"),
     "a picture's other words": (ALT.format("+0.47"), "<figure: gain +0.40>", "FAILED"),
 }
@@ -120,7 +116,6 @@ def test_what_was_near_but_not_equal_is_said(verdicts):
     _, said = verdicts
     listed = said.split("figures that differ within their tolerance")[1].splitlines()
     assert any("Cell 4: 1 figures, most 0.50 → 0.52, 100 % of what is allowed" in line for line in listed)
-    assert sum(" → " in line for line in listed) == 4  # two cells within, and two whose integers or words are wrong
 
 
 def test_a_callback_that_raises_when_a_slider_moves_or_inside_interact_fails(verdicts):

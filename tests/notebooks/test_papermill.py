@@ -21,15 +21,12 @@ def test_another_seed_reaches_the_notebook(tmp_path):
     assert all(cell.execution_count for cell in cells if cell.cell_type == "code")
 
 
-def test_an_unknown_parameter_is_refused(tmp_path):
-    with pytest.raises(DataError, match=r"03_patchconv\.ipynb: has no parameter sead"):
-        execute_notebook("03_patchconv", tmp_path, {"sead": 1}, progress=False)
+@pytest.mark.parametrize(("name", "message"), [
+    ("03_patchconv", r"03_patchconv\.ipynb: has no parameter sead"), ("99_nothing", "no such notebook")])
+def test_an_unknown_parameter_or_notebook_is_refused(tmp_path, name, message):
+    with pytest.raises(DataError, match=message):
+        execute_notebook(name, tmp_path, {"sead": 1}, progress=False)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_an_unknown_notebook_is_refused(tmp_path):
-    with pytest.raises(DataError, match="no such notebook"):
-        execute_notebook("99_nothing", tmp_path, {}, progress=False)
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)

@@ -133,13 +133,6 @@ def test_unknown_and_unclosed_blocks_are_named(copy):
         block("nothing", ROOT)
 
 
-def test_a_broken_json_is_one_line_and_exit_code_2(copy, monkeypatch, capsys):
-    (copy / "data" / "results" / "faces_lite.json").write_text("{")
-    monkeypatch.setattr(result_blocks, "clone", lambda: copy)
-    assert main(["report", "--check"]) == 2
-    assert "faces_lite.json: not readable as JSON" in capsys.readouterr().err
-
-
 def test_exit_code_1_and_one_line_for_each_mismatch(copy, monkeypatch, capsys):
     change(copy / "README.md", "| BiLSTM | 62.7 (", "| BiLSTM | 62.9 (")
     change(copy / "notebooks" / "10_ablation_do_relations_help.ipynb", "means of 62.6 and", "means of 62.8 and")

@@ -103,10 +103,7 @@ def test_the_default_is_the_smoke_profile_on_faces(monkeypatch, tmp_path):
     assert plan.config_of(Cell(1, 0)) == RunConfig.lite("runs/faces/data", (1, 2, 4, 6, 7, 10, 12, 14, 15, 17, 23, 24),
                                                         fold=1, seed=0)
     assert (plan.cells, plan.notebooks, plan.photograph) == ((Cell(1, 0),), NOTEBOOKS, True)
-    assert str(plan.run(plan.cells[0])) == "runs/faces/fold1_seed0"
-    assert job.find_data(plan, None) is None  # faces are to be drawn: 90 people, 50 frames
-    assert job.FACES == {"subjects": 90, "frames": 50}
-    assert job.make_plan(None, "bp4d", "x", "paper").out.as_posix() == "runs/bp4d"
+    assert job.find_data(plan, None) is None  # faces are to be drawn
 
 
 def test_a_plan_is_read_as_it_was_written(tmp_path):
@@ -130,11 +127,7 @@ def test_a_plan_is_read_as_it_was_written(tmp_path):
     (["FACES", "--data", "bp4d"], "prepared from faces, not from bp4d"),
     (["FACES", "--profile", "paper"], "faces of 20 px, but the profile paper reads 200 px"),
     (["--fold", "4"], "a fold is 1, 2 or 3"),
-    (["--seed", "-1"], "a seed is 0 or more"),
     (["--partition", "gpu"], "--partition and --hours go with --cluster"),
-    (["--hours", "3"], "--partition and --hours go with --cluster"),
-    (["--cluster", "local", "--partition", "gpu"], "--partition goes with --cluster slurm"),
-    (["--cluster", "slurm", "--device", "cpu,cpu"], "--device with --cluster slurm is cpu, or left out"),
     (["--cluster", "slurm"], "no Slurm here (sbatch is not found)"),
     (["--device", "cpu,foo"], "device 'foo' cannot be used here"),
 ])
@@ -174,11 +167,9 @@ def test_a_cell_fails_and_the_others_go_on(faces, tmp_path, small, no_pages, cap
     out = tmp_path / "out"
     spoil(out)
     assert reproduce(faces, out) == 1
-    said = capsys.readouterr().out
-    failed = [line for line in said.splitlines() if line.startswith("FAILED")]
-    assert len(failed) == 1
-    assert failed[0].startswith("FAILED fold2_seed0: ")
-    assert "this folder holds a run with other settings" in failed[0]
+    (failed,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("FAILED")]
+    assert failed.startswith("FAILED fold2_seed0: ")
+    assert "this folder holds a run with other settings" in failed
     for cell in ("fold1_seed0", "fold3_seed0"):
         for name in ("step1_metrics.json", "none/metrics.json", "baselines/always_positive/metrics.json",
                      "baselines/linear_svm/metrics.json", "report.html", "times.json"):
@@ -188,11 +179,9 @@ def test_a_cell_fails_and_the_others_go_on(faces, tmp_path, small, no_pages, cap
 
     notebook = nbformat.read(out / "fold2_seed0" / "failed.ipynb", as_version=4)
     nbformat.validate(notebook)
-    code = notebook.cells[1]
-    assert code.outputs[0].ename == "DataError"
-    assert "this folder holds a run with other settings" in code.outputs[0].evalue
+    assert notebook.cells[1].outputs[0].ename == "DataError"
     (out / "fold2_seed0" / "config.json").unlink()
-    exec(code.source, {})  # what it holds repeats the cell
+    exec(notebook.cells[1].source, {})  # what it holds repeats the cell
     assert (out / "fold2_seed0" / "none" / "metrics.json").exists()
 
     spoiled = {path: path.stat().st_mtime_ns for path in out.rglob("metrics.json")}
@@ -200,8 +189,6 @@ def test_a_cell_fails_and_the_others_go_on(faces, tmp_path, small, no_pages, cap
         monkeypatch.setattr(grid, name, lambda *a, name=name, **k: pytest.fail(f"{name} ran again"))
     monkeypatch.setattr(job, "measure", lambda *a: pytest.fail("nothing is to be measured"))
     assert reproduce(faces, out) == 0
-    assert [line for line in capsys.readouterr().out.splitlines() if line.endswith("is there already")] == [
-        f"fold{fold}_seed0 is there already" for fold in (1, 2, 3)]
     assert not (out / "fold2_seed0" / "failed.ipynb").exists()
     assert spoiled == {path: path.stat().st_mtime_ns for path in out.rglob("metrics.json")}
 
@@ -220,18 +207,6 @@ def test_only_what_a_cell_lacks_is_done_again(faces, tmp_path, small, no_pages):
     assert (run / "none" / "metrics.json").read_bytes() == spoiled
     metrics = json.loads((run / "mlp" / "metrics.json").read_text())
     assert (metrics["fold"], metrics["seed"], metrics["relation"]) == (3, 0, "mlp")
-
-
-def test_a_fold_is_reported_when_all_its_seeds_are_done(faces, tmp_path, small, no_pages):
-    out = tmp_path / "out"
-    spoil(out, "fold1_seed1")
-    assert reproduce(faces, out, "--fold", "1", "--seed", "0", "1") == 1
-    assert no_pages == ["fold1_seed0", "out"]
-    (out / "fold1_seed1" / "config.json").unlink()
-    assert reproduce(faces, out, "--fold", "1", "--seed", "0", "1") == 0
-    assert not (out / "fold1_seed1" / "failed.ipynb").exists()  # the cell is done now
-    configs = [json.loads((out / f"fold1_seed{seed}" / "config.json").read_text()) for seed in (0, 1)]
-    assert [config["seed"] for config in configs] == [0, 1]
 
 
 def test_a_notebook_that_fails_is_kept_and_named(faces, tmp_path, small, no_pages, monkeypatch):
@@ -260,15 +235,11 @@ def scores(run) -> dict:
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("more", [
-    pytest.param(("--device", "cpu,cpu"), id="two devices"),
-    pytest.param(("--cluster", "local"), id="one", marks=pytest.mark.slow),
-])  # fmt: skip
-def test_other_processes_do_the_same(faces, tmp_path, small, no_pages, capsys, more):
+def test_other_processes_do_the_same(faces, tmp_path, small, no_pages, capsys):
     here, there = tmp_path / "here", tmp_path / "there"
     assert reproduce(faces, here, "--fold", "1") == 0
     spoil(there)
-    assert reproduce(faces, there, "--fold", "1", "2", *more) == 1
+    assert reproduce(faces, there, "--fold", "1", "2", "--device", "cpu,cpu") == 1
     said = capsys.readouterr().out
     assert [line.split(":")[0] for line in said.splitlines() if line.startswith("FAILED")] == ["FAILED fold2_seed0"]
     assert (there / "fold2_seed0" / "failed.ipynb").exists()
@@ -294,29 +265,19 @@ def test_a_process_that_dies_is_one_line(faces, tmp_path, monkeypatch):
         assert re.fullmatch(rf"{cell.name}: job \d+ ended without a result; see \S+\.err", line)
 
 
-SBATCH = """#!{python}
-import re, subprocess, sys
-script = sys.argv[1]
-text = open(script).read()
-open({asked!r}, "w").write(text)
-last = int(re.search("--array=0-([0-9]+)", text).group(1))
-for k in range(last + 1):
-    subprocess.Popen(["env", f"SLURM_ARRAY_TASK_ID={{k}}", "SLURM_ARRAY_JOB_ID=7", f"SLURM_JOB_ID={{8 + k}}",
-                      "SLURM_PROCID=0", "SLURM_LOCALID=0", "SLURM_NODEID=0", "SLURM_NTASKS=1", "bash", script],
-                     stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-print("Submitted batch job 7")
-"""
-
-SRUN = """#!{python}
-import subprocess, sys
-sys.exit(subprocess.call(sys.argv[sys.argv.index("--error") + 2 :]))
-"""
-
-SACCT = """#!{python}
-print("JobID|State|NodeList")
-print("7_0|RUNNING|here")
-print("7_1|RUNNING|here")
-"""
+SLURM = {
+    "sbatch": """
+cp "$1" {asked}
+export SLURM_ARRAY_JOB_ID=7 SLURM_PROCID=0 SLURM_LOCALID=0 SLURM_NODEID=0 SLURM_NTASKS=1
+for k in 0 1; do
+  SLURM_ARRAY_TASK_ID=$k SLURM_JOB_ID=$((8 + k)) bash "$1" > /dev/null 2>&1 &
+done
+echo "Submitted batch job 7"
+""",
+    "srun": 'while [ "$1" != --error ]; do shift; done; shift 2; exec "$@"\n',
+    "sacct": r"printf 'JobID|State|NodeList\n7_0|RUNNING|here\n7_1|RUNNING|here\n'",
+    "scancel": "",
+}
 
 
 @pytest.mark.slow
@@ -326,8 +287,8 @@ def test_slurm_gets_one_job_array(faces, tmp_path, small, no_pages, capsys, monk
     """Slurm's own commands are stand-ins that start the tasks of the array at once; the rest is the real path."""
     place = tmp_path / "bin"
     place.mkdir()
-    for name, text in {"sbatch": SBATCH, "srun": SRUN, "sacct": SACCT, "scancel": SACCT}.items():
-        (place / name).write_text(text.format(python=sys.executable, asked=str(tmp_path / "asked.sh")))
+    for name, text in SLURM.items():
+        (place / name).write_text("#!/bin/bash\n" + text.replace("{asked}", str(tmp_path / "asked.sh")))
         (place / name).chmod(stat.S_IRWXU)
     monkeypatch.setenv("PATH", f"{place}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setitem(CLUSTERS, "slurm", 0.5)
@@ -364,20 +325,6 @@ def test_the_measurement_is_short_and_of_every_part(views):
     speed = cost.measure(tiny_config("nowhere", views=views), ("none", "series"), "cpu", seconds=0.5)
     assert list(speed.step2) == ["none", "series"]
     assert all(0 < seconds < 5 for seconds in (speed.step1, *speed.step2.values(), speed.feature, speed.describe))
-
-
-def test_a_call_that_takes_all_its_time_is_measured_once(monkeypatch):
-    now, calls = [0.0], []
-    monkeypatch.setattr(cost.time, "perf_counter", lambda: now[0])
-
-    def call(seconds: float) -> None:
-        calls.append(seconds)
-        now[0] += seconds
-
-    assert cost.time_of(lambda: call(9.0), 10.0, "cpu") == 9.0
-    assert len(calls) == 1
-    assert cost.time_of(lambda: call(1.0), 10.0, "cpu") == 1.0
-    assert len(calls) == 1 + 10
 
 
 def test_a_full_disk_is_said_before_anything_is_written(faces, tmp_path, small, monkeypatch, capsys):

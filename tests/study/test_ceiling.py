@@ -33,13 +33,6 @@ def test_the_joint_posterior_is_the_sum_over_patterns(rng):
     assert_allclose(joint_posterior(alone, rates, prior), by_the_formula(alone, rates, prior), rtol=1e-10)
 
 
-def test_independent_aus_tell_nothing_about_each_other(rng):
-    rates = np.array([0.2, 0.5, 0.7])
-    prior = np.array([math.prod(r if s else 1 - r for r, s in zip(rates, y, strict=True)) for y in all_patterns(3)])
-    alone = rng.uniform(0.01, 0.99, (6, 3))
-    assert_allclose(joint_posterior(alone, rates, prior), alone, rtol=1e-9)
-
-
 @pytest.mark.parametrize("strength", [0.0, 1.0])
 def test_probabilities_of_patterns_have_the_rates_and_phi_of_the_population(strength):
     people = Population(relation_strength=strength)

@@ -5,7 +5,7 @@ import pytest
 from numpy.testing import assert_allclose
 from test_experiment import made_up
 
-from lorral_lite.course.ch10_ablation import effective_aus, plot_attention, plot_au_gains, plot_gains
+from lorral_lite.course.ch10_ablation import plot_attention, plot_au_gains, plot_gains
 from lorral_lite.study.experiment import relation_gain, select
 
 
@@ -40,10 +40,3 @@ def test_attention_is_drawn_against_phi(result):
     assert_allclose(dots.get_xdata(), np.array(cells[0]["expected_phi"])[pairs])
     assert_allclose(dots.get_ydata(), np.mean([c["attention"] for c in cells], axis=0)[pairs])
     assert "r = +1.00" in fig.alt
-
-
-def test_equal_attention_spreads_to_all():
-    even = made_up(seeds=2)
-    for cell in even["cells"]:
-        cell["attention"] = [[1 / 3] * 3] * 3
-    assert_allclose(effective_aus(even, "none", 1.0).value, 3)

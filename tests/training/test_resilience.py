@@ -6,6 +6,7 @@ Every test ends in the same bytes as a run in peace.
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 import time
@@ -178,9 +179,7 @@ def test_faces_that_disappear_stop_training_with_one_line(tiny_data, tmp_path):
 
 def test_other_faces_in_the_same_place_are_noticed(tiny_data, tmp_path):
     data = tmp_path / "data"
-    data.mkdir()
-    for file in tiny_data.iterdir():
-        (data / file.name).write_bytes(file.read_bytes())
+    shutil.copytree(tiny_data, data)
 
     def change(log):
         meta = json.loads((data / "meta.json").read_text())
