@@ -1,4 +1,4 @@
-"""Does the error depend on the colour of the skin? The same people, poses and AUs, drawn in several skin tones.
+"""Chapter 12, photographs: the same people, poses and AUs drawn in several skin tones, exercises.
 
 Only the factor ``skin`` of :func:`lorral_lite.render_faces` changes between tones (lips follow it, and so do hair, eyes
 and exposure, as :mod:`lorral_lite.faces` draws them), so a difference has no other cause. It is measured on drawings:

@@ -1,1 +1,1 @@
-"""Results: one table of what runs reached, beside the published figures, as page, Markdown and JSON."""
+"""Results: one table of what runs reached, beside the published figures, as page and JSON."""
