@@ -65,10 +65,10 @@ def no_pages(monkeypatch):
     return reported
 
 
-def spoil(out, cell="fold2_seed0") -> None:
+def spoil(out) -> None:
     """Let a cell fail: its run folder holds a run with other settings."""
-    (out / cell).mkdir(parents=True)
-    (out / cell / "config.json").write_text("{}")
+    (out / "fold2_seed0").mkdir(parents=True)
+    (out / "fold2_seed0" / "config.json").write_text("{}")
 
 
 def reproduce(faces, out, *more) -> int:
