@@ -297,7 +297,7 @@ def test_the_bright_au_is_learned_and_metrics_are_whole(tiny_data, tmp_path):
 
 
 def test_another_seed_gives_other_bytes(tiny_data, tiny_finished, tmp_path):
-    """The same seed gives the same: see below."""
+    """The same seed gives the same bytes: the next but one shows it."""
     train_step1(tmp_path, tiny_config(tiny_data, seed=1), "cpu", progress=False)
     assert (tmp_path / "step1.safetensors").read_bytes() != (tiny_finished / "step1.safetensors").read_bytes()
 
