@@ -19,7 +19,7 @@ from pathlib import Path
 import nbformat
 
 TEACHERS = Path(__file__).parents[2] / "notebooks" / "README.md"
-SETTING_UP = r"^(from|import) |^check_parameters\(|^check\("
+SETTING_UP = r"^share_cores\(|^check_parameters\(|^check\("
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -47,7 +47,8 @@ def write(content, notebook: Path) -> None:
 def set_slides(content) -> None:
     """Say for every cell what it is when the notebook is shown as slides (`jupyter nbconvert --to slides`).
 
-    A heading starts a slide, a picture a page below it; imports and parameters are skipped, checks of exercises too.
+    A heading starts a slide, a picture a page below it. The first imports and parameters are skipped, checks of
+    exercises too; an import beside what needs it is shown with it.
     """
     for cell in content.cells:
         kind = "-"

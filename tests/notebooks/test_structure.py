@@ -118,3 +118,12 @@ def test_what_counts_as_compared(change, plain, trained):
     cell = good().cells[2]
     cell.update(nbformat.from_dict(change))
     assert (rules.is_compared(cell), rules.is_compared(cell, trained=True)) == (plain, trained)
+
+
+def test_a_heading_starts_a_slide_a_picture_stands_below_it_and_setting_up_is_skipped():
+    notebook = new_notebook(cells=[new_markdown_cell("## 3.1"), new_markdown_cell("text"), *good().cells[1:],
+                                   new_code_cell("import math\n\nshare_cores()"), new_code_cell("import math\n\n3")])
+    notebook.cells[3].source = "from lorral_lite.draw.faces import show_faces\n\nshow_faces(faces)"
+    set_slides(notebook)
+    kinds = [cell.metadata.slideshow.slide_type for cell in notebook.cells]
+    assert kinds == ["slide", "subslide", "skip", "subslide", "skip", "skip", "-"]
