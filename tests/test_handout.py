@@ -32,11 +32,10 @@ def test_the_handout_has_every_notebook_and_no_answer(tmp_path):
         assert "is_correct(" not in (tmp_path / "class" / name).read_text(encoding="utf8")
 
 
-@pytest.mark.parametrize("said", ["correct", "not yet. Hint: count"])
-def test_an_answered_exercise_stops_it_and_leaves_the_old_handout(tmp_path, monkeypatch, said):
+def test_an_answered_exercise_stops_it_and_leaves_the_old_handout(tmp_path, monkeypatch):
     source = nbformat.read(ROOT / "notebooks" / "03_patchconv.ipynb", as_version=4)
     cell = next(c for c in source.cells if c.cell_type == "code" and handout.CHECK.search(c.source))
-    cell.outputs = [nbformat.v4.new_output("stream", text=f"Exercise 3.1: {said}\n")]
+    cell.outputs = [nbformat.v4.new_output("stream", text="Exercise 3.1: correct\n")]
     monkeypatch.setattr(handout, "FOLDER", tmp_path)
     nbformat.write(source, tmp_path / "03_patchconv.ipynb")
     (tmp_path / "class").mkdir()

@@ -1,19 +1,15 @@
 """Pictures of the chapters: what is drawn is what was given or computed, and wrong input is named."""
 
 import functools
-import io
 import itertools
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
-from sklearn.metrics import f1_score
 from torch.testing import assert_close
 
 from lorral_lite import AU_SETS, BiLSTMRelation, HopfieldRelation, SelfAttentionRelation
-from lorral_lite.course.ch01_faces import au_atlas, au_displacement, mean_movement, people_sheet
+from lorral_lite.course.ch01_faces import au_atlas, au_displacement, mean_movement
 from lorral_lite.course.ch02_data import phi_ranges, timeline
 from lorral_lite.course.ch03_04_layers import (
     architecture,
@@ -144,6 +140,8 @@ DRAWN = {
         line(fig)[:, 1], [Schedule(gamma=0.5, every=3).at(epoch) for epoch in range(30)])),
     "plot_floor": (lambda: plot_floor({"A": {1: 0.5, 2: 0.51, 4: 0.1}, "B": {12: 0.2}}),
                    lambda fig: (line(fig, 0, 1)[:, 1], [200 / 3, 102 / 1.51, 20 / 1.1])),
+    "plot_threshold, an unknown label": (lambda: plot_threshold([0.1, 0.6, 0.9, 0.8], [0, 0, 1, -1], 0.3), lambda fig: (
+        line(fig, 1, 2)[[0, 40, 80, 100], 1], [50, 200 / 3, 100, 0])),  # F1
     "plot_audit": (lambda: plot_audit(audit_published()), lambda fig: (
         sum(x.get_color() == RED and x.get_marker() == "o" for ax in fig.axes for x in ax.lines), 5)),
     "plot_relation_strength": (lambda: plot_relation_strength((0.0, 1.0)), lambda fig: (
@@ -209,15 +207,6 @@ def test_the_atlas_keeps_person_pose_and_light_along_a_row():
         np.testing.assert_allclose(cell, expected, atol=1e-6)
 
 
-def test_the_sheet_of_the_readme_is_what_the_code_draws():
-    stored = Path(__file__).parents[2] / "data" / "pictures" / "faces.jpg"
-    drawn = io.BytesIO()
-    people_sheet().savefig(drawn, format="jpg", pil_kwargs={"quality": 85})
-    kept, now = (np.asarray(Image.open(x)).astype(float) for x in (stored, drawn))
-    assert kept.shape == now.shape
-    assert np.abs(kept - now).mean() < 1  # of 255: fonts may differ, faces may not
-
-
 @pytest.mark.parametrize(("grids", "part", "grid", "pixels"), [
     ((8,), (3, 4), 8, 13 * 13), ((8,), (0, 4), 8, 12 * 13), ((1,), (3, 4), 8, 15 * 15), ((8, 4), (1, 2), 4, 30 * 30),
     ((1, 1), (1, 2), 4, 34 * 34)])
@@ -231,17 +220,14 @@ def test_a_part_sees_itself_and_one_pixel_more_and_deeper_and_plain_layers_see_f
 
 def test_crops_follow_the_moved_landmarks():
     image, points = studio_face({}, 5, size=88)
-    windows = []
-    for right, down in ((0, 0), (10, -6)):
-        fig = crop_figure(12, right, down, person=5)
-        windows.append(np.concatenate([shown(fig, k) for k in range(1, len(fig.axes))]))
-        middle = np.add(fig.axes[0].patches[0].get_xy(), 12)
-        np.testing.assert_allclose(middle, points[31] + (right, down), atol=1e-3)
-    assert np.abs(windows[0] - windows[1]).max() > 0.2
+    still, moved = crop_figure(12, person=5), crop_figure(12, 10, -6, person=5)
+    middle = np.add(moved.axes[0].patches[0].get_xy(), 12)
+    np.testing.assert_allclose(middle, points[31] + (10, -6), atol=1e-3)
+    assert np.abs(shown(still, 1) - shown(moved, 1)).max() > 0.2
     # an independent cut: whole pixels around the rounded lip corner
     x, y = np.round(points[31] - 0.5).astype(int)
     cut = image[y - 11 : y + 13, x - 11 : x + 13] / 255
-    assert np.abs(windows[0][:24] - cut).mean() < 0.02
+    assert np.abs(shown(still, 1) - cut).mean() < 0.02
 
 
 # ------------------------------------------------------------------------------------------------ 05 to 07
@@ -287,32 +273,7 @@ def test_recall_finds_the_true_face_and_small_beta_the_mean():
     assert "5.0 faces take part" in recall_picture(faces, beta=1e-6, steps=1, which=2).alt
 
 
-def test_noise_lies_on_what_is_seen_of_the_cue_and_is_as_long_as_said():
-    faces = face_patterns(5, size=40, seed=3)
-    length, mean = (faces - faces.mean(0)).flatten(1).norm(dim=1).mean(), faces.mean(0)
-
-    def cue(**how):
-        return (torch.tensor(shown(recall_picture(faces, steps=0, which=1, **how))) - mean) / length
-
-    grains = cue(hidden=0.0, noise=0.2) - cue(hidden=0.0)  # short enough to stay between black and white
-    assert grains.norm() == pytest.approx(0.2, rel=0.1)
-    assert_close(cue(hidden=0.5, noise=0.2)[20:], torch.zeros(20, 40), rtol=0, atol=1e-5)
-    assert_close(cue(hidden=0.5, noise=0.2)[:20], cue(hidden=0.0, noise=0.2)[:20])
-
-
 # ------------------------------------------------------------------------------------------------ 09
-
-
-def test_the_threshold_picture_draws_what_it_scores(rng):
-    y = np.where(np.arange(400) % 40 == 0, -1, rng.random(400) < 0.3)  # some labels are unknown
-    p = 1 / (1 + np.exp(-(rng.normal(size=400) + 2 * y - 1.2)))
-    left, right = plot_threshold(p, y, 0.3).axes
-    lines = {line.get_label(): line.get_ydata() for line in right.lines}
-    known = y >= 0
-    expected = [100 * f1_score(y[known], p[known] >= t, zero_division=0) for t in np.linspace(0, 1, 101)]
-    np.testing.assert_allclose(lines["F1"], expected)
-    assert np.isnan(lines["precision"][-1])
-    assert sum(patch.get_height() for patch in left.patches) == pytest.approx(100)
 
 
 def test_ours_is_marked_as_other_data_unless_it_is_not():
