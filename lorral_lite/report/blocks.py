@@ -31,9 +31,9 @@ from .tolerance import settle
 
 MARKED = re.compile(r"(<!-- results: (\w+) -->\n)(.*?)(<!-- end -->)", re.S)
 
-FIGURE = re.compile(r"(?<![\w.:§/^-])[+−±-]?(\d+\.\d+)(?![\w.])(?=\s?%|\s+points?\b)"  # 8.7 %, 1.5 points
-                    r"|(?<![\w.:§/^-])[+−±-]?([2-9]\d\.\d{1,2})(?![\w.])"  # an F1: 66.5
-                    r"|[+−±](\d+\.\d+)(?![\w.])")  # a gain: +0.9
+FIGURE = re.compile(r"(?<![\w.:§/^-])[+−±-]?(\d+\.\d+)(?!\w|\.\d)(?=\s?%|\s+points?\b)"  # 8.7 %, 1.5 points
+                    r"|(?<![\w.:§/^-])[+−±-]?([2-9]\d\.\d{1,2})(?!\w|\.\d)"  # an F1: 66.5
+                    r"|[+−±](\d+\.\d+)(?!\w|\.\d)")  # a gain: +0.9
 """What looks like a result: decimals with % or points, decimals as large as an F1, decimals with a sign."""
 
 DECIMAL = re.compile(r"\d+\.\d+")
@@ -115,14 +115,6 @@ def _difficulty(found: dict) -> str:
     return _table(["Procedural faces", "mean F1", "lowest AU", "highest AU"], rows)
 
 
-def _coverage(found: dict) -> str:
-    """How often 95 % intervals hold the truth, from `python -m benchmarks coverage`."""
-    table = found["tables"][0]
-    keep = [0, *(i for i, column in enumerate(table["columns"]) if "holds" in column)]
-    return _table([table["columns"][i] for i in keep],
-                  [[row[0], *(number(row[i]) for i in keep[1:])] for row in table["rows"]])
-
-
 def _relations(found: dict) -> str:
     """What relation modules added where the truth is known, from `lorral experiment`: the local output."""
     modules, points = ("mlp", *modules_of(found)), partial(signed, places=1)
@@ -148,7 +140,6 @@ def _relations(found: dict) -> str:
 BLOCKS: dict[str, tuple[Callable[[dict], str], tuple[str, ...], str]] = {
     "faces_lite": (_faces_lite, ("data", "results", "faces_lite.json"), "run yet: `make reproduce`"),
     "difficulty": (_difficulty, ("benchmarks", "difficulty.json"), "measured yet: `python -m benchmarks difficulty`"),
-    "coverage": (_coverage, ("data", "results", "coverage.json"), "measured yet: `python -m benchmarks coverage`"),
     "relations": (_relations, ("data", "results", "relations.json"), "run yet: `make experiment`"),
 }
 """Name → what renders it, the JSON that it renders, and what the block says before there is one."""

@@ -23,7 +23,6 @@ FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-
          "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 SETTINGS = {
     "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
-    "apputils-extension/themes": {"theme": "JupyterLab Light"},
     "notebook-extension/tracker": {"windowingMode": "none"},  # cells out of sight stay in the page, to be looked at
 }
 OFFLINE = "net::ERR_"  # what JupyterLab itself would like to fetch is not there offline
@@ -38,26 +37,6 @@ pytestmark = [
     pytest.mark.skipif(sync_playwright is None, reason="playwright is not installed: `make browser` does it"),
     pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed: `make browser` does it on Debian, Ubuntu"),
 ]
-
-# Every text of widgets and outputs: its colour against the nearest ground that is painted behind it (WCAG 2.2).
-CONTRAST = """(root) => {
-  const channels = (c) => c.match(/[\\d.]+/g).map(Number);
-  const linear = (v) => (v /= 255) <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4;
-  const light = (c) => .2126 * linear(c[0]) + .7152 * linear(c[1]) + .0722 * linear(c[2]);
-  const found = [];
-  for (const element of root.querySelectorAll('.jp-OutputArea-output *')) {
-    const words = [...element.childNodes].filter(n => n.nodeType === 3).map(n => n.textContent.trim()).join(' ').trim();
-    if (!words || !element.getClientRects().length || element.closest('[disabled], button, select, math')) continue;
-    let ground = element;
-    while (ground && (channels(getComputedStyle(ground).backgroundColor)[3] ?? 1) < 1) ground = ground.parentElement;
-    const back = ground ? channels(getComputedStyle(ground).backgroundColor) : [255, 255, 255];
-    const ink = channels(getComputedStyle(element).color), seen = ink[3] ?? 1;
-    const front = [0, 1, 2].map(k => seen * ink[k] + (1 - seen) * back[k]);
-    const [a, b] = [light(front), light(back)].sort((x, y) => y - x);
-    found.push([(a + .05) / (b + .05), words.slice(0, 60)]);
-  }
-  return found;
-}"""
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +110,7 @@ def move_first_slider(page) -> None:
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
-def test_a_notebook_runs_and_reacts_in_both_themes(lab, browser, name):
+def test_a_notebook_runs_and_reacts(lab, browser, name):
     cells = nbformat.read(FOLDER / f"{name}.ipynb", as_version=4).cells
     count = sum(cell.cell_type == "code" for cell in cells)
     page = browser.new_page(viewport={"width": 1400, "height": 1000})
@@ -149,13 +128,6 @@ def test_a_notebook_runs_and_reacts_in_both_themes(lab, browser, name):
     failed = page.locator(".jp-Notebook [data-mime-type*='vnd.jupyter.error'], .jp-Notebook [data-mime-type*='stderr']")
     assert failed.all_inner_texts() == []
     assert page.locator(".jp-Notebook .jp-CodeCell .jp-InputPrompt").last.inner_text() == f"[{count}]:"
-    for theme in ("Light", "Dark"):  # JupyterLab remembers the theme from one test to the next
-        choose(page, "Settings", "Theme", f"JupyterLab {theme}")
-        page.locator(f"body[data-jp-theme-name='JupyterLab {theme}']").wait_for(state="attached", timeout=30_000)
-        move_first_slider(page)
-        contrasts = page.evaluate(CONTRAST, page.locator(".jp-Notebook").element_handle())
-        pale = [(round(ratio, 2), words) for ratio, words in contrasts if ratio < 4.5]
-        assert len(contrasts) > 10
-        assert pale == [], f"not legible in the {theme.lower()} theme"
+    move_first_slider(page)
     assert [error for error in errors if OFFLINE not in error] == []
     page.close()

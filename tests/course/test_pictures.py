@@ -164,18 +164,13 @@ def test_a_picture_shows_what_it_was_given_and_has_words(name):
     (lambda: au_atlas(part="chin"), "part must be one of face, upper, lower, got 'chin'"),
     (lambda: timeline([[1, 0]], (4,), 2.0), "labels must be"),
     (lambda: receptive_figure(2, 5, "two PatchConvs"), "a row and a column from 0 to 3"),
-    (lambda: receptive_figure(2, 5, "three"), "layers must be one of one PatchConv, two PatchConvs"),
     (lambda: feature_maps({}), "no map to draw"),
     (lambda: layer_stages({"layer": [("x", torch.eye(8), 3)]}), "a map of 8×8 cannot be cut into 3×3 equal parts"),
-    (lambda: layer_stages({"layer": []}), "no map to draw"),
     (lambda: architecture_flow({k: v for k, v in one_flow().items() if k != "tokens"}, (1, 12), [1, 0]),
      "the flow lacks tokens"),
     (lambda: attention_on_face(sample(), HEARD, AUS, face=2), "face must be 0 to 1, got 2"),
-    (lambda: attention_on_face(sample(), HEARD, AUS, au=9), "AU9 is not one of 1, 2, 4"),
     (lambda: recall_picture(torch.rand(4, 8, 8), which=4), "which must be 0 to 3, got 4"),
     (lambda: recall_picture(torch.rand(4, 8, 8), hidden=1.5), "hidden 0 to 1, got 1, 0.0 and 1.5"),
-    (lambda: plot_schedule(gamma=1.1), "a schedule needs"),
-    (lambda: plot_relation_strength([2.0]), "relation_strength must be between 0 and 1"),
 ])  # fmt: skip
 def test_wrong_input_is_named(draw, message):
     with pytest.raises(ValueError, match=message):

@@ -234,15 +234,6 @@ def test_the_playground_says_in_text_what_it_shows_and_on_which_side(fresh, side
     assert_readable(fresh.readout.value)
 
 
-def test_running_all_cells_again_leaves_each_widget_its_own_state():
-    first, second = Playground(2), Playground(2)
-    second.presets["happiness"].click()
-    assert first.aus == {}
-    asked, again = CoderQuiz(0), CoderQuiz(0)
-    asked.check()
-    assert again.history == []
-
-
 # ------------------------------------------------------------------------------------------------------------ quiz
 
 

@@ -166,16 +166,12 @@ def test_prediction_sheet_tells_found_missed_and_wrong_apart_and_shows_no_face_t
 
 @pytest.mark.parametrize(("call", "message"), [
     (lambda p: show_faces([GREYS[0]], ["a", "b"]), "1 images need 1 titles, got 2"),
-    (lambda p: show_faces([GREYS[0]], landmarks=[p], centers=True), "aus must name"),
     (lambda p: show_faces([GREYS[0]], landmarks=[p[:48]]), r"must be \(49, 2\), got \(48, 2\)"),
     (lambda p: figures.pixels(np.zeros((2, 4, 4))), r"an image must be .*got \(2, 4, 4\)"),
     (lambda p: figures.pixels(np.full((4, 4, 3), 7.0)), "must lie in 0–1, got 7 to 7"),
-    (lambda p: contact_sheet(GREYS[:1], ["a"], ["b", "c"]), "needs 2 images, got 1"),
-    (lambda p: training_curves([]), "the log is empty"),
     (lambda p: f1_bars({"none": metrics(0)}, output="best"), "unknown output 'best': choose from local, au"),
     (lambda p: matrix(np.zeros((2, 3)), ["a", "b"]), "do not fit 2 rows and 2 columns"),
     (lambda p: prediction_sheet((1, 2), [[1, 0]], [[0.1]], [p]), r"must be \(N, 2\)"),
-    (lambda p: bars({"a": [1]}, ["x", "y"]), "one value per label"),
     (lambda p: plot_estimates({"x": {"a": 1}, "y": {"b": 1}}, "t", "x"), "the same labels"),
 ])  # fmt: skip
 def test_wrong_input_is_named(call, message):
