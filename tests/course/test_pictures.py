@@ -112,7 +112,7 @@ DRAWN = {
     "architecture": (architecture, None),
     "convolution_blocks": (convolution_blocks, None),
     "receptive_figure": (lambda: receptive_figure(2, 5),
-                         lambda fig: ([(shown(fig, k, 1)[..., 3] > 0).sum() for k in (0, 1)], [13 * 13, 15 * 15])),
+                         lambda fig: (shown(fig, 0, 1)[..., 3] > 0, seen_pixels(patch_model((8,)), (2, 5), 8) > 0)),
     "feature_maps": (lambda: feature_maps({"m": MAPS}),
                      lambda fig: ([shown(fig, k) for k in range(6)], MAPS[LIVELY])),
     "layer_stages": (lambda: layer_stages({"layer": [("whole", MAPS[1]), ("cut", torch.eye(4), 2)]}), lambda fig: (
