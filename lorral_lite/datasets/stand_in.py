@@ -58,7 +58,7 @@ class StandIn:
 
 def write_bp4d(root, subjects=("F001", "F003", "F004"), tasks=("T1", "T2"), frames=4, *, width: int = 96,
                images: str = "jpg", first=(2440, 37), around: int = 1, empty: int = 1, unknown: int = 0,
-               seed: int = 0) -> StandIn:
+               pool: int | None = None, seed: int = 0) -> StandIn:
     """Write a stand-in of BP4D into ``root``: images, AU occurrence, MATLAB v7.3 landmarks of the 12 AUs.
 
     subjects, tasks: F001 … and T1 … T8. frames: coded frames of each sequence. width: pixels, 48 or more; the height
@@ -68,20 +68,23 @@ def write_bp4d(root, subjects=("F001", "F003", "F004"), tasks=("T1", "T2"), fram
         the coded ones, which nobody coded.
     empty: coded frames at the end of each subject's last sequence whose landmarks are empty.
     unknown: label cells of the 12 AUs that say 9, in each sequence's first row. The other AUs always say 9.
+    pool: draw only so many faces and repeat them: large folders in seconds, whose pictures do not show what the labels
+        say.
     """
     root, tasks = Path(root), tuple(tasks)
     people = Population("bp4d", seed=seed)
+    few = pool and _taller(*_faces(people.subjects(1, pool, first=10_000), people, width, "pool", seed))
     _readme(root, "BP4D")
     index, labels, landmarks, tracked = [], [], [], []
     for s, subject in enumerate(subjects):
         draw = people.subjects(1, frames * len(tasks), first=s)
-        drawn, marks = _taller(*_faces(draw, people, width, subject, seed))
+        drawn, marks = few or _taller(*_faces(draw, people, width, subject, seed))
         for t, task in enumerate(tasks):
-            rows = slice(t * frames, (t + 1) * frames)
-            pictures, points = drawn[rows], marks[rows]
+            rows = range(t * frames, (t + 1) * frames)
+            pictures, points = ([part[k % len(part)] for k in rows] for part in (drawn, marks))
             start = first[(s * len(tasks) + t) % len(first)]
             numbers = range(start, start + frames)
-            shown = draw.labels[0, rows].copy()
+            shown = draw.labels[0, rows]
             shown[0, :unknown] = -1
             known = np.ones(frames, bool)
             known[frames - empty * (t == len(tasks) - 1) :] = False
