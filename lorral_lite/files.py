@@ -1,5 +1,6 @@
 """Files of this project: how they are read and written, all or nothing, where the package's data lie, and DataError."""
 
+import hashlib
 import json
 import os
 from collections.abc import Callable
@@ -58,22 +59,49 @@ def write_json(path: Path, value) -> None:
 
 
 def save_tensors(path: Path, tensors: dict, metadata: dict | None = None) -> None:
-    """Write a safetensors file all or nothing; a full disk is a DataError and the old file stays."""
+    """Write a safetensors file all or nothing, with ``metadata`` (JSON values) and a checksum of its numbers; a full
+    disk is a DataError and the old file stays."""
     from safetensors.torch import save  # it imports torch, which most readers of files do without
 
     tensors = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
-    write_whole(path, lambda temporary: temporary.write_bytes(save(tensors, metadata)))
+    about = json.dumps({**(metadata or {}), "sha256": _checksum_of(tensors)}, sort_keys=True)
+    write_whole(path, lambda temporary: temporary.write_bytes(save(tensors, {ABOUT: about})))
 
 
 def load_tensors(path: Path) -> tuple[dict, dict]:
-    """(tensors, metadata) of a safetensors file; anything else, a pickle too, is a DataError."""
+    """(tensors, metadata) of a safetensors file. Anything else, a pickle too, numbers that are not those written, or
+    not finite, are a DataError."""
     try:
         with safe_open(path, "pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            metadata = file.metadata() or {}
+            metadata |= json.loads(metadata.pop(ABOUT, "{}"))
     except FileNotFoundError:
         raise DataError(f"{path}: missing; train it with `lorral train`") from None
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, ValueError, TypeError, RecursionError) as error:
         raise DataError(f"{path}: not a whole safetensors file ({error}); train again or restore it") from None
+    stated = metadata.pop("sha256", None)  # files of older versions have none
+    if stated not in (None, _checksum_of(tensors)):
+        raise DataError(f"{path}: its numbers are not those that were written; train again or restore it")
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise DataError(f"{path}: {name} holds a number that is not finite; train again or restore it")
+    return tensors, metadata
+
+
+ABOUT = "about"
+"""The one key of a safetensors file's own metadata, a JSON object: it writes several in no fixed order."""
+
+
+def _checksum_of(tensors: dict) -> str:
+    """Of names, types, shapes and bytes of CPU tensors, whatever their order."""
+    import torch
+
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def read_json(path: Path) -> dict:
@@ -82,5 +110,5 @@ def read_json(path: Path) -> dict:
         return json.loads(path.read_text(encoding="utf8"))
     except FileNotFoundError:
         raise DataError(f"{path}: missing; is {path.parent} a run folder?") from None
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise DataError(f"{path}: not readable as JSON ({error})") from None

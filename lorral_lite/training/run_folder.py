@@ -95,14 +95,20 @@ def _load(model: LoRRaL, path: Path, partial: bool) -> None:
         raise DataError(f"{path}: these weights are for AUs {metadata['aus']}, the config says {aus}; its config is "
                         "another one's")
     state = model.state_dict()
-    for name, tensor in weights.items():
-        if name not in state:
-            raise DataError(f"{path}: has {name}, which this model does not; its config is another one's")
-        if tensor.shape != state[name].shape:
-            raise DataError(f"{path}: {name} has shape {tuple(tensor.shape)}, this model needs "
-                            f"{tuple(state[name].shape)}; its config is another one's")
+    check_fit(path, weights, state, "its config is another one's")
     needed = ("relation.", "au_head.", "local_head.") if partial else ""  # step 2 brings at least these
     missing = [name for name in state if name not in weights and name.startswith(needed)]
     if missing:
         raise DataError(f"{path}: lacks {missing[0]} and {len(missing) - 1} more; its config is another one's")
     model.load_state_dict(weights, strict=not partial)
+
+
+def check_fit(path: Path, found: dict, wanted: dict, remedy: str) -> None:
+    """DataError that names the first of the ``found`` tensors that is not one of ``wanted`` in name, shape and type."""
+    for name, tensor in found.items():
+        if name not in wanted:
+            raise DataError(f"{path}: has {name}, which this model does not; {remedy}")
+        for what, here, there in (("shape", tuple(tensor.shape), tuple(wanted[name].shape)),
+                                  ("type", tensor.dtype, wanted[name].dtype)):
+            if here != there:
+                raise DataError(f"{path}: {name} has {what} {here}, this model needs {there}; {remedy}")

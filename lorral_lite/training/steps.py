@@ -30,7 +30,7 @@ from ..output import progress_bar
 from .config import RunConfig, seed_of
 from .evaluation import predict_rows
 from .feature_cache import cached_features
-from .run_folder import claim, load_model, new_model, open_data, read_run_config, save_weights
+from .run_folder import check_fit, claim, load_model, new_model, open_data, read_run_config, save_weights
 
 
 class Material(NamedTuple):
@@ -297,13 +297,23 @@ def resume(step: int, out: Path, model, optimiser, trained: dict) -> tuple[list[
     if not path.exists():
         return [], {}
     tensors, metadata = load_tensors(path)
+    state = model.state_dict()
+    wanted = {f"model.{name}": value for name, value in state.items()}
+    wanted |= {f"momentum.{name}": value for name, value in trained.items()}
+    again = "delete it to start this step again"
+    check_fit(path, tensors, {**wanted, **{f"best.{name}": value for name, value in state.items()}}, again)
+    if missing := [name for name in wanted if name not in tensors]:
+        raise DataError(f"{path}: lacks {missing[0]}; {again}")
     try:
-        model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")})
-        for name, p in trained.items():
-            optimiser.state[p]["momentum_buffer"] = tensors[f"momentum.{name}"].to(p.device, copy=True)
         log = json.loads(metadata["log"])
-    except (KeyError, RuntimeError):
-        raise DataError(f"{path}: holds the state of another model; delete it to start this step again") from None
+        whole = [line["epoch"] for line in log] == list(range(len(log))) != []
+    except (KeyError, TypeError, ValueError, RecursionError):
+        whole = False
+    if not whole:
+        raise DataError(f"{path}: its log is not that of whole epochs from the first on; {again}")
+    model.load_state_dict({name: tensors[f"model.{name}"] for name in state})
+    for name, p in trained.items():
+        optimiser.state[p]["momentum_buffer"] = tensors[f"momentum.{name}"].to(p.device, copy=True)
     write_log(step, out, log)  # the run may have been stopped before it wrote the last line
     return log, {k: v.clone() for k, v in tensors.items() if k.startswith("best.")}
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load, load_file, save
 from tiny_run import tiny_config
 
 from lorral_lite.files import DataError, load_tensors
@@ -209,29 +209,45 @@ def test_a_full_disk_stops_training_with_one_line_and_keeps_the_last_good_epoch(
     train_again(tmp_path, tiny_config(tiny_data), peace)
 
 
-def test_a_resume_file_that_is_not_of_this_run_is_refused(tiny_data, tmp_path):
-    def stop(log):
-        raise KeyboardInterrupt
+def stop(log):
+    raise KeyboardInterrupt
 
+
+def edited(change, log=None):
+    """Another resume file of the same names, without a checksum, as something else may have written it."""
+    def edit(raw: bytes) -> bytes:
+        tensors, log_of = load(raw), json.dumps([{"epoch": 0}] if log is None else log)
+        change(tensors)
+        return save(tensors, {"log": log_of})
+
+    return edit
+
+
+def first(tensors: dict, part: str) -> str:
+    return next(name for name in tensors if name.startswith(part) and tensors[name].is_floating_point())
+
+
+@pytest.mark.parametrize(("damage", "message"), [
+    (lambda raw: raw[: len(raw) // 2], "not a whole safetensors file"),
+    (lambda raw: raw[:-1] + bytes([raw[-1] ^ 64]), "its numbers are not those that were written"),
+    (edited(lambda t: t.update({"model.other": torch.zeros(2)})), r"has model\.other, which this model does not"),
+    (edited(lambda t: t.update({k: v * float("inf") for k, v in t.items() if "running_var" in k})),
+     "holds a number that is not finite"),
+    (edited(lambda t: t.update({(k := first(t, "model.")): t[k].double()})), r"has type torch\.float64, .* needs"),
+    (edited(lambda t: t.update({(k := first(t, "momentum.")): t[k][None]})), r"momentum\..* has shape \(1, .* needs"),
+    (edited(lambda t: t.pop(first(t, "momentum."))), r"lacks momentum\."),
+    (edited(lambda t: None, []), "its log is not that of whole epochs"),
+    (edited(lambda t: None, [{"epoch": 1}]), "its log is not that of whole epochs"),
+])
+def test_a_resume_file_that_is_damaged_or_not_of_this_run_is_refused(tiny_data, tmp_path, damage, message):
     with pytest.raises(KeyboardInterrupt):
         train_step1(tmp_path, tiny_config(tiny_data), "cpu", progress=False, on_epoch=stop)
     path = tmp_path / "step1_resume.safetensors"
-    whole = path.read_bytes()
-    for content, message in (
-        (whole[: len(whole) // 2], r"step1_resume\.safetensors: not a whole safetensors file"),
-        (saved({"model.other": torch.zeros(2)}), r"holds the state of another model; delete it to start .* again$"),
-    ):
-        path.write_bytes(content)
-        with pytest.raises(DataError, match=message) as error:
-            train_step1(tmp_path, tiny_config(tiny_data), "cpu", progress=False)
-        assert "\n" not in str(error.value)
+    path.write_bytes(damage(whole := path.read_bytes()))
+    with pytest.raises(DataError, match=rf"step1_resume\.safetensors: .*{message}") as error:
+        train_step1(tmp_path, tiny_config(tiny_data), "cpu", progress=False)
+    assert "\n" not in str(error.value)
     path.write_bytes(whole)
     epochs = []
     train_step1(tmp_path, tiny_config(tiny_data), "cpu", progress=False, on_epoch=lambda log: epochs.append(len(log)))
     assert epochs == [2, 3]
-
-
-def saved(tensors) -> bytes:
-    from safetensors.torch import save
-
-    return save(tensors, {"log": "[]"})
