@@ -3,10 +3,11 @@
 import hashlib
 import json
 import os
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -31,12 +32,39 @@ class DataError(ValueError):
     """Something in the reader's files is wrong: one line with the file, the row where there is one, and the remedy."""
 
 
+# ------------------------------------------------------------------------------------------------ one writer at a time
+
+
+@contextmanager
+def only_one(folder: Path, what: str) -> Iterator[None]:
+    """Hold the lock of ``folder``, a file beside it, while the body writes there; it goes with the process, however
+    that ends. DataError when another process is ``what`` (preparing, training …) it. What an earlier one left half
+    written is removed."""
+    lock = FileLock(folder.with_name(f".{folder.name}.lock"), timeout=0)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        raise DataError(f"{folder}: another process is {what} it; let that end, or choose another folder") from None
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from error
+    try:
+        for left in folder.glob(".*.partial"):
+            if left.is_file():
+                left.unlink()
+        yield
+    finally:
+        with suppress(OSError):
+            Path(lock.lock_file).unlink()  # while it is held: who waits for it looks at the name again
+        lock.release()
+
+
 # ---------------------------------------------------------------------------------------------- files, all or nothing
 
 
 def write_whole(path: Path, write: Callable[[Path], None]) -> None:
     """Let ``write`` fill a hidden file beside ``path`` and rename it when complete; a failure leaves the old one."""
-    temporary = path.with_name(f".{path.name}.partial")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")  # no two processes share it
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write(temporary)

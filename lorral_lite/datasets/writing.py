@@ -10,16 +10,17 @@ import itertools
 import json
 import os
 import shutil
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 
 from ..facs import check_aus
-from ..files import DataError
+from ..files import DataError, only_one
 from ..landmarks import NUM_LANDMARKS
 
 FORMAT_VERSION = 1
+SKIPPED = b"file,row,reason\r\n"
 ARRAYS = {"frames.npy": np.uint8, "landmarks.npy": np.float32, "labels.npy": np.int8}
 
 
@@ -38,8 +39,7 @@ class PreparedWriter:
 
     def __init__(self, out, size: int, aus, meta: dict, resume=None):
         self.out, self.size, self.aus, self.meta = Path(out), size, check_aus(aus), dict(meta)
-        if self.out.exists():
-            raise DataError(f"{self.out}: exists already; remove it or choose another folder")
+        self._check_free()
         self.partial = self.out.with_name(f".{self.out.name}.partial")
         self.keep, self.state = resume is not None, None
         asked = {"version": FORMAT_VERSION, "size": size, "aus": self.aus, "meta": self.meta, "resume": resume}
@@ -48,8 +48,31 @@ class PreparedWriter:
         self.shapes = dict(zip(ARRAYS, shapes, strict=True))
 
     def __enter__(self):
+        self.alone = ExitStack()
+        self.alone.enter_context(only_one(self.out, "preparing"))
+        try:
+            return self._begin()
+        except BaseException:
+            self.alone.close()
+            raise
+
+    def _check_free(self) -> None:
+        if self.out.exists():
+            raise DataError(f"{self.out}: exists already; remove it or choose another folder")
+        if self.out.is_symlink():
+            raise DataError(f"{self.out}: a link to a folder that is not there; name that folder, or "
+                            "remove the link")
+
+    def _begin(self):
+        self._check_free()  # another process may have finished meanwhile
         with self._clear_errors():
             sizes = self._journal()
+            if sizes is not None and not (self.partial / "skipped.csv").exists():
+                (self.partial / "skipped.csv").write_bytes(SKIPPED)  # it goes when a folder is finished without a skip
+            for name, size in (sizes or {}).items():
+                if not (self.partial / name).exists() or (self.partial / name).stat().st_size < size:
+                    raise DataError(f"{self.partial / name}: shorter than its journal says; remove {self.partial} and "
+                                    "give the same command again")
             if sizes is None:
                 shutil.rmtree(self.partial, ignore_errors=True)
                 self.partial.mkdir(parents=True)
@@ -64,7 +87,7 @@ class PreparedWriter:
                 for name in ARRAYS:
                     self.files[name].write(self._header(name, 0))
                 self._lines("index.csv", [("subject", "task", "frame")])
-                self._lines("skipped.csv", [("file", "row", "reason")])
+                self.files["skipped.csv"].write(SKIPPED)
         return self
 
     def append(self, index, frames, landmarks, labels) -> None:
@@ -112,6 +135,7 @@ class PreparedWriter:
                     file.close()
             if not finished and not self.keep:
                 shutil.rmtree(self.partial, ignore_errors=True)
+            self.alone.close()
 
     def _journal(self) -> dict | None:
         """Sizes of the files at the last checkpoint; None when there is nothing to go on from."""
@@ -155,7 +179,7 @@ class PreparedWriter:
 
     def _finish(self) -> None:
         rows = self.rows
-        skipped = self.files["skipped.csv"].tell() > len(b"file,row,reason\r\n")
+        skipped = self.files["skipped.csv"].tell() > len(SKIPPED)
         for name in ARRAYS:
             self.files[name].seek(0)
             self.files[name].write(self._header(name, rows))
@@ -169,8 +193,6 @@ class PreparedWriter:
                 reason = "; the first one left out is {} {}: {}".format(*next(self._read("skipped.csv")))
             shutil.rmtree(self.partial, ignore_errors=True)
             raise DataError(f"{self.out}: there are no frames to write{reason}")
-        if not skipped:
-            (self.partial / "skipped.csv").unlink()
         labels = np.load(self.partial / "labels.npy")
         names = [*ARRAYS, "index.csv", *(["skipped.csv"] if skipped else [])]
         meta = {
@@ -187,8 +209,11 @@ class PreparedWriter:
             "sha256": {name: checksum(self.partial / name) for name in names},
         }
         (self.partial / "meta.json").write_text(json.dumps(meta, indent=1) + "\n", encoding="utf8")
-        (self.partial / "journal.json").unlink(missing_ok=True)
+        self._check_free()
+        if not skipped:
+            (self.partial / "skipped.csv").unlink()
         os.replace(self.partial, self.out)
+        (self.out / "journal.json").unlink(missing_ok=True)  # last: until now the same command goes on
 
 
 def keep_out_of_git(folder: Path) -> None:

@@ -22,7 +22,7 @@ from ..datasets.folds import fold_rows, hold_out
 from ..datasets.prepared import FaceDataset, PreparedFolder, as_batch, counter_uniform
 from ..datasets.writing import keep_out_of_git
 from ..device import cores, pick_device, threads
-from ..files import DataError, load_tensors, save_tensors, write_text
+from ..files import DataError, load_tensors, only_one, save_tensors, write_text
 from ..measure.metrics import summarise
 from ..model.lorral import Features, LoRRaL, Output
 from ..model.losses import Losses, au_weights_from_rates, lorral_loss
@@ -49,6 +49,11 @@ def train_step1(run, config: RunConfig, device=None, progress: bool = True, on_e
     """
     run, device = Path(run), pick_device(device)
     material = training_material(config)
+    with only_one(run, "training"):
+        return _train_step1(run, config, material, device, progress, on_epoch, workers)
+
+
+def _train_step1(run: Path, config: RunConfig, material: Material, device, progress: bool, on_epoch, workers) -> LoRRaL:
     folder, rows = material.folder, material.rows
     config = settle_threads(run, config, material, device)
     model = new_model(config)
@@ -93,9 +98,14 @@ def train_step2(run, relation: str, device=None, progress: bool = True, on_epoch
     ``on_epoch`` as in :func:`train_step1`."""
     run, device = Path(run), pick_device(device)
     config = read_run_config(run)
-    out = run / relation
     material = training_material(config)
-    rows = material.rows
+    with only_one(run / relation, "training"):
+        return _train_step2(run, relation, config, material, device, progress, on_epoch, options)
+
+
+def _train_step2(run: Path, relation: str, config: RunConfig, material: Material, device, progress: bool, on_epoch,
+                 options: dict) -> LoRRaL:
+    out, rows = run / relation, material.rows
     model = load_model(run)
     model.set_relation(relation, seed=seed_of(config.seed, 2, 0), **options)  # D17 new heads
     model.freeze_step1(train_landmarks=config.views == 0)  # D18 what step 2 trains

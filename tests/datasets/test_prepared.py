@@ -58,6 +58,20 @@ def test_nothing_is_left_when_writing_fails(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_one_process_prepares_a_folder_and_the_next_is_told(tmp_path):
+    with PreparedWriter(tmp_path / "p", 20, AUS, {"source": "test"}, resume=1) as writer:
+        with pytest.raises(DataError, match="p: another process is preparing it; let that end"):
+            PreparedWriter(tmp_path / "p", 20, AUS, {"source": "test"}).__enter__()
+        writer.append([("S1", "T1", 1)], np.zeros((1, 20, 20, 3)), np.zeros((1, 49, 2)), np.zeros((1, 3)))
+    assert [path.name for path in tmp_path.iterdir()] == ["p"]
+
+
+def test_a_link_to_nowhere_is_said_before_the_work(tmp_path):
+    (tmp_path / "p").symlink_to(tmp_path / "scratch" / "p")
+    with pytest.raises(DataError, match="p: a link to a folder that is not there"):
+        PreparedWriter(tmp_path / "p", 20, AUS, {"source": "test"})
+
+
 def test_an_existing_folder_is_not_overwritten(folder):
     before = (folder / "frames.npy").read_bytes()
     with pytest.raises(DataError, match="exists already"):

@@ -191,6 +191,19 @@ def lines(self, name, rows):
 writing.PreparedWriter._lines = lines
 """
 
+KILLED_WHILE_HASHING = """
+writing.checksum = lambda path: os.kill(os.getpid(), 9)
+"""
+
+KILLED_BEFORE_THE_END = """
+real = os.replace
+def replace(source, target):
+    if str(target).endswith("out"):
+        os.kill(os.getpid(), 9)
+    real(source, target)
+os.replace = replace
+"""
+
 
 def job(root: Path, change: str = "", workers: int = 1) -> subprocess.CompletedProcess:
     """Run the preparation, changed so that it dies somewhere, in a process of its own."""
@@ -204,7 +217,7 @@ def test_kill_9_anywhere_then_the_same_call_gives_the_same_bytes(tmp_path):
     expected = contents(prepare(tmp_path, "whole", sequences=make_source(tmp_path, 3, 30)).path)
     source = make_source(tmp_path, 3, 30)
     deaths = [KILLED_AT_CHECKPOINT.format(n=2, before=True), KILLED_AT_CHECKPOINT.format(n=7, before=False),
-              KILLED_WHILE_WRITING]
+              KILLED_WHILE_WRITING, KILLED_WHILE_HASHING, KILLED_BEFORE_THE_END]
     for death in deaths:
         ended = job(tmp_path, death)
         assert ended.returncode == -signal.SIGKILL, ended.stderr
@@ -215,7 +228,16 @@ def test_kill_9_anywhere_then_the_same_call_gives_the_same_bytes(tmp_path):
     assert "are done; going on" in said[0]
     assert contents(folder.path) == expected
     assert folder.meta["filled_landmarks"] == [k for k in range(90) if k % 30 % 7 == 6]
-    assert not (tmp_path / ".out.partial").exists()
+    assert not [path.name for path in tmp_path.iterdir() if path.name.startswith(".out")]
+
+
+@POSIX
+def test_a_beginning_that_is_shorter_than_its_journal_is_refused(tmp_path):
+    job(tmp_path, KILLED_AT_CHECKPOINT.format(n=2, before=False))
+    short = tmp_path / ".out.partial" / "labels.npy"
+    short.write_bytes(short.read_bytes()[:100])
+    with pytest.raises(DataError, match=r"labels\.npy: shorter than its journal says; remove .*\.out\.partial"):
+        prepare(tmp_path, sequences=make_source(tmp_path, 3, 30))
 
 
 @POSIX

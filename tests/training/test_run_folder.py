@@ -1,6 +1,7 @@
 """Run folders: configs go through JSON, files are whole or not there, broken or foreign ones are refused by name."""
 
 import json
+import os
 import pickle
 import shutil
 
@@ -92,6 +93,17 @@ def test_other_settings_in_the_same_folder(tiny_data, tiny_finished):
         train_step2(tiny_finished, "self_attention", "cpu", progress=False, heads=2)
 
 
+def test_one_process_trains_a_run_and_the_next_is_told(tiny_data, tmp_path):
+    def again(log):
+        with pytest.raises(DataError, match="run: another process is training it; let that end, or choose another"):
+            train_step1(tmp_path / "run", tiny_config(tiny_data), "cpu", progress=False)
+
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".config.json.1.partial").write_text("half")  # of a process that was killed
+    train_step1(tmp_path / "run", tiny_config(tiny_data), "cpu", progress=False, on_epoch=again)
+    assert not [path.name for path in tmp_path.rglob(".*") if path.is_file()]
+
+
 def test_a_mistake_leaves_the_run_folder_free_for_the_right_command(tiny_data, tmp_path):
     with pytest.raises(ValueError, match="fold must be 1 to 3"):
         train_step1(tmp_path, tiny_config(tiny_data, fold=9), "cpu", progress=False)
@@ -120,11 +132,11 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     write_json(path, {"f1": 1})
     with pytest.raises(TypeError):
         write_json(path, {"f1": object()})
-    (tmp_path / ".weights.safetensors.partial").mkdir()
+    (tmp_path / f".weights.safetensors.{os.getpid()}.partial").mkdir()
     with pytest.raises(DataError, match=r"weights\.safetensors: cannot be written \(Is a directory\); free some space"):
         save_tensors(tmp_path / "weights.safetensors", {"a": torch.zeros(2)})
     assert json.loads(path.read_text()) == {"f1": 1}
-    assert sorted(p.name for p in tmp_path.iterdir()) == [".weights.safetensors.partial", "metrics.json"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [f".weights.safetensors.{os.getpid()}.partial", "metrics.json"]
 
 
 def test_files_of_a_run_can_be_read_by_whom_the_umask_lets(tiny_finished):
