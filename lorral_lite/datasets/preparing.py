@@ -112,13 +112,18 @@ def prepare_sequences(
     if workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")
     plan = [(s.subject, s.task, s.rows) for s in sequences]
-    digest = hashlib.sha256(json.dumps(plan).encode()).hexdigest()
+    digest = hashlib.sha256(json.dumps([2, plan]).encode()).hexdigest()  # 2: what a journal holds
     total = sum(s.rows for s in sequences)
     with PreparedWriter(out, size, aus, {**meta, "fast_decode": fast_decode}, resume=digest) as writer:
-        here, done, filled = writer.state or (0, 0, [])
+        here, done, filled, read = writer.state or (0, 0, [], [])
         before = sum(s.rows for s in sequences[:here]) + done
         if before:
             say(f"{out}: {before:,} of {total:,} frames are done; going on")
+        for sequence, digest in zip(sequences, read, strict=False):
+            if digest_of(checked(sequence)) != digest:
+                raise DataError(f"{out}: the labels, landmarks or pictures of {sequence.subject} {sequence.task} are "
+                                f"not those that this preparation began with; put them back, or remove "
+                                f"{writer.partial} to begin anew")
         _estimate(out, sequences[here:], total - before, size, len(writer.aus), workers, fast_decode, say)
         jobs = _jobs(sequences, here, done, CHUNK)
         last = time.monotonic()
@@ -147,10 +152,11 @@ def prepare_sequences(
                                   job.frames.labels[rows])
                 writer.skip([skip.line(root) for skip in skips])
                 bar.update(len(faces) + sum(skip.row is not None for skip in job.skips))
+                read = [*read[: job.sequence], job.digest]
                 if time.monotonic() - last > CHECKPOINT_SECONDS:
-                    writer.checkpoint((*job.state, filled))
+                    writer.checkpoint((*job.state, filled, read))
                     last = time.monotonic()
-        writer.checkpoint((len(sequences), 0, filled))
+        writer.checkpoint((len(sequences), 0, filled, read))
         if filled:
             say(f"{len(filled):,} frames have no landmarks of their own and got filled-in ones (meta.json lists them)")
             writer.meta["filled_landmarks"] = filled  # row numbers
@@ -163,6 +169,7 @@ class _Job:
 
     sequence: int
     frames: Frames
+    digest: str
     first: int
     count: int
     skips: list[Skip]
@@ -178,11 +185,11 @@ def _jobs(sequences: list[Sequence], here: int, done: int, chunk: int) -> Iterat
     for number in range(here, len(sequences)):
         sequence = sequences[number]
         frames = checked(sequence)
-        n = len(frames.numbers)
+        n, digest = len(frames.numbers), digest_of(frames)
         start = done if number == here else 0
         for first in range(start, max(n, start + 1), chunk):
             stop = min(first + chunk, n)
-            yield _Job(number, frames, first, stop - first, frames.skips if first == 0 else [],
+            yield _Job(number, frames, digest, first, stop - first, frames.skips if first == 0 else [],
                        (number, stop) if stop < n else (number + 1, 0))
 
 
@@ -195,6 +202,17 @@ def checked(sequence: Sequence) -> Frames:
         raise DataError(f"{sequence.subject} {sequence.task}: {sequence.rows} rows were found, but {n} frames and "
                         f"{lost} skipped ones were read; do the files change at this moment?")
     return frames
+
+
+def digest_of(frames: Frames) -> str:
+    """One name for what a sequence was read from: labels, landmarks, and each picture's path, size and time."""
+    digest = hashlib.sha256()
+    for array in (frames.numbers, frames.landmarks, frames.labels):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    for path in [frames.images.path] if isinstance(frames.images, Video) else frames.images:
+        found = path.stat() if path.exists() else None
+        digest.update(f"{path.absolute()} {found and (found.st_size, found.st_mtime_ns)}\n".encode())
+    return digest.hexdigest()
 
 
 def _decode(jobs: Iterator[_Job], size: int, workers: int, fast: bool):

@@ -1,5 +1,6 @@
 """The shared way into a prepared folder: totals add up, workers and interruptions change no byte, disks may fail."""
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -238,6 +239,22 @@ def test_a_beginning_that_is_shorter_than_its_journal_is_refused(tmp_path):
     short.write_bytes(short.read_bytes()[:100])
     with pytest.raises(DataError, match=r"labels\.npy: shorter than its journal says; remove .*\.out\.partial"):
         prepare(tmp_path, sequences=make_source(tmp_path, 3, 30))
+
+
+@POSIX
+@pytest.mark.parametrize("change", ["labels", "picture"])
+def test_a_source_that_changed_since_the_kill_is_refused_and_nothing_mixed(tmp_path, change):
+    job(tmp_path, KILLED_AT_CHECKPOINT.format(n=7, before=False))
+    source = make_source(tmp_path, 3, 30)
+    if change == "picture":
+        os.utime(source[0].load().images[3], ns=(1, 1))
+    else:
+        first, frames = source[0], source[0].load()
+        source[0] = dataclasses.replace(first, load=lambda: dataclasses.replace(frames, labels=1 - frames.labels))
+    before = contents(tmp_path / ".out.partial")
+    with pytest.raises(DataError, match="out: the labels, landmarks or pictures of .* are not those that this prep"):
+        prepare(tmp_path, sequences=source)
+    assert contents(tmp_path / ".out.partial") == before
 
 
 @POSIX
