@@ -10,24 +10,24 @@ hold together, the points are drawn but the AUs are withheld, with the reason in
 import csv
 import io
 import json
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from skimage import data as skimage_data
 from skimage.feature import Cascade
 
 from .datasets.prepared import as_input
-from .draw import faces as pictures
+from .draw import faces as face_pictures
 from .draw.base import Picture
 from .facs import ACTION_UNITS
 from .files import DataError, data_file, write_text, write_whole
 from .landmarks import NUM_LANDMARKS, alignment, interocular, mirror_landmarks, ruler, warp
+from .pictures import PictureError, read_picture
 
-NOTE = pictures.PHOTO_WARNING
+NOTE = face_pictures.PHOTO_WARNING
 """What every output about a photograph says."""
 
 BOX_CENTRE = (0.5, 0.625)
@@ -95,28 +95,15 @@ def load_photo(path) -> np.ndarray:
     """A photo as (H, W, 3) uint8, turned as its EXIF orientation says; anything unreadable is a DataError."""
     path = Path(path)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as photo:
-                photo.load()
-                photo = ImageOps.exif_transpose(photo)
-                if photo.mode.startswith("I;16"):  # Pillow clips 16-bit grey to white instead of scaling it
-                    photo = Image.fromarray((np.asarray(photo) >> 8).astype(np.uint8))
-                return np.asarray(photo.convert("RGB"))
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file; give the path of a photo") from None
-    except IsADirectoryError:
-        raise DataError(f"{path}: is a folder; give the path of one photo") from None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise DataError(f"{path}: has more pixels than is safe to open; shrink it first") from None
-    except (OSError, SyntaxError, ValueError, EOFError) as error:  # Pillow raises all of these on broken files
-        kind = "empty file" if path.is_file() and not path.stat().st_size else _one_line(error)
-        raise DataError(f"{path}: not readable as an image ({kind}); save it again as JPEG or PNG") from None
-
-
-def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return "unknown format" if "cannot identify" in text else text or type(error).__name__
+        return read_picture(path, upright=True)[0]
+    except PictureError as error:
+        if "no such" in str(error):
+            raise DataError(f"{path}: no such file; give the path of a photo") from None
+        if "folder" in str(error):
+            raise DataError(f"{path}: is a folder; give the path of one photo") from None
+        if "pixels" in str(error):
+            raise DataError(f"{path}: has more pixels than is safe to open; shrink it first") from None
+        raise DataError(f"{path}: not readable as an image ({error}); save it again as JPEG or PNG") from None
 
 
 def find_face(image: np.ndarray, name: str = "the photo") -> tuple[float, float, float]:
@@ -377,7 +364,7 @@ def overlay(prediction: Prediction, image: np.ndarray) -> Picture:
     left, right = int(max(x - 0.5 * side, 0)), int(min(x + 1.5 * side, width))
     top, bottom = int(max(y - 0.4 * side, 0)), int(min(y + 1.6 * side, height))
     chances = prediction.probabilities
-    picture = pictures.overlay(
+    picture = face_pictures.overlay(
         image[top:bottom, left:right],
         prediction.landmarks - [left, top],
         None if chances is None else dict(zip(prediction.aus, chances, strict=True)),

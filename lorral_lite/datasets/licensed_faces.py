@@ -4,6 +4,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from ..landmarks import LINES
+from ..pictures import read_picture, size_of
 from .prepared import PreparedFolder
 
 PAPER, INK = (238, 238, 234), (20, 70, 120)
@@ -29,9 +30,7 @@ def shown_pictures(paths, landmarks, show_licensed_faces: bool = False) -> list[
     """
     found = []
     for path, points in zip(paths, landmarks, strict=True):
-        with Image.open(path) as picture:
-            found.append(np.asarray(picture.convert("RGB")) if show_licensed_faces
-                         else drawn_face(points, *picture.size))
+        found.append(read_picture(path)[0] if show_licensed_faces else drawn_face(points, *size_of(path)))
     return found
 
 

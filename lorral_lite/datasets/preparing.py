@@ -18,7 +18,6 @@ import shutil
 import signal
 import threading
 import time
-import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -28,14 +27,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
 from ..device import cores
 from ..files import DataError
 from ..landmarks import NUM_LANDMARKS, align_face, alignment
 from ..output import progress_bar
+from ..pictures import PictureError, read_picture
 from .prepared import PreparedFolder, open_prepared
-from .videos import Video, one_line
+from .videos import Video
 from .writing import PreparedWriter
 
 CHUNK = 32
@@ -267,21 +266,14 @@ def align_files(paths: list[Path], points: np.ndarray, size: int, fast: bool = F
 
 
 def _aligned_file(path: Path, points: np.ndarray, size: int, fast: bool):
-    room = _room(points, size) if fast else 1.0
+    def smaller(sides):  # D37 fast decoding
+        room = _room(points, size)
+        return [int(np.ceil(side / room)) for side in sides]
+
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as picture:
-                width = picture.width
-                if fast and picture.format == "JPEG":  # D37 fast decoding
-                    picture.draft("RGB", [int(np.ceil(side / room)) for side in picture.size])
-                pixels = np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
-    except FileNotFoundError:
-        return "no such picture"
-    except Exception as error:  # Pillow raises many kinds on broken files
-        empty = path.is_file() and not path.stat().st_size
-        return f"not readable as a picture ({'empty file' if empty else _why_no_picture(error)})"
-    shrunk = width / pixels.shape[1]
+        pixels, shrunk = read_picture(path, smaller=smaller if fast else None)
+    except PictureError as error:
+        return str(error) if "no such" in str(error) else f"not readable as a picture ({error})"
     if shrunk == 1:
         return _aligned(pixels, points, size)
     return _aligned(pixels, (points + 0.5) / shrunk - 0.5, size)
@@ -307,10 +299,6 @@ def _aligned(picture: np.ndarray | str, points: np.ndarray, size: int):
         return align_face(picture, points, size)
     except ValueError as error:
         return str(error)
-
-
-def _why_no_picture(error: Exception) -> str:
-    return "unknown format" if isinstance(error, UnidentifiedImageError) else one_line(error)
 
 
 def _estimate(out: Path, sequences, frames: int, size: int, aus: int, workers: int, fast: bool, say) -> None:

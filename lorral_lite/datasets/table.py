@@ -18,9 +18,9 @@ from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from ..files import DataError
+from ..pictures import PictureError, size_of
 from .prepared import PreparedFolder
 from .preparing import Frames, Sequence, Skip, prepare_sequences
 from .source import numbered
@@ -105,10 +105,9 @@ def _size(path: Path) -> tuple[int, int]:
     """Width and height of a picture, or of the frames of a video; DataError when it cannot be read."""
     if path.suffix.lower() not in VIDEOS:
         try:
-            with Image.open(path) as picture:
-                return picture.size
-        except Exception as error:  # Pillow raises many kinds on broken files
-            raise DataError(f"{path.name}: not readable as a picture") from error
+            return size_of(path)
+        except PictureError as error:
+            raise DataError(f"{path.name}: {error}") from error
     first = Video(path, [0]).read(slice(0, 1))[0]
     if isinstance(first, str):
         raise DataError(first)

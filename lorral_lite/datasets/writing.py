@@ -80,7 +80,8 @@ class PreparedWriter:
                 keep_out_of_git(self.partial)
             self.files = {}
             for name in (*ARRAYS, "index.csv", "skipped.csv"):
-                self.files[name] = open(self.partial / name, "wb" if sizes is None else "r+b")
+                file = open(self.partial / name, "wb" if sizes is None else "r+b")  # noqa: SIM115 - until the end
+                self.files[name] = self.alone.enter_context(file)
                 self.files[name].truncate(sizes[name] if sizes else 0)
                 self.files[name].seek(0, os.SEEK_END)
             if sizes is None:

@@ -252,7 +252,7 @@ def test_a_source_that_changed_since_the_kill_is_refused_and_nothing_mixed(tmp_p
         first, frames = source[0], source[0].load()
         source[0] = dataclasses.replace(first, load=lambda: dataclasses.replace(frames, labels=1 - frames.labels))
     before = contents(tmp_path / ".out.partial")
-    with pytest.raises(DataError, match="out: the labels, landmarks or pictures of .* are not those that this prep"):
+    with pytest.raises(DataError, match=r"out: the labels, landmarks or pictures of .* are not those that this prep"):
         prepare(tmp_path, sequences=source)
     assert contents(tmp_path / ".out.partial") == before
 

@@ -1,0 +1,65 @@
+"""Pictures from outside: the formats that are named, deep grey scaled to 8 bits, one reason for what is wrong."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lorral_lite.pictures import PictureError, _formats, read_picture, size_of
+
+FACE = np.arange(48 * 40 * 3, dtype=np.uint8).reshape(48, 40, 3)
+EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 160 160\n%%EndComments\n{ 1 pop } loop\nshowpage\n"
+
+
+@pytest.mark.parametrize("name", _formats())
+def test_every_format_that_is_named_is_read_under_any_name(tmp_path, name):
+    Image.fromarray(FACE).save(tmp_path / "photo.xyz", name)
+    picture, shrunk = read_picture(tmp_path / "photo.xyz")
+    assert (picture.shape, picture.dtype, shrunk) == ((48, 40, 3), np.uint8, 1)
+    assert size_of(tmp_path / "photo.xyz") == (40, 48)
+
+
+def test_a_program_under_the_name_of_a_photograph_is_not_run(tmp_path):
+    (tmp_path / "photo.jpg").write_bytes(EPS)
+    with pytest.raises(PictureError, match=r"^unknown format$"):
+        read_picture(tmp_path / "photo.jpg")
+    with pytest.raises(PictureError):
+        size_of(tmp_path / "photo.jpg")
+
+
+@pytest.mark.parametrize(("values", "expected"), [
+    (np.array([[0, 255, 256, 65535]], np.uint16), [0, 0, 1, 255]),
+    (np.array([[0, 512, 65535, 7]], np.int32), [0, 2, 255, 0]),
+    (np.array([[0, 100, 255, 7]], np.int32), [0, 100, 255, 7]),
+    (np.array([[0.0, 0.5, 1.0, np.nan]], np.float32), [0, 128, 255, 0]),
+    (np.array([[0.0, 100.0, 255.0, -5.0]], np.float32), [0, 100, 255, 0]),
+])
+def test_deep_grey_is_scaled_and_not_clipped(tmp_path, values, expected):
+    Image.fromarray(values).save(tmp_path / "deep.tiff")
+    assert read_picture(tmp_path / "deep.tiff")[0][0, :, 1].tolist() == expected
+
+
+def test_orientation_is_undone_when_asked_for(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by 90° to see it upright
+    Image.fromarray(FACE).save(tmp_path / "phone.png", exif=exif)
+    np.testing.assert_array_equal(read_picture(tmp_path / "phone.png")[0], FACE)
+    np.testing.assert_array_equal(read_picture(tmp_path / "phone.png", upright=True)[0], np.rot90(FACE, -1))
+
+
+@pytest.mark.parametrize(("content", "reason"), [
+    (b"", "^empty file$"), (b"no picture", "^unknown format$"), (None, "^no such picture$"),
+])
+def test_what_is_wrong_is_said_in_a_few_words(tmp_path, content, reason):
+    if content is not None:
+        (tmp_path / "x.jpg").write_bytes(content)
+    with pytest.raises(PictureError, match=reason):
+        read_picture(tmp_path / "x.jpg")
+    with pytest.raises(PictureError, match="is a folder"):
+        read_picture(tmp_path)
+
+
+def test_whatever_a_decoder_raises_is_a_reason(tmp_path, monkeypatch):
+    Image.fromarray(FACE).save(tmp_path / "x.png")
+    monkeypatch.setattr(Image.Image, "load", lambda self: (_ for _ in ()).throw(RuntimeError("decoder\nfailed")))
+    with pytest.raises(PictureError, match=r"^decoder failed$"):
+        read_picture(tmp_path / "x.png")
