@@ -132,6 +132,17 @@ def _checksum_of(tensors: dict) -> str:
     return digest.hexdigest()
 
 
+def check_fit(path: Path, found: dict, wanted: dict, remedy: str) -> None:
+    """DataError that names the first of the ``found`` tensors that is not one of ``wanted`` in name, shape and type."""
+    for name, tensor in found.items():
+        if name not in wanted:
+            raise DataError(f"{path}: has {name}, which this model does not; {remedy}")
+        for what, here, there in (("shape", tuple(tensor.shape), tuple(wanted[name].shape)),
+                                  ("type", tensor.dtype, wanted[name].dtype)):
+            if here != there:
+                raise DataError(f"{path}: {name} has {what} {here}, this model needs {there}; {remedy}")
+
+
 def read_json(path: Path) -> dict:
     """A JSON file's content; a missing or broken file is a DataError."""
     try:

@@ -17,7 +17,7 @@ import torch
 
 from ..datasets.prepared import PreparedFolder, open_prepared
 from ..device import pick_device
-from ..files import DataError, load_tensors, read_json, save_tensors, write_json
+from ..files import DataError, check_fit, load_tensors, read_json, save_tensors, write_json
 from ..model.lorral import LoRRaL
 from .config import RunConfig, seed_of, upgraded
 
@@ -101,14 +101,3 @@ def _load(model: LoRRaL, path: Path, partial: bool) -> None:
     if missing:
         raise DataError(f"{path}: lacks {missing[0]} and {len(missing) - 1} more; its config is another one's")
     model.load_state_dict(weights, strict=not partial)
-
-
-def check_fit(path: Path, found: dict, wanted: dict, remedy: str) -> None:
-    """DataError that names the first of the ``found`` tensors that is not one of ``wanted`` in name, shape and type."""
-    for name, tensor in found.items():
-        if name not in wanted:
-            raise DataError(f"{path}: has {name}, which this model does not; {remedy}")
-        for what, here, there in (("shape", tuple(tensor.shape), tuple(wanted[name].shape)),
-                                  ("type", tensor.dtype, wanted[name].dtype)):
-            if here != there:
-                raise DataError(f"{path}: {name} has {what} {here}, this model needs {there}; {remedy}")

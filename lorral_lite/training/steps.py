@@ -22,7 +22,7 @@ from ..datasets.folds import fold_rows, hold_out
 from ..datasets.prepared import FaceDataset, PreparedFolder, as_batch, counter_uniform
 from ..datasets.writing import keep_out_of_git
 from ..device import cores, pick_device, threads
-from ..files import DataError, load_tensors, only_one, save_tensors, write_text
+from ..files import DataError, check_fit, load_tensors, only_one, save_tensors, write_text
 from ..measure.metrics import summarise
 from ..model.lorral import Features, LoRRaL, Output
 from ..model.losses import Losses, au_weights_from_rates, lorral_loss
@@ -30,7 +30,7 @@ from ..output import progress_bar
 from .config import RunConfig, seed_of
 from .evaluation import predict_rows
 from .feature_cache import cached_features
-from .run_folder import check_fit, claim, load_model, new_model, open_data, read_run_config, save_weights
+from .run_folder import claim, load_model, new_model, open_data, read_run_config, save_weights
 
 
 class Material(NamedTuple):
