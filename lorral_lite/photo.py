@@ -25,7 +25,7 @@ from .draw.base import Picture
 from .facs import ACTION_UNITS
 from .files import DataError, data_file, write_text, write_whole
 from .landmarks import NUM_LANDMARKS, alignment, interocular, mirror_landmarks, ruler, warp
-from .pictures import PictureError, read_picture
+from .pictures import A_FOLDER, NO_PICTURE, TOO_LARGE, PictureError, read_picture
 
 NOTE = face_pictures.PHOTO_WARNING
 """What every output about a photograph says."""
@@ -97,13 +97,11 @@ def load_photo(path) -> np.ndarray:
     try:
         return read_picture(path, upright=True)[0]
     except PictureError as error:
-        if "no such" in str(error):
-            raise DataError(f"{path}: no such file; give the path of a photo") from None
-        if "folder" in str(error):
-            raise DataError(f"{path}: is a folder; give the path of one photo") from None
-        if "pixels" in str(error):
-            raise DataError(f"{path}: has more pixels than is safe to open; shrink it first") from None
-        raise DataError(f"{path}: not readable as an image ({error}); save it again as JPEG or PNG") from None
+        said = {NO_PICTURE: "no such file; give the path of a photo",
+                A_FOLDER: "is a folder; give the path of one photo",
+                TOO_LARGE: "has more pixels than is safe to open; shrink it first"}
+        other = f"not readable as an image ({error}); save it again as JPEG or PNG"
+        raise DataError(f"{path}: {said.get(str(error), other)}") from None
 
 
 def find_face(image: np.ndarray, name: str = "the photo") -> tuple[float, float, float]:

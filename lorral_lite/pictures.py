@@ -22,6 +22,9 @@ class PictureError(ValueError):
     """Why a file is no picture, in a few words."""
 
 
+NO_PICTURE, A_FOLDER, TOO_LARGE = "no such picture", "is a folder", "more pixels than is safe to open"
+
+
 def read_picture(path, upright: bool = False, smaller: Callable[[tuple[int, int]], tuple[int, int]] | None = None):
     """A picture as (H, W, 3) uint8, and how many of the file's pixels one of its pixels is wide.
 
@@ -40,11 +43,11 @@ def read_picture(path, upright: bool = False, smaller: Callable[[tuple[int, int]
                 shrunk = width / picture.width
                 return np.asarray(eight_bits(ImageOps.exif_transpose(picture) if upright else picture)), shrunk
     except FileNotFoundError:
-        raise PictureError("no such picture") from None
+        raise PictureError(NO_PICTURE) from None
     except IsADirectoryError:
-        raise PictureError("is a folder") from None
+        raise PictureError(A_FOLDER) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise PictureError("more pixels than is safe to open") from None
+        raise PictureError(TOO_LARGE) from None
     except Exception as error:  # Pillow raises many kinds on broken files
         if path.is_file() and not path.stat().st_size:
             raise PictureError("empty file") from None

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lorral_lite.files import DataError
+from lorral_lite.photo import load_photo
 from lorral_lite.pictures import PictureError, _formats, read_picture, size_of
 
 FACE = np.arange(48 * 40 * 3, dtype=np.uint8).reshape(48, 40, 3)
@@ -63,3 +65,10 @@ def test_whatever_a_decoder_raises_is_a_reason(tmp_path, monkeypatch):
     monkeypatch.setattr(Image.Image, "load", lambda self: (_ for _ in ()).throw(RuntimeError("decoder\nfailed")))
     with pytest.raises(PictureError, match=r"^decoder failed$"):
         read_picture(tmp_path / "x.png")
+
+
+def test_a_reason_with_the_word_folder_in_it_is_not_taken_for_a_folder(tmp_path, monkeypatch):
+    Image.fromarray(FACE).save(tmp_path / "x.png")
+    monkeypatch.setattr(Image.Image, "load", lambda self: (_ for _ in ()).throw(OSError("denied: my folder/x.png")))
+    with pytest.raises(DataError, match=r"not readable as an image \(denied: my folder/x\.png\)"):
+        load_photo(tmp_path / "x.png")

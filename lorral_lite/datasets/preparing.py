@@ -32,7 +32,7 @@ from ..device import cores
 from ..files import DataError
 from ..landmarks import NUM_LANDMARKS, align_face, alignment
 from ..output import progress_bar
-from ..pictures import PictureError, read_picture
+from ..pictures import NO_PICTURE, PictureError, read_picture
 from .prepared import PreparedFolder, open_prepared
 from .videos import Video
 from .writing import PreparedWriter
@@ -273,7 +273,7 @@ def _aligned_file(path: Path, points: np.ndarray, size: int, fast: bool):
     try:
         pixels, shrunk = read_picture(path, smaller=smaller if fast else None)
     except PictureError as error:
-        return str(error) if "no such" in str(error) else f"not readable as a picture ({error})"
+        return str(error) if str(error) == NO_PICTURE else f"not readable as a picture ({error})"
     if shrunk == 1:
         return _aligned(pixels, points, size)
     return _aligned(pixels, (points + 0.5) / shrunk - 0.5, size)

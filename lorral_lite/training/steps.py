@@ -8,7 +8,7 @@ threads, which the run chooses once and keeps in its config (D105).
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -49,7 +49,7 @@ def train_step1(run, config: RunConfig, device=None, progress: bool = True, on_e
     """
     run, device = Path(run), pick_device(device)
     material = training_material(config)
-    with only_one(run, "training"):
+    with nullcontext() if is_done(run, 1) else only_one(run, "training"):  # what is done is only read
         return _train_step1(run, config, material, device, progress, on_epoch, workers)
 
 
@@ -99,7 +99,7 @@ def train_step2(run, relation: str, device=None, progress: bool = True, on_epoch
     run, device = Path(run), pick_device(device)
     config = read_run_config(run)
     material = training_material(config)
-    with only_one(run / relation, "training"):
+    with nullcontext() if is_done(run / relation, 2) else only_one(run / relation, "training"):
         return _train_step2(run, relation, config, material, device, progress, on_epoch, options)
 
 

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from tiny_run import AUS, tiny_config
 
-from lorral_lite.files import DataError, save_tensors, write_json
+from lorral_lite.files import DataError, only_one, save_tensors, write_json
 from lorral_lite.training.config import RunConfig
 from lorral_lite.training.evaluation import evaluate
 from lorral_lite.training.run_folder import load_model
@@ -102,6 +102,12 @@ def test_one_process_trains_a_run_and_the_next_is_told(tiny_data, tmp_path):
     (tmp_path / "run" / ".config.json.1.partial").write_text("half")  # of a process that was killed
     train_step1(tmp_path / "run", tiny_config(tiny_data), "cpu", progress=False, on_epoch=again)
     assert not [path.name for path in tmp_path.rglob(".*") if path.is_file()]
+
+
+def test_what_is_done_is_read_while_another_process_trains_there(tiny_data, tiny_finished):
+    """Two relations of a run may train at the same time, and each asks for step 1 first."""
+    with only_one(tiny_finished, "training"):
+        train_step1(tiny_finished, tiny_config(tiny_data), "cpu", progress=False)
 
 
 def test_a_mistake_leaves_the_run_folder_free_for_the_right_command(tiny_data, tmp_path):
