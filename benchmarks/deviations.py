@@ -19,7 +19,7 @@ from lorral_lite.files import DataError, read_json
 from lorral_lite.measure.statistics import Estimate, mean_f1_interval, paired_gain
 from lorral_lite.training.config import RunConfig, Schedule
 from lorral_lite.training.evaluation import evaluate
-from lorral_lite.training.run_folder import claim, read_run_config
+from lorral_lite.training.run_folder import read_run_config, step1_of
 from lorral_lite.training.steps import train_step1, train_step2
 
 from . import Table
@@ -136,9 +136,9 @@ def trained(variant: Variant, default: RunConfig, place: Path, device: torch.dev
     if variant.step1:
         train_step1(run, config, device, progress)
     else:
-        claim(run / "config.json", replace(config, threads=read_run_config(first).threads).to_dict())
-    if not (run / "step1.safetensors").exists():
-        shutil.copyfile(first / "step1.safetensors", run / "step1.safetensors")
+        new = not (run / "step1.safetensors").exists()
+        step1_of(first, run, replace(config, threads=read_run_config(first).threads))
+    if not variant.step1 and new:
         shutil.copytree(first / "features", run / "features", dirs_exist_ok=True)  # they depend on step 1 alone
     relation = variant.relation if variant.step2 else None
     if relation:

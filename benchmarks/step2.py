@@ -4,7 +4,6 @@
 letter (landmark module training, crops moving, fresh views in every epoch), and evaluates both. RUN is only read.
 """
 
-import shutil
 import tempfile
 import time
 from collections.abc import Iterator
@@ -19,13 +18,12 @@ from lorral_lite.datasets.prepared import FaceDataset, PreparedFolder, open_prep
 from lorral_lite.datasets.writing import PreparedWriter
 from lorral_lite.device import threads
 from lorral_lite.facs import AU_SETS
-from lorral_lite.files import write_json
 from lorral_lite.landmarks import NUM_LANDMARKS
 from lorral_lite.model.relations import RELATIONS
 from lorral_lite.training.config import RunConfig, Schedule
 from lorral_lite.training.evaluation import evaluate
 from lorral_lite.training.feature_cache import cached_features
-from lorral_lite.training.run_folder import load_model, read_run_config
+from lorral_lite.training.run_folder import load_model, read_run_config, step1_of
 from lorral_lite.training.steps import train_step1, train_step2
 
 from . import Goal, Table
@@ -86,10 +84,7 @@ def cached_against_the_letter(run: Path, work: Path, device: torch.device, tiny:
         for name, kept in ((f"{views} cached views", views), ("the paper's letter", 0)):
             copy = work / str(kept)
             changed = replace(config, views=kept, step2=replace(config.step2, epochs=1) if tiny else config.step2)
-            if not copy.exists():
-                copy.mkdir()
-                shutil.copyfile(run / "step1.safetensors", copy / "step1.safetensors")
-                write_json(copy / "config.json", changed.to_dict())
+            step1_of(run, copy, changed)
             started = time.perf_counter()
             train_step2(copy, relation, device, False)
             seconds = time.perf_counter() - started

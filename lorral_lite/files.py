@@ -99,22 +99,35 @@ def save_tensors(path: Path, tensors: dict, metadata: dict | None = None) -> Non
 def load_tensors(path: Path) -> tuple[dict, dict]:
     """(tensors, metadata) of a safetensors file. Anything else, a pickle too, numbers that are not those written, or
     not finite, are a DataError."""
-    try:
-        with safe_open(path, "pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            metadata = file.metadata() or {}
-            metadata |= json.loads(metadata.pop(ABOUT, "{}"))
-    except FileNotFoundError:
-        raise DataError(f"{path}: missing; train it with `lorral train`") from None
-    except (SafetensorError, OSError, ValueError, TypeError, RecursionError) as error:
-        raise DataError(f"{path}: not a whole safetensors file ({error}); train again or restore it") from None
-    stated = metadata.pop("sha256", None)  # files of older versions have none
-    if stated not in (None, _checksum_of(tensors)):
+    with _opened(path) as (file, metadata):
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    if metadata.setdefault("sha256", there := _checksum_of(tensors)) != there:  # files of older versions have none
         raise DataError(f"{path}: its numbers are not those that were written; train again or restore it")
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not tensor.isfinite().all():
             raise DataError(f"{path}: {name} holds a number that is not finite; train again or restore it")
     return tensors, metadata
+
+
+def read_metadata(path: Path) -> dict:
+    """The metadata of a safetensors file alone, with the stated ``sha256`` of its numbers, which are not read."""
+    with _opened(path) as (_, metadata):
+        return metadata
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple]:
+    """(safetensors file, its metadata as one dict); whatever is wrong with it is a DataError."""
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            yield file, metadata | json.loads(metadata.pop(ABOUT, "{}"))
+    except FileNotFoundError:
+        raise DataError(f"{path}: missing; train it with `lorral train`") from None
+    except (SafetensorError, OSError, ValueError, TypeError, RecursionError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{path}: not a whole safetensors file ({error}); train again or restore it") from None
 
 
 ABOUT = "about"

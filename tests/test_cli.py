@@ -8,6 +8,7 @@ import sys
 import pytest
 import torch
 from safetensors.torch import load_file
+from tiny_run import copy_run
 
 from lorral_lite.cli import main
 from lorral_lite.files import DataError
@@ -91,8 +92,7 @@ def test_what_ships_answers_like_the_run_and_has_no_faces(finished, tmp_path):
 
 
 def test_train_asks_for_what_its_options_say(finished, tmp_path, capsys):
-    run = tmp_path / "run"
-    shutil.copytree(finished / "fold1_seed0", run)
+    run = copy_run(finished / "fold1_seed0", tmp_path / "run")
     command = ["train", str(finished / "data"), str(run), "--relation", "none", "--quiet", "--device", "cpu"]
     assert main(command) == 0  # all is there already
     assert capsys.readouterr().out.startswith("none: F1 ")

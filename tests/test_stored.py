@@ -1,4 +1,5 @@
-"""What the first version wrote stays readable: a prepared folder, runs, and a grid that goes on (tests/stored)."""
+"""What the first version wrote stays readable: a prepared folder, runs, and a grid (tests/stored). Its runs do not know
+their faces: they open with one line, and nothing is added to them."""
 
 import shutil
 from pathlib import Path
@@ -8,10 +9,11 @@ import pytest
 from tolerances import same_json
 
 from lorral_lite.datasets.prepared import open_prepared
-from lorral_lite.files import load_tensors, read_json
+from lorral_lite.files import DataError, load_tensors, read_json
 from lorral_lite.report.write import write_report
 from lorral_lite.reproduce.cell import Cell, read_plan, run_cell
 from lorral_lite.training.evaluation import evaluate
+from lorral_lite.training.origin import NO_FINGERPRINT, say_no_fingerprint
 from lorral_lite.training.run_folder import read_run_config
 from lorral_lite.training.steps import train_step1, train_step2
 
@@ -33,6 +35,7 @@ def judge(run: str, relation: str | None = None) -> None:
     metrics, kept = read_json(place / f"{step}metrics.json"), place / f"{step}predictions.safetensors"
     before = load_tensors(kept)[0] if kept.exists() else {}
     again = evaluate(run, relation, "cpu", progress=False)
+    assert again["data"].pop("fingerprint") is again["weights"] is None
     assert same_json({name: again[name] for name in metrics}, metrics, 1e-4)
     for name, values in before.items():
         np.testing.assert_allclose(load_tensors(kept)[0][name], values, rtol=1e-4, atol=1e-4)
@@ -45,8 +48,10 @@ def test_the_prepared_folder():
 
 
 @pytest.mark.parametrize("relation", [None, *FIRST])
-def test_a_run_and_every_relation_of_it(relation):
+def test_a_run_and_every_relation_of_it(relation, capfd):
+    say_no_fingerprint.cache_clear()
     judge("run", relation)
+    assert capfd.readouterr().err == f"run: {NO_FINGERPRINT}\n"
 
 
 @pytest.mark.parametrize("relation", [None, "bilstm"])
@@ -54,24 +59,30 @@ def test_a_run_with_other_readings(relation):
     judge("run_with_readings", relation)
 
 
-def test_training_knows_what_is_done_and_goes_on():
-    config = read_run_config("run_with_readings")
-    before = Path("run_with_readings/step1.safetensors").read_bytes()
+def files(folder: str) -> dict:
+    return {file: file.read_bytes() for file in Path(folder).rglob("*") if file.is_file()}
+
+
+def test_training_knows_what_is_done_and_adds_nothing():
+    config, before = read_run_config("run_with_readings"), files("run_with_readings")
     train_step1("run_with_readings", config, "cpu", progress=False)
-    train_step2("run_with_readings", "hopfield", "cpu", progress=False)
-    assert Path("run_with_readings/step1.safetensors").read_bytes() == before
-    assert 0 <= evaluate("run_with_readings", "hopfield", "cpu", progress=False)["outputs"]["au"]["mean_f1"] <= 100
+    train_step2("run_with_readings", "bilstm", "cpu", progress=False)
+    with pytest.raises(DataError, match=r"run_with_readings: no fingerprint: .*; begin a new run folder"):
+        train_step2("run_with_readings", "hopfield", "cpu", progress=False)
+    assert files("run_with_readings") == before
 
 
-def test_a_grid_goes_on():
+def test_a_grid_is_reported_and_not_mixed_with_new_cells():
     plan = read_plan("grid")
     done, left = plan.cells
     assert (done, left) == (Cell(1, 0), Cell(2, 0))
     assert plan.missing(done) == ["report.html"]
-    before = {file: file.read_bytes() for file in Path("grid/fold1_seed0").rglob("*") if file.is_file()}
-    run_cell(plan, left, "cpu", progress=False, say=lambda line: None)
-    assert plan.missing(left) == []
+    before = files("grid/fold1_seed0")
+    with pytest.raises(DataError, match=r"grid: fold1_seed0 has no fingerprint: .*; choose another --out"):
+        run_cell(plan, left, "cpu", progress=False, say=lambda line: None)
+    assert not plan.run(left).exists()
     write_report("grid", "grid/report.html")
     text = Path("grid/report.html").read_text(encoding="utf8")
     assert "self-attention" in text
-    assert {file: file.read_bytes() for file in before} == before
+    assert NO_FINGERPRINT in text
+    assert files("grid/fold1_seed0") == before

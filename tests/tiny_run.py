@@ -1,5 +1,10 @@
 """The smallest model that has every part, and data that it learns in seconds, for tests of whole runs."""
 
+import json
+import os
+import shutil
+from pathlib import Path
+
 import numpy as np
 
 from lorral_lite.datasets.writing import PreparedWriter
@@ -29,3 +34,12 @@ def make_data(path, rows=60, subjects=6):
     with PreparedWriter(path, 20, AUS, {"source": "test"}) as writer:
         writer.append(index, frames, landmarks.astype(np.float32), labels)
     return path
+
+
+def copy_run(run, to, *ignored: str) -> Path:
+    """A copy of a run folder, which finds its faces where they are."""
+    shutil.copytree(run, to, ignore=shutil.ignore_patterns(*ignored))
+    values = json.loads((to / "config.json").read_text())
+    values["data"] = os.path.relpath(run / values["data"], to)
+    (to / "config.json").write_text(json.dumps(values, indent=1) + "\n")
+    return to

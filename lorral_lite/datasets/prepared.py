@@ -11,6 +11,7 @@ It is written by :class:`lorral_lite.datasets.writing.PreparedWriter`.
 """
 
 import csv
+import hashlib
 import json
 from pathlib import Path
 from sys import intern
@@ -23,6 +24,9 @@ from ..facs import check_aus
 from ..files import DataError
 from ..landmarks import NUM_LANDMARKS, mirror_landmarks
 from .writing import ARRAYS, FORMAT_VERSION, checksum
+
+VERIFIED: dict[Path, tuple] = {}
+"""Size, time and checksum of files whose content this process has compared."""
 
 
 class PreparedFolder:
@@ -108,11 +112,27 @@ class PreparedFolder:
         if len(bad):
             raise DataError(f"{self.path / 'labels.npy'}: row {bad[0]} has a label outside -1, 0, 1")
 
+    @property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits that differ where faces, landmarks, labels, people, AUs or size do."""
+        sums = self.meta.get("sha256", {})
+        if missing := {*ARRAYS, "index.csv"} - sums.keys():
+            raise DataError(f"{self.path / 'meta.json'}: lacks the checksum of {min(missing)}; prepare it again")
+        told = [self.aus, self.size, sorted((name, sums[name]) for name in (*ARRAYS, "index.csv"))]
+        return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
+
     def check_checksums(self) -> None:
-        """Compare every file with its checksum in meta.json; DataError names the first one that differs."""
+        """Compare every file with its checksum in meta.json, files that did not change since the last time by their
+        size and time; DataError names the first one that differs."""
         for name, expected in self.meta.get("sha256", {}).items():
-            if checksum(self.path / name) != expected:
-                raise DataError(f"{self.path / name}: its content changed since it was prepared; prepare it again")
+            file = self.path / name
+            if not file.is_file():
+                raise DataError(f"{file}: missing; run `lorral prepare` again")
+            seen = (file.stat().st_size, file.stat().st_mtime_ns, expected)
+            if VERIFIED.get(file.absolute()) != seen:
+                if checksum(file) != expected:
+                    raise DataError(f"{file}: its content changed since it was prepared; prepare it again")
+                VERIFIED[file.absolute()] = seen
 
 
 def open_prepared(path, check: bool = False) -> PreparedFolder:

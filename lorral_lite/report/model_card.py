@@ -5,20 +5,10 @@ from pathlib import Path
 from ..draw.faces import PHOTO_WARNING
 from ..files import read_json
 from ..model.relations import RELATIONS, label_of
+from ..training.origin import RECIPE
 from ..training.run_folder import read_run_config
 from .page import template
 from .results import STEP1
-
-RECIPE = ("profile", "difficulty", "relation_strength", "structure", "hidden")
-"""What of a population fixes its faces, beside the numbers of people and frames, the size and the seed."""
-
-
-def data_record(meta: dict) -> dict:
-    """What ``data.json`` of weights that ship keeps of the ``meta.json`` of their prepared folder."""
-    kept = {name: meta[name] for name in ("source", "licensed", "seed", "subjects", "frames", "size", "aus", "sha256")
-            if name in meta}
-    population = meta.get("population") or {}
-    return {**kept, "population": {name: population[name] for name in RECIPE if name in population}}
 
 
 def model_card(folder) -> str:

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ..files import DataError
+from ..files import DataError, load_tensors, read_json
 from ..measure.statistics import Estimate, at_level, cohens_dz, holm, nested_f1, nested_gain
 from ..model.relations import RELATIONS, label_of
+from ..training.origin import NO_FINGERPRINT, check_results, compare, data_record, origin, settings
 
 CONTROLS = ("none", "mlp")
 OUTPUTS = {"local": "local output", "au": "AU output"}
@@ -99,7 +100,31 @@ def load_runs(run_folder) -> Run:
         run.overlay = (folder / "photo" / "overlay.png").read_bytes()
     run.notebooks = [p for p in sorted((folder / "notebooks").glob("*.ipynb")) if not p.name.endswith(".failed.ipynb")]
     run.times = _json(run, folder / "times.json") or _json(run, folder.parent / "times.json") or {}
+    _check_origin(run)
     return run
+
+
+def _check_origin(run: Run) -> None:
+    """Compare what was scored with the run's weights, faces, fold and seed; a DataError says which differs."""
+    weights = run.folder / "step1.safetensors"
+    if weights.exists() and data_record(run.folder) is None:
+        run.problems.append(f"{NO_FINGERPRINT}.")
+    for name, metrics in run.scored.items():
+        relation, baseline = (name, None) if name in run.relations else (None, None)
+        file = run.folder / "step1_metrics.json" if name == STEP1 else run.folder / name / "metrics.json"
+        if is_baseline(name):
+            baseline = name.removeprefix(BASELINE_FOLDER)
+        said = {"relation": relation, "baseline": baseline, **{key: run.config.get(key) for key in ("fold", "seed")}}
+        for key, value in said.items():
+            if value is not None and metrics.get(key) not in (None, value):
+                raise DataError(f"{file}: of {key} {metrics[key]}, but this is {key} {value}; evaluate it again")
+        step2 = run.folder / name / "step2.safetensors"
+        if relation and step2.exists() and weights.exists():  # numbers, settings and step 1 of what was trained
+            compare(step2, load_tensors(step2)[1], origin(run.folder, relation), run.folder)
+        elif name == STEP1 and weights.exists():
+            compare(weights, load_tensors(weights)[1], origin(run.folder), run.folder)
+        if run.config and weights.exists() and (not relation or step2.exists()):
+            check_results(file, metrics, run.folder, relation, baseline)
 
 
 def _json(run: Run, path: Path) -> dict | None:
@@ -264,11 +289,31 @@ def load_grid(folder) -> Grid:
         if len(seen) > 1:
             raise DataError(f"{folder}: holds runs of different {what} ({', '.join(sorted(map(str, seen)))}); "
                             "report each fold<f>_seed<s> by itself")
+    check_cells(runs)
     said = [*holder.problems, *(f"{run.folder.name}: {problem}" for run in runs for problem in run.problems),
             *(f"{p.name} failed: its failed.ipynb says why." for p in places if (p / "failed.ipynb").exists())]
     if late := [p.name for p in planned if not (p / "step1_metrics.json").exists()]:
         said.append(f"{len(late)} of {len(planned)} cells of the grid are not there yet: {', '.join(late)}.")
     return Grid(folder, runs, record, said)
+
+
+def check_cells(runs: list[Run]) -> None:
+    """DataError when runs of a grid are not the cells that their names say, or differ in more than fold and seed."""
+    first: dict = {}
+    for run in runs:
+        said = run.config if "fold" in run.config else run.metrics
+        if said and run.folder.name != (name := f"fold{said.get('fold')}_seed{said.get('seed')}"):
+            raise DataError(f"{run.folder}: holds {name}; give it that name, or remove it")
+        if not run.config:
+            continue
+        mine = {key: value for key, value in settings(run.config).items() if key not in ("fold", "seed")}
+        mine["faces"] = (data_record(run.folder) or {}).get("fingerprint")
+        for file in run.folder.glob("*/config.json"):
+            mine[f"options of {file.parent.name}"] = read_json(file).get("options")
+        for key, value in mine.items():
+            if first.setdefault(key, value) != value:
+                raise DataError(f"{run.folder}: other {key} than the cells before it; a grid holds runs of one kind: "
+                                "report each by itself")
 
 
 def as_grid(results: Run | Grid) -> Grid:

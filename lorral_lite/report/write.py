@@ -25,6 +25,7 @@ from ..draw.results import f1_bars, gain_plot, training_curves
 from ..facs import AU_SETS
 from ..files import DataError, data_file, load_tensors, write_text
 from ..measure.statistics import Estimate
+from ..training.origin import check_faces, faces_of
 from .comparison import comparison, faults, minutes
 from .numbers import number, signed
 from .page import Illustration, PageTable, Section, html_page
@@ -65,7 +66,8 @@ def find_examples(run: Run, count: int = 8, seed: int = 0) -> Examples | None:
     stored = run.folder / (f"{name}/predictions.safetensors" if name else "step1_predictions.safetensors")
     try:
         found = {key: value.numpy() for key, value in load_tensors(stored)[0].items()}
-        folder = open_prepared(run.config.get("data", ""))
+        folder = open_prepared(faces_of(run.folder, run.config))
+        check_faces(run.folder, folder)
     except DataError:
         return None
     if not {"rows", "labels", "au_logits", "landmarks", "true_landmarks"} <= found.keys():

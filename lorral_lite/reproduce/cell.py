@@ -24,7 +24,8 @@ from ..photo import portrait_file, predict_photo
 from ..report.write import write_report
 from ..training.config import RunConfig
 from ..training.evaluation import evaluate
-from ..training.run_folder import load_model
+from ..training.origin import NO_FINGERPRINT, data_record, found_path, open_fold, stored_path
+from ..training.run_folder import claim, load_model, read_run_config
 from ..training.steps import train_step1, train_step2
 from ..zoo.baselines import BASELINES, run_baseline
 
@@ -95,10 +96,11 @@ class Plan:
     def write(self) -> None:
         """Write OUT/grid.json."""
         write_json(self.out / "grid.json", {
-            "data": self.data, "profile": self.profile, "command": self.command, "relations": list(self.relations),
+            "format": 2, "data": self.data, "profile": self.profile, "command": self.command,
+            "relations": list(self.relations),
             "baselines": list(self.baselines), "notebooks": list(self.notebooks), "photograph": self.photograph,
             "cells": [{"run": cell.name, "fold": cell.fold, "seed": cell.seed} for cell in self.cells],
-            "config": self.config.to_dict(),
+            "config": {**self.config.to_dict(), "data": stored_path(self.config.data, self.out)},
         })
 
 
@@ -109,8 +111,11 @@ def read_plan(out) -> Plan:
     try:
         cells = tuple(Cell(cell["fold"], cell["seed"]) for cell in values["cells"])
         names = {key: tuple(values[key]) for key in ("relations", "baselines", "notebooks")}
-        return Plan(Path(out), values["data"], values["profile"], RunConfig.from_dict(values["config"]), cells,
-                    **names, photograph=values["photograph"], command=values["command"])
+        config = RunConfig.from_dict(values["config"])
+        if "format" in values:  # else its path is as it was typed
+            config = replace(config, data=found_path(config.data, out))
+        return Plan(Path(out), values["data"], values["profile"], config, cells, **names,
+                    photograph=values["photograph"], command=values["command"])
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path}: not the plan of a grid ({error}); give `lorral reproduce` once more") from None
 
@@ -118,6 +123,7 @@ def read_plan(out) -> Plan:
 def run_cell(plan: Plan, cell: Cell, device=None, progress: bool = True, say: Callable[[str], None] = print) -> None:
     """Do what is missing of a cell: step 1, step 2 for each relation, baselines, photograph, notebooks; its report."""
     run, config = plan.run(cell), plan.config_of(cell)
+    same_kind(plan, cell)
     part = stopwatch(plan.times_file(cell), say)
     if not (run / "step1_metrics.json").exists():
         with part("step 1"):
@@ -144,6 +150,18 @@ def run_cell(plan: Plan, cell: Cell, device=None, progress: bool = True, say: Ca
                 execute_notebook(name, run / "notebooks", {"run": str(run.resolve())}, progress)
     with part("report"):
         write_report(run, run / "report.html", command=plan.command)
+
+
+def same_kind(plan: Plan, cell: Cell) -> None:
+    """DataError when a cell that has begun is another one, or some of the grid were made before runs knew their faces
+    and this one is not there yet."""
+    run, config = plan.run(cell), plan.config_of(cell)
+    if (run / "step1.safetensors").exists():
+        claim(run, replace(config, threads=config.threads or read_run_config(run).threads))
+        open_fold(run, config)
+    elif old := [other.name for other in plan.cells if (plan.run(other) / "step1.safetensors").exists()
+                 and data_record(plan.run(other)) is None]:
+        raise DataError(f"{plan.out}: {old[0]} has {NO_FINGERPRINT}, nor mixed with newer cells; choose another --out")
 
 
 def attempt(plan: Plan, cell: Cell, device=None, progress: bool = True, say: Callable[[str], None] = print) -> str:

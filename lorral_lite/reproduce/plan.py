@@ -18,12 +18,14 @@ from ..datasets.source import Source, is_stand_in
 from ..datasets.synthetic import prepare_faces
 from ..datasets.writing import keep_out_of_git
 from ..facs import AU_SETS
-from ..files import DataError, load_tensors, read_json, save_tensors, write_json
+from ..files import DataError, load_tensors, only_one, read_json, save_tensors, write_json
 from ..model.relations import RELATIONS
-from ..report.model_card import data_record, model_card
+from ..report.model_card import model_card
+from ..report.results import load_runs
 from ..report.write import write_report
 from ..training.config import RunConfig
 from ..training.jobs import CLUSTERS, need_submitit
+from ..training.origin import RECORD, stored_path
 from ..training.run_folder import read_run_config
 from .cell import NOTEBOOKS, ONCE, PROFILES, Cell, Plan, notebooks_folder, stopwatch
 from .cost import Cost, cost_of_cell, measure
@@ -74,12 +76,20 @@ def reproduce(out=None, data: str = "faces", root=None, profile: str = "smoke", 
         notebooks_folder()  # say now, not after the training, that there are none
     source = find_data(plan, root, subjects, frames)
     say_cost(plan, source, subjects, frames, None if cluster == "slurm" else names[0], len(names), say)
+    with only_one(plan.out, "reproducing"):
+        if Path(plan.config.data).exists():
+            source = find_data(plan, root, subjects, frames)  # another process may have finished meanwhile
+        return do(plan, source, subjects, frames, names, cluster, partition, hours, progress, say)
+
+
+def do(plan: Plan, source, subjects, frames, names, cluster, partition, hours, progress: bool, say) -> list[str]:
+    """Prepare what is not there, then do the cells that are missing; returns a line per failure."""
     plan.out.mkdir(parents=True, exist_ok=True)
     plan.write()
-    if data != "faces":
+    if plan.data != "faces":
         keep_out_of_git(plan.out)
     if not isinstance(source, PreparedFolder):
-        with stopwatch(plan.out / "times.json", say)("prepare faces" if data == "faces" else f"prepare {data}"):
+        with stopwatch(plan.out / "times.json", say)(f"prepare {plan.data}"):
             prepare(plan, source, subjects, frames, names[0], progress, say)
     left = [cell for cell in plan.cells if plan.missing(cell)]
     for cell in plan.cells:
@@ -244,8 +254,9 @@ def publish(run, to) -> None:
     run, to = Path(run), Path(to)
     if read_json(run / "step1_metrics.json")["data"]["licensed"]:
         raise DataError(f"{run}: trained on licensed faces; such weights are not published")
-    data = open_prepared(read_run_config(run).data).meta
-    names = ["config.json", *[f"step1{end}" for end in (".safetensors", "_log.jsonl", "_metrics.json",
+    load_runs(run)  # all of it is of one kind
+    config = read_run_config(run)
+    names = ["config.json", RECORD, *[f"step1{end}" for end in (".safetensors", "_log.jsonl", "_metrics.json",
                                                         "_predictions.safetensors")]]
     for relation in RELATIONS:
         if (run / relation / "metrics.json").exists():
@@ -257,11 +268,11 @@ def publish(run, to) -> None:
     for name in names:
         (to / name).parent.mkdir(parents=True, exist_ok=True)
         if name.endswith("predictions.safetensors"):
-            tensors, _ = load_tensors(run / name)
-            save_tensors(to / name, {k: v for k, v in tensors.items() if "landmarks" not in k})
+            tensors, made = load_tensors(run / name)
+            save_tensors(to / name, {k: v for k, v in tensors.items() if "landmarks" not in k}, made)
         else:
             shutil.copyfile(run / name, to / name)
-    write_json(to / "data.json", data_record(data))
+    write_json(to / "config.json", {**read_json(run / "config.json"), "data": stored_path(config.data, to)})
     (to / "README.md").write_text(model_card(to), encoding="utf8")
     if (size := sum(path.stat().st_size for path in to.rglob("*") if path.is_file())) > SHIP_LIMIT:
         raise DataError(f"{to}: {size:,} bytes, more than the {SHIP_LIMIT:,} that may ship; publish a smaller model")

@@ -21,7 +21,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..datasets.folds import fold_rows
 from ..datasets.prepared import FaceDataset, open_prepared
 from ..datasets.synthetic import prepare_faces
 from ..device import threads
@@ -33,7 +32,8 @@ from ..output import forgive_characters, progress_bar
 from ..training.config import RunConfig, Schedule
 from ..training.evaluation import evaluate
 from ..training.jobs import side_by_side
-from ..training.run_folder import claim, load_model
+from ..training.origin import open_fold
+from ..training.run_folder import load_model, read_run_config, step1_of
 from ..training.steps import train_step1, train_step2
 from .ceiling import ceiling, pattern_probabilities
 
@@ -115,8 +115,7 @@ def run_world(run: Path, data: Path, step1: Path, hiding: str, world: str, seed:
     started = time.perf_counter()
     strength, structure = WORLDS[world]
     faces = open_prepared(data)
-    claim(run / "config.json", run_config(data, faces.aus, seed, size).to_dict())
-    shutil.copyfile(step1 / "step1.safetensors", run / "step1.safetensors")
+    step1_of(step1, run, run_config(data, faces.aus, seed, size))  # D102 independent step 1
     people = Population(relation_strength=strength, structure=structure, hidden=HIDINGS[hiding], seed=seed)
     result = {"hiding": hiding, "hidden": list(HIDINGS[hiding]), "covered": list(people.covered), "seed": seed,
               "relation_strength": strength, "structure": structure, "aus": list(faces.aus), "relations": {}}
@@ -146,9 +145,7 @@ def run_world(run: Path, data: Path, step1: Path, hiding: str, world: str, seed:
 @torch.no_grad()
 def mean_attention(run, relation: str) -> np.ndarray:
     """(A, A) attention of a trained relation, mean over heads and the unseen faces: row AU listens to column AU."""
-    config = read_json(Path(run) / "config.json")
-    faces, model = open_prepared(config["data"]), load_model(run, relation, "cpu")
-    _, test = fold_rows(faces, config["fold"], config["folds"])
+    (faces, _, test), model = open_fold(run, read_run_config(run)), load_model(run, relation, "cpu")
     dataset = FaceDataset(faces, test, model.config.image_size, train=False)
     weights = []
     for block in np.array_split(np.arange(len(test)), -(-len(test) // 64)):

@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..datasets.folds import fold_rows
 from ..datasets.prepared import FaceDataset, PreparedFolder
 from ..device import pick_device, threads
 from ..files import save_tensors, write_json
 from ..measure.metrics import always_positive_f1, landmark_errors, summarise
 from ..output import progress_bar
 from .config import RunConfig
-from .run_folder import load_model, open_data, read_run_config
+from .origin import open_fold, results_of
+from .run_folder import load_model, read_run_config
 
 
 @torch.no_grad()
@@ -44,9 +44,8 @@ def evaluate(run, relation: str | None = None, device=None, progress: bool = Tru
     """
     run, device = Path(run), pick_device(device)
     config = read_run_config(run)
-    folder = open_data(config)
-    rows, test = fold_rows(folder, config.fold, config.folds)
-    model = load_model(run, relation, device)
+    folder, rows, test = open_fold(run, config)
+    model, made = load_model(run, relation, device), results_of(run, relation)
     with threads(config.threads):
         found = predict_rows(model, folder, test, device, progress=progress)
     subjects = folder.subjects[test]
@@ -55,7 +54,7 @@ def evaluate(run, relation: str | None = None, device=None, progress: bool = Tru
     lines = log.read_text(encoding="utf8").splitlines() if log.exists() else None
     seconds = None if lines is None else sum(json.loads(line)["seconds"] for line in lines)
     metrics = {
-        "relation": relation, **what_was_tested(config, folder, rows, test),
+        "relation": relation, **what_was_tested(config, folder, rows, test, made),
         "outputs": {"au": summarise(found["au_logits"], found["labels"], subjects),
                     "local": summarise(found["local_au_logits"], found["labels"], subjects)},
         "landmarks": landmark_errors(found["landmarks"], found["true_landmarks"]),
@@ -63,13 +62,14 @@ def evaluate(run, relation: str | None = None, device=None, progress: bool = Tru
         "parameters": sum(p.numel() for p in model.parameters()),
     }
     name = "step1_predictions" if relation is None else "predictions"
-    save_tensors(out / f"{name}.safetensors", found)
+    save_tensors(out / f"{name}.safetensors", found, made)
     write_json(out / ("step1_metrics.json" if relation is None else "metrics.json"), metrics)
     return metrics
 
 
-def what_was_tested(config: RunConfig, folder: PreparedFolder, rows: np.ndarray, test: np.ndarray) -> dict:
-    """What the metrics of a model and of a baseline say alike: fold, data, people, frames and the floor to clear."""
+def what_was_tested(config: RunConfig, folder: PreparedFolder, rows: np.ndarray, test: np.ndarray, made: dict) -> dict:
+    """What the metrics of a model and of a baseline say alike: fold, data, people, frames and the floor to clear; and
+    ``made``, what they were made of (:func:`.origin.results_of`)."""
     source = folder.meta["source"]
     if folder.meta.get("stand_in"):
         source += " stand-in (procedural faces)"  # its scores must not look like those of the real data
@@ -77,7 +77,8 @@ def what_was_tested(config: RunConfig, folder: PreparedFolder, rows: np.ndarray,
     return {
         "fold": config.fold, "folds": config.folds, "seed": config.seed, "aus": list(folder.aus),
         "data": {"source": source, "licensed": folder.meta["licensed"], "frames": len(folder),
-                 "path": Path(config.data).name},
+                 "path": Path(config.data).name, "fingerprint": made["data"]},
+        "weights": made["weights"],
         "always_positive": {"f1": floor, "mean_f1": float(np.mean(floor))},
         "frames": len(test), "train_frames": len(rows),
         "subjects": len(set(folder.subjects[test])), "train_subjects": len(set(folder.subjects[rows])),

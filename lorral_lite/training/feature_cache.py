@@ -18,7 +18,7 @@ import torch
 
 from .. import __version__
 from ..datasets.prepared import FaceDataset
-from ..files import DataError
+from ..files import DataError, load_tensors
 from ..model.lorral import LoRRaL
 from ..output import progress_bar
 
@@ -49,8 +49,7 @@ def cached_features(run: Path, model: LoRRaL, dataset: FaceDataset, views: int, 
 
 def _key(run: Path, dataset: FaceDataset, views: int, device) -> dict:
     """All that the features depend on."""
-    with open(run / "step1.safetensors", "rb") as file:
-        weights = hashlib.file_digest(file, "sha256").hexdigest()
+    weights = load_tensors(run / "step1.safetensors")[1]["sha256"]
     rows = hashlib.sha256(np.ascontiguousarray(dataset.rows, dtype=np.int64).tobytes()).hexdigest()
     return {"version": __version__, "weights": weights, "data": dataset.folder.meta.get("sha256"), "rows": rows,
             "views": views, "seed": dataset.seed, "jitter": dataset.jitter, "device": torch.device(device).type}

@@ -2,6 +2,7 @@
 
 One run folder is one (data, fold, seed):
 
+    data.json    what it learned from (see origin)
     config.json  step1.safetensors  step1_log.jsonl  step1_metrics.json  step1_predictions.safetensors
     <relation>/  config.json  step2.safetensors  log.jsonl  metrics.json  predictions.safetensors
     features/    what step 2 needs of the training faces (see feature_cache), not in runs that ship
@@ -11,51 +12,53 @@ One run folder is one (data, fold, seed):
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from ..datasets.prepared import PreparedFolder, open_prepared
 from ..device import pick_device
 from ..files import DataError, check_fit, load_tensors, read_json, save_tensors, write_json
 from ..model.lorral import LoRRaL
 from .config import RunConfig, seed_of, upgraded
+from .origin import compare, data_record, faces_of, open_fold, origin, settings, stored_path, write_record
 
 # ----------------------------------------------------------------------------------------- config, data and the model
 
 
 def read_run_config(run) -> RunConfig:
-    """The config of a run folder; a file that is no such config is a DataError."""
+    """The config of a run folder, its faces as seen from here; a file that is no such config is a DataError."""
     path = Path(run) / "config.json"
     values = read_json(path)
     try:
-        return RunConfig.from_dict(values)
-    except (KeyError, TypeError, ValueError) as error:
+        config = RunConfig.from_dict(values)
+        return replace(config, data=faces_of(run, values))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path}: not the config of a run folder ({error}); name the folder that holds "
                         "step1.safetensors") from None
 
 
-def claim(path: Path, config: dict) -> None:
-    """Write a folder's config, or check that the folder was made with the same one."""
-    if not path.exists():
-        write_json(path, config)
+def claim(run: Path, config: RunConfig, relation: str | None = None, options: dict | None = None) -> None:
+    """Write the config of a run or of a relation in it, or check that the folder was made with the same one. Where the
+    faces lie may change: that they are the same is asked by :func:`.origin.open_fold`."""
+    values = {**config.to_dict(), "data": stored_path(config.data, run)}
+    path = run / "config.json"
+    if relation is not None:
+        values, path = {"relation": relation, "options": options, "run": settings(values)}, run / relation / path.name
+    asked = json.loads(json.dumps(values))
+    there = read_json(path) if path.exists() else None
+    if there == asked:
         return
-    there, asked = read_json(path), json.loads(json.dumps(config))
-    there = upgraded(there) if isinstance(there, dict) else {}
-    if isinstance(there.get("run"), dict):
-        there["run"] = upgraded(there["run"])
-    if there != asked:
-        names = ", ".join(name for name in {**there, **asked} if there.get(name) != asked.get(name))
-        raise DataError(f"{path}: this folder holds a run with other settings ({names}); choose another run folder")
-
-
-def open_data(config: RunConfig) -> PreparedFolder:
-    """The prepared folder of a run; DataError when its faces or AUs are not those that the model reads."""
-    folder, model = open_prepared(config.data), config.model
-    if folder.size != model.frame_size or folder.aus != model.aus:
-        raise DataError(f"{folder.path}: faces of {folder.size} px with AUs {folder.aus}, but this model reads "
-                        f"{model.frame_size} px with AUs {model.aus}; prepare again with --size {model.frame_size}")
-    return folder
+    if there is not None:
+        there = upgraded(there) if isinstance(there, dict) else {}
+        if isinstance(there.get("run"), dict):
+            there["run"] = settings(upgraded(there["run"]))
+        if names := [name for name in {**there, **asked} if name != "data" and there.get(name) != asked.get(name)]:
+            raise DataError(f"{path}: this folder holds a run with other settings ({', '.join(names)}); choose another "
+                            "run folder")
+        if "data" not in asked or data_record(run) is None:
+            return  # as an older version wrote it
+    write_json(path, asked)
 
 
 def new_model(config: RunConfig) -> LoRRaL:
@@ -67,28 +70,43 @@ def new_model(config: RunConfig) -> LoRRaL:
 def load_model(run, relation: str | None = None, device=None) -> LoRRaL:
     """The model of a run folder in eval mode: after step 1, or after step 2 with the named relation.
 
-    A wrong architecture or AU list, a truncated file or a pickle is a DataError that says so.
+    A wrong architecture or AU list, weights of other faces, settings or another step 1, a truncated file or a pickle is
+    a DataError that says so.
     """
     run = Path(run)
     model = new_model(read_run_config(run))
-    _load(model, run / "step1.safetensors", partial=False)
+    _load(model, run, None)
     if relation is not None:
         path = run / relation / "config.json"
-        settings = read_json(path)
+        values = read_json(path)
         try:
-            model.set_relation(settings["relation"], seed=0, **settings["options"])
+            model.set_relation(values["relation"], seed=0, **values["options"])
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"{path}: not the config of a relation of this run ({error}); train it again") from None
-        _load(model, run / relation / "step2.safetensors", partial=True)
+        _load(model, run, relation)
     return model.to(pick_device(device)).eval()
 
 
-def save_weights(path: Path, weights: dict, aus) -> None:
-    """Write weights with the AUs they are for, which equal shapes do not tell."""
-    save_tensors(path, weights, {"aus": " ".join(map(str, aus))})
+def step1_of(first: Path, run: Path, config: RunConfig) -> None:
+    """Begin ``run``, with other settings or other faces of the same training people, with the step 1 of ``first``."""
+    fold = open_fold(run, config)
+    write_record(run, config, *fold)
+    claim(run, config)
+    if (there := data_record(first)) is None or there["train"] != data_record(run)["train"]:
+        raise DataError(f"{first}: its step 1 was not trained on the people that {run} trains on; train it there")
+    if not (run / "step1.safetensors").exists():
+        weights, metadata = load_tensors(first / "step1.safetensors")
+        compare(first / "step1.safetensors", metadata, origin(first), first / "config.json")
+        save_weights(run / "step1.safetensors", weights, config.model.aus, origin(run))
 
 
-def _load(model: LoRRaL, path: Path, partial: bool) -> None:
+def save_weights(path: Path, weights: dict, aus, made: dict) -> None:
+    """Write weights with the AUs they are for, which equal shapes do not tell, and what they were made of."""
+    save_tensors(path, weights, {"aus": " ".join(map(str, aus)), **made})
+
+
+def _load(model: LoRRaL, run: Path, relation: str | None) -> None:
+    path = run / relation / "step2.safetensors" if relation else run / "step1.safetensors"
     weights, metadata = load_tensors(path)
     aus = " ".join(map(str, model.config.aus))
     if metadata.get("aus", aus) != aus:
@@ -96,8 +114,9 @@ def _load(model: LoRRaL, path: Path, partial: bool) -> None:
                         "another one's")
     state = model.state_dict()
     check_fit(path, weights, state, "its config is another one's")
-    needed = ("relation.", "au_head.", "local_head.") if partial else ""  # step 2 brings at least these
+    needed = ("relation.", "au_head.", "local_head.") if relation else ""  # step 2 brings at least these
     missing = [name for name in state if name not in weights and name.startswith(needed)]
     if missing:
         raise DataError(f"{path}: lacks {missing[0]} and {len(missing) - 1} more; its config is another one's")
-    model.load_state_dict(weights, strict=not partial)
+    compare(path, metadata, origin(run, relation), run)
+    model.load_state_dict(weights, strict=not relation)

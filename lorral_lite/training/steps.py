@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from ..datasets.folds import fold_rows, hold_out
+from ..datasets.folds import hold_out
 from ..datasets.prepared import FaceDataset, PreparedFolder, as_batch, counter_uniform
 from ..datasets.writing import keep_out_of_git
 from ..device import cores, pick_device, threads
@@ -30,15 +30,19 @@ from ..output import progress_bar
 from .config import RunConfig, seed_of
 from .evaluation import predict_rows
 from .feature_cache import cached_features
-from .run_folder import claim, load_model, new_model, open_data, read_run_config, save_weights
+from .origin import NO_FINGERPRINT, compare, data_record, open_fold, origin, write_record
+from .run_folder import claim, load_model, new_model, read_run_config, save_weights
 
 
 class Material(NamedTuple):
-    """What a step learns from: rows of a prepared folder, and held-out rows for choosing an epoch (or none)."""
+    """What a step learns from: rows of a prepared folder, held-out rows for choosing an epoch (or none), and the rows
+    of the fold's training people and of its test people."""
 
     folder: PreparedFolder
     rows: np.ndarray
     held: np.ndarray
+    train: np.ndarray
+    test: np.ndarray
 
 
 def train_step1(run, config: RunConfig, device=None, progress: bool = True, on_epoch=None, workers: int = 0) -> LoRRaL:
@@ -48,7 +52,7 @@ def train_step1(run, config: RunConfig, device=None, progress: bool = True, on_e
     ``workers`` processes read the faces; their number changes nothing in the result.
     """
     run, device = Path(run), pick_device(device)
-    material = training_material(config)
+    material = training_material(run, config)
     with nullcontext() if is_done(run, 1) else only_one(run, "training"):  # what is done is only read
         return _train_step1(run, config, material, device, progress, on_epoch, workers)
 
@@ -57,7 +61,9 @@ def _train_step1(run: Path, config: RunConfig, material: Material, device, progr
     folder, rows = material.folder, material.rows
     config = settle_threads(run, config, material, device)
     model = new_model(config)
-    claim(run / "config.json", config.to_dict())
+    if not is_done(run, 1):
+        write_record(run, config, folder, material.train, material.test)
+    claim(run, config)
     if folder.meta["licensed"]:
         keep_out_of_git(run)
     if is_done(run, 1):
@@ -87,7 +93,7 @@ def _train_step1(run: Path, config: RunConfig, material: Material, device, progr
     length = len(rows) // config.batch_size or 1
     with threads(config.threads):
         fit(1, run, model, batches, answer, config, material, length, progress, on_epoch)
-    save_weights(run / "step1.safetensors", model.state_dict(), config.model.aus)
+    save_weights(run / "step1.safetensors", model.state_dict(), config.model.aus, origin(run))
     forget_resume(run, 1)
     return model
 
@@ -98,7 +104,7 @@ def train_step2(run, relation: str, device=None, progress: bool = True, on_epoch
     ``on_epoch`` as in :func:`train_step1`."""
     run, device = Path(run), pick_device(device)
     config = read_run_config(run)
-    material = training_material(config)
+    material = training_material(run, config)
     with nullcontext() if is_done(run / relation, 2) else only_one(run / relation, "training"):
         return _train_step2(run, relation, config, material, device, progress, on_epoch, options)
 
@@ -109,7 +115,9 @@ def _train_step2(run: Path, relation: str, config: RunConfig, material: Material
     model = load_model(run)
     model.set_relation(relation, seed=seed_of(config.seed, 2, 0), **options)  # D17 new heads
     model.freeze_step1(train_landmarks=config.views == 0)  # D18 what step 2 trains
-    claim(out / "config.json", {"relation": relation, "options": options, "run": config.to_dict()})
+    if not is_done(out, 2) and data_record(run) is None:
+        raise DataError(f"{run}: {NO_FINGERPRINT}; begin a new run folder")
+    claim(run, config, relation, options)
     if is_done(out, 2):
         forget_resume(out, 2)
         return load_model(run, relation, device)
@@ -140,7 +148,7 @@ def _train_step2(run: Path, relation: str, config: RunConfig, material: Material
     step1, _ = load_tensors(run / "step1.safetensors")
     state = {k: v.cpu() for k, v in model.state_dict().items()}
     changed = {k: v for k, v in state.items() if k not in step1 or not torch.equal(v, step1[k])}
-    save_weights(out / "step2.safetensors", changed, config.model.aus)
+    save_weights(out / "step2.safetensors", changed, config.model.aus, origin(run, relation))
     forget_resume(out, 2)
     return model
 
@@ -158,7 +166,8 @@ def fit(step: int, out: Path, model: LoRRaL, batches: Callable[[int], Iterable[d
     optimiser = torch.optim.SGD(trained.values(), lr=schedule.lr, momentum=config.momentum,
                                 weight_decay=config.weight_decay, foreach=True)  # the same numbers, fewer calls
     au_weights = weights_of_aus(config, material, model)
-    log, best = resume(step, out, model, optimiser, trained)
+    made = origin(out) if step == 1 else origin(out.parent, out.name)
+    log, best = resume(step, out, model, optimiser, trained, made)
     device = model.mean_shape.device
     bar = progress_bar(total=schedule.epochs * length, initial=len(log) * length, disable=not progress,
                        desc=f"step {step}" + (f" {out.name}" if step == 2 else ""), unit="batch")
@@ -187,7 +196,7 @@ def fit(step: int, out: Path, model: LoRRaL, batches: Callable[[int], Iterable[d
             if line["val_mean_f1"] > max((x["val_mean_f1"] for x in log), default=-1):
                 best = {f"best.{k}": v.detach().cpu().clone() for k, v in model.state_dict().items()}
         log.append(line)
-        save_resume(step, out, model, optimiser, trained, log, best)
+        save_resume(step, out, model, optimiser, trained, log, best, made)
         bar.set_postfix(loss=f"{means[0]:.3f}")
         if on_epoch:
             on_epoch([dict(row) for row in log])
@@ -252,15 +261,15 @@ def trial_step(model: LoRRaL, dataset: FaceDataset, config: RunConfig,
     return lambda: learn({key: value.to(device) for key, value in dataset[rows].items()}, answer, optimiser, config)
 
 
-def training_material(config: RunConfig) -> Material:
+def training_material(run: Path, config: RunConfig) -> Material:
     """The training rows of the run's fold, less the held-out ones; no subject of the test fold is among them."""
-    folder = open_data(config)
-    rows, test = fold_rows(folder, config.fold, config.folds)
+    folder, train, test = open_fold(run, config)
+    rows = train
     assert not set(folder.subjects[rows]) & set(folder.subjects[test]), "a subject is in train and test"
     held = rows[:0]
     if config.select == "held_out":
         rows, held = hold_out(folder, rows, seed=config.seed)
-    return Material(folder, rows, held)
+    return Material(folder, rows, held, train, test)
 
 
 def weights_of_aus(config: RunConfig, material: Material, model: LoRRaL) -> Tensor | None:
@@ -292,17 +301,18 @@ def held_out_f1(model: LoRRaL, material: Material) -> float:
 # ---------------------------------------------------------------------------------------------- stopping and going on
 
 
-def save_resume(step: int, out: Path, model, optimiser, trained: dict, log: list[dict], best: dict) -> None:
+def save_resume(step: int, out: Path, model, optimiser, trained: dict, log: list[dict], best: dict, made) -> None:
     """Put all that the next epoch needs on the disk in one file, whole or not at all; then the readable log."""
     tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
     for name, p in trained.items():
         tensors[f"momentum.{name}"] = optimiser.state[p]["momentum_buffer"]
-    save_tensors(out / f"step{step}_resume.safetensors", {**tensors, **best}, {"log": json.dumps(log)})
+    save_tensors(out / f"step{step}_resume.safetensors", {**tensors, **best}, {"log": json.dumps(log), **made})
     write_log(step, out, log)
 
 
-def resume(step: int, out: Path, model, optimiser, trained: dict) -> tuple[list[dict], dict]:
-    """(log, best weights) of the epochs done so far; model and optimiser are set to the end of the last one."""
+def resume(step: int, out: Path, model, optimiser, trained: dict, made: dict) -> tuple[list[dict], dict]:
+    """(log, best weights) of the epochs done so far; model and optimiser are set to the end of the last one. DataError
+    when they are not ``made`` of what this run is."""
     path = out / f"step{step}_resume.safetensors"
     if not path.exists():
         return [], {}
@@ -321,6 +331,7 @@ def resume(step: int, out: Path, model, optimiser, trained: dict) -> tuple[list[
         whole = False
     if not whole:
         raise DataError(f"{path}: its log is not that of whole epochs from the first on; {again}")
+    compare(path, metadata, made, out)
     model.load_state_dict({name: tensors[f"model.{name}"] for name in state})
     for name, p in trained.items():
         optimiser.state[p]["momentum_buffer"] = tensors[f"momentum.{name}"].to(p.device, copy=True)

@@ -16,14 +16,15 @@ from skimage.feature import hog
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
-from ..datasets.folds import fold_rows, hold_out
+from ..datasets.folds import hold_out
 from ..datasets.prepared import PreparedFolder
 from ..files import save_tensors, write_json
 from ..landmarks import NUM_LANDMARKS
 from ..measure.metrics import counts, f1_from_counts, summarise
 from ..output import progress_bar
 from ..training.evaluation import what_was_tested
-from ..training.run_folder import open_data, read_run_config
+from ..training.origin import open_fold, results_of
+from ..training.run_folder import read_run_config
 
 DRAW = {1: 100, 0: 200}
 """D95: training frames of each AU and video by label, as DRML drew them: 100 shown, 200 not shown."""
@@ -42,21 +43,21 @@ def run_baseline(run, name: str, progress: bool = True) -> dict:
     metrics. A baseline has one output, which stands under both names, ``au`` and ``local``; it finds no landmarks."""
     run = Path(run)
     config = read_run_config(run)
-    folder = open_data(config)
-    rows, test = fold_rows(folder, config.fold, config.folds)
+    folder, rows, test = open_fold(run, config)
+    made = results_of(run, baseline=name)
     started = time.perf_counter()
     logits, more = BASELINES[name](folder, rows, test, config.seed, progress)
     labels = np.asarray(folder.labels[test])
     output = summarise(logits, labels, folder.subjects[test])
     metrics = {
-        "relation": None, "baseline": name, **what_was_tested(config, folder, rows, test),
+        "relation": None, "baseline": name, **what_was_tested(config, folder, rows, test, made),
         "outputs": {"au": output, "local": output}, "landmarks": None,
         "seconds": time.perf_counter() - started, "device": "cpu", **more,
     }
     out = run / "baselines" / name
     save_tensors(out / "predictions.safetensors", {
         "au_logits": torch.from_numpy(np.asarray(logits, np.float32)), "labels": torch.from_numpy(labels),
-        "rows": torch.from_numpy(test)})
+        "rows": torch.from_numpy(test)}, made)
     write_json(out / "metrics.json", metrics)
     return metrics
 

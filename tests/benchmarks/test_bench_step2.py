@@ -1,8 +1,8 @@
 """``python -m benchmarks step2`` in its smallest setting: the real training; RUN is left alone."""
 
-import shutil
 
 import torch
+from tiny_run import copy_run
 
 from benchmarks import bench
 from benchmarks.step2 import measure
@@ -17,8 +17,7 @@ def test_every_relation_is_measured_against_an_epoch_of_step_1():
 
 
 def test_both_ways_of_step_2_are_compared_on_a_copy_of_the_run(tiny_finished, tmp_path):
-    run = tmp_path / "run"
-    shutil.copytree(tiny_finished, run)
+    run = copy_run(tiny_finished, tmp_path / "run")
     before = {p: p.read_bytes() for p in run.rglob("*") if p.is_file()}
     result = bench("step2", device="cpu", tiny=True, say=lambda line: None, compare=str(run))
     (table,) = result["tables"]

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny_run import tiny_config
+from tiny_run import copy_run, tiny_config
 
 from lorral_lite.datasets.licensed_faces import drawn_face, shown_faces
 from lorral_lite.datasets.prepared import open_prepared
@@ -173,12 +173,11 @@ def test_git_ignores_what_comes_from_licensed_faces(licensed, run):
 
 def test_scores_on_a_stand_in_are_called_procedural(licensed, run, tmp_path):
     shutil.copytree(licensed.path, tmp_path / "data")
-    relations = shutil.ignore_patterns("none", "mlp", "self_attention")
-    shutil.copytree(run, tmp_path / "run", ignore=relations)
+    copy_run(run, tmp_path / "run", "none", "mlp", "self_attention")
     meta = json.loads((tmp_path / "data" / "meta.json").read_text())
     (tmp_path / "data" / "meta.json").write_text(json.dumps(meta | {"stand_in": True}))
     config = json.loads((tmp_path / "run" / "config.json").read_text())
-    (tmp_path / "run" / "config.json").write_text(json.dumps(config | {"data": str(tmp_path / "data")}))
+    (tmp_path / "run" / "config.json").write_text(json.dumps(config | {"data": "../data"}))
     assert evaluate(tmp_path / "run", None, "cpu", False)["data"]["source"] == "table stand-in (procedural faces)"
     assert load_runs(tmp_path / "run").data_name == "procedural faces"
     assert load_runs(run).data_name != "procedural faces"

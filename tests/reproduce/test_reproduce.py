@@ -112,7 +112,10 @@ def test_a_plan_is_read_as_it_was_written(tmp_path):
     assert plan.command == f"lorral reproduce ROOT --data bp4d --profile full --out {tmp_path} --fold 2 3 --seed 4 " \
                            "--relation none"
     plan.write()
-    assert read_plan(tmp_path) == plan
+    found = read_plan(tmp_path)
+    assert os.path.abspath(found.config.data) == str(tmp_path / "data")
+    assert replace(found, config=plan.config) == plan
+    assert replace(found.config, data=plan.config.data) == plan.config
     (tmp_path / "grid.json").write_text('{"cells": []}')
     with pytest.raises(DataError, match=r"grid\.json: not the plan of a grid"):
         read_plan(tmp_path)

@@ -1,16 +1,17 @@
 """Cached features: the model's own, computed once for all relations, whole or not there, and changing nothing."""
 
 import json
-import shutil
 
 import numpy as np
 import pytest
 import torch
+from tiny_run import copy_run
 
 from lorral_lite.datasets.folds import fold_rows
 from lorral_lite.datasets.prepared import FaceDataset, open_prepared
 from lorral_lite.training import feature_cache
 from lorral_lite.training.feature_cache import cached_features
+from lorral_lite.training.origin import origin
 from lorral_lite.training.run_folder import load_model, save_weights
 from lorral_lite.training.steps import train_step2
 
@@ -18,8 +19,7 @@ from lorral_lite.training.steps import train_step2
 @pytest.fixture
 def run(tiny_finished, tmp_path):
     """A run folder with step 1 only."""
-    shutil.copytree(tiny_finished, tmp_path / "run", ignore=shutil.ignore_patterns("self_attention", "features"))
-    return tmp_path / "run"
+    return copy_run(tiny_finished, tmp_path / "run", "self_attention", "features")
 
 
 def material(data, seed=9, views=3):
@@ -88,7 +88,7 @@ def test_they_are_filled_anew_when_what_they_depend_on_changes(tiny_data, run):
     assert (third := stamp(seed=8, views=2)) > second
     with torch.no_grad():
         model.patch[0].conv.weight.mul_(1.01)
-    save_weights(run / "step1.safetensors", model.state_dict(), model.config.aus)
+    save_weights(run / "step1.safetensors", model.state_dict(), model.config.aus, origin(run))
     assert stamp(seed=8, views=2) > third
 
 

@@ -8,7 +8,7 @@ import shutil
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny_run import AUS, tiny_config
+from tiny_run import AUS, copy_run, tiny_config
 
 from lorral_lite.files import DataError, only_one, save_tensors, write_json
 from lorral_lite.training.config import RunConfig
@@ -78,7 +78,7 @@ def settings(name, change):
 ])
 def test_broken_and_foreign_runs_are_refused_with_the_reason(tiny_finished, tmp_path, damage, message):
     run = tmp_path / "run"
-    shutil.copytree(tiny_finished, run)
+    copy_run(tiny_finished, run)
     load_model(run, "self_attention", "cpu")
     damage(run)
     with pytest.raises(DataError, match=message) as error:
@@ -120,7 +120,7 @@ def test_a_mistake_leaves_the_run_folder_free_for_the_right_command(tiny_data, t
 
 def test_faces_that_do_not_fit_the_model_are_not_evaluated(tiny_data, tiny_finished, tmp_path):
     """The data was prepared again with other AUs since the run was trained."""
-    shutil.copytree(tiny_finished, tmp_path / "run")
+    copy_run(tiny_finished, tmp_path / "run")
     shutil.copytree(tiny_data, tmp_path / "data")
     edit(tmp_path / "data" / "meta.json", lambda m: m.update(aus=[1, 4, 25]))
     edit(tmp_path / "run" / "config.json", lambda c: c.update(data=str(tmp_path / "data")))

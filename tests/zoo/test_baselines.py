@@ -168,7 +168,7 @@ def test_it_learns_from_training_people_only_and_gives_equal_bytes(folder, run, 
     assert set(first["outputs"]["au"]["per_subject"]) == set(folder.subjects[test])
     labels = np.array(folder.labels)
     labels[test, 0] = 1 - labels[test, 0].clip(0, 1)  # other labels of test people: the same machines
-    monkeypatch.setattr(baselines, "open_data", lambda config: folder)
+    monkeypatch.setattr(baselines, "open_fold", lambda run, config: (folder, rows, test))
     monkeypatch.setattr(folder, "labels", labels)
     second = run_baseline(run, "linear_svm", progress=False)
     assert second["c"] == first["c"]
