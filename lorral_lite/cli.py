@@ -224,6 +224,8 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--confidence", type=float, default=0.7, help="leave out frames that the tool trusts less")
     sub.add_argument("--subject", help="who is in the pictures (default: a column, else the table's name)")
     sub.add_argument("--subject-column", default="subject", metavar="COLUMN")
+    sub.add_argument("--distinct", nargs=2, action="append", default=[], metavar=("A", "B"),
+                     help="two names that look like one person's are two people's")
     sub.add_argument("--size", type=_positive, default=200, help="pixels: 100 for lite, 200 for paper")
     sub.add_argument("--may-share", action="store_true",
                      help="everybody in the pictures agreed to be shown; else figures draw landmarks only")

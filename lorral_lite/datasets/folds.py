@@ -10,12 +10,16 @@ import json
 import numpy as np
 
 from ..files import DataError, data_file
+from .people import shown, two_of
 from .prepared import PreparedFolder
 
 
 def subject_parts(subjects, k: int = 3, seed: int = 0) -> list[list[str]]:
     """The distinct subjects, shuffled by ``seed`` and dealt into k parts of nearly equal size."""
     names = sorted({str(s) for s in subjects})
+    if len(names) < 2:
+        raise DataError(f"one person ({shown(''.join(names))}): nobody would be left to test on; prepare the tables of "
+                        "two people or more together")
     if not 2 <= k <= len(names):
         raise ValueError(f"{len(names)} subjects cannot be cut into {k} parts: choose 2 to {len(names)}")
     order = np.random.default_rng(seed).permutation(len(names))
@@ -49,7 +53,8 @@ def fold_rows(folder: PreparedFolder, fold: int, k: int = 3, seed: int = 0) -> t
     """Rows of the training and of the test subjects of fold 1 … k, both ascending.
 
     BP4D and DISFA use the published parts when k is 3 (D66); any other source or k is dealt by :func:`subject_parts`.
-    A subject of BP4D or DISFA that is in no published part is a DataError.
+    A subject of BP4D or DISFA that is in no published part is a DataError, and so is a face that a test person and a
+    training person have in common, byte for byte: they are one person, or one picture was taken for another.
     """
     parts = (protocol_parts(folder.meta["source"]) if k == 3 else None) or subject_parts(folder.subjects, k, seed)
     if not 1 <= fold <= len(parts):
@@ -62,7 +67,19 @@ def fold_rows(folder: PreparedFolder, fold: int, k: int = 3, seed: int = 0) -> t
     for name, rows in (("training", train_rows), ("test", test_rows)):
         if not len(rows):
             raise DataError(f"{folder.path}: fold {fold} has no {name} subject; prepare more subjects")
+    _check_unseen(folder, test)
     return train_rows, test_rows
+
+
+def _check_unseen(folder: PreparedFolder, test: np.ndarray) -> None:
+    """DataError when a face of a test person is also there under the name of a training person; ``test``: (N,) bool."""
+    split = [rows for rows in folder.same_faces if 0 < test[rows].sum() < len(rows)]
+    if split:
+        rows = split[0]
+        pair = two_of((rows[test[rows]][0], rows[~test[rows]][0]), folder.subjects)
+        raise DataError(f"{folder.path / 'index.csv'}: {sum(test[rows].sum() for rows in split):,} test faces are byte "
+                        f"for byte those of training people, such as {pair}; give one name to one person, or leave one "
+                        "of the pictures out, and prepare again")
 
 
 def hold_out(folder: PreparedFolder, rows: np.ndarray, seed: int = 0):

@@ -5,7 +5,8 @@
     labels.npy     (N, A) int8           1 shown, 0 not shown, -1 unknown
     index.csv      subject,task,frame    one row a frame
     skipped.csv    file,row,reason       what the source held and could not be used; absent when there is nothing
-    meta.json      source, AUs, S, choices, counts, licensed, format version, checksums
+    meta.json      source, AUs, S, choices, counts, licensed, format version, checksums; distinct: pairs of names that
+                   look like one person's and are two people's, such as [["Ann", "ann"]]
 
 It is written by :class:`lorral_lite.datasets.writing.PreparedWriter`.
 """
@@ -13,6 +14,7 @@ It is written by :class:`lorral_lite.datasets.writing.PreparedWriter`.
 import csv
 import hashlib
 import json
+from functools import cached_property
 from pathlib import Path
 from sys import intern
 
@@ -23,6 +25,7 @@ from torch.utils.data import Dataset
 from ..facs import check_aus
 from ..files import DataError
 from ..landmarks import NUM_LANDMARKS, mirror_landmarks
+from .people import check_people, same_faces
 from .writing import ARRAYS, FORMAT_VERSION, checksum
 
 VERIFIED: dict[Path, tuple] = {}
@@ -103,6 +106,13 @@ class PreparedFolder:
             raise DataError(f"{file}: {len(index)} rows, but meta.json says {rows}; run `lorral prepare` again")
         columns = zip(*index, strict=True) if index else ((), (), ())
         self.subjects, self.tasks, self.frames = map(np.array, columns)
+        people = {name: f"row {row}" for row, (name, _, _) in reversed([*enumerate(index, start=2)])}
+        check_people(file, people, self.meta.get("distinct", []), 'add "distinct": [["A", "B"]] to meta.json')
+
+    @cached_property
+    def same_faces(self) -> list[np.ndarray]:
+        """Groups of rows whose faces are equal in every byte, though they belong to several people."""
+        return same_faces(self.images, self.subjects.tolist())
 
     def _check_values(self) -> None:
         bad = np.flatnonzero(~np.isfinite(self.landmarks).all((1, 2)))

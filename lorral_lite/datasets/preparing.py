@@ -33,6 +33,7 @@ from ..files import DataError
 from ..landmarks import NUM_LANDMARKS, align_face, alignment
 from ..output import progress_bar
 from ..pictures import NO_PICTURE, PictureError, read_picture
+from .people import two_of
 from .prepared import PreparedFolder, open_prepared
 from .videos import Video
 from .writing import PreparedWriter
@@ -159,7 +160,12 @@ def prepare_sequences(
         if filled:
             say(f"{len(filled):,} frames have no landmarks of their own and got filled-in ones (meta.json lists them)")
             writer.meta["filled_landmarks"] = filled  # row numbers
-    return open_prepared(out)
+    folder = open_prepared(out)
+    if same := folder.same_faces:
+        say(f"{sum(map(len, same)):,} faces are byte for byte the same under several names, such as "
+            f"{two_of(same[0], folder.subjects)} of index.csv; a fold that trains on one and tests on the other will be "
+            "refused")
+    return folder
 
 
 @dataclass

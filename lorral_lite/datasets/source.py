@@ -3,7 +3,7 @@
 import csv
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,9 @@ from .videos import Video
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp")
 VIDEOS = (".avi", ".mp4", ".mov", ".mkv")
+LONGEST_ROW = 2**20
+"""Characters; a face mesh in a table takes tens of thousands."""
+
 _WHOLE = re.compile(r"-?\d{1,9}(\.0*)?", re.ASCII)
 
 
@@ -120,12 +123,30 @@ def numbered(folder: Path, endings=PICTURES) -> dict[int, list[Path]]:
     return found
 
 
+def rows_of(file, **dialect) -> Iterator[tuple[int, list[str]]]:
+    """(its last line, cells) of each row of an open CSV file. A row that goes on and on is a csv.Error, before it fills
+    the memory."""
+    taken = 0
+
+    def lines():
+        nonlocal taken
+        while line := file.readline(LONGEST_ROW + 1 - taken):
+            taken += len(line)
+            if taken > LONGEST_ROW:
+                raise csv.Error(f"a row of more than {LONGEST_ROW:,} characters")
+            yield line
+
+    reader = csv.reader(lines(), **dialect)
+    for cells in reader:
+        taken = 0
+        yield reader.line_num, cells
+
+
 def read_rows(path: Path) -> list[tuple[int, list[str]]]:
     """(line, cells) of a comma-separated text, empty lines left out. A DataError says why it is no such text."""
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file)
-            rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
+            rows = [(line, [cell.strip() for cell in row]) for line, row in rows_of(file)]
     except FileNotFoundError:
         raise DataError("no such file") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:

@@ -68,8 +68,8 @@ def write_bp4d(root, subjects=("F001", "F003", "F004"), tasks=("T1", "T2"), fram
         the coded ones, which nobody coded.
     empty: coded frames at the end of each subject's last sequence whose landmarks are empty.
     unknown: label cells of the 12 AUs that say 9, in each sequence's first row. The other AUs always say 9.
-    pool: draw only so many faces and repeat them: large folders in seconds, whose pictures do not show what the labels
-        say.
+    pool: draw only so many faces and repeat them, in another light for each subject: large folders in seconds, whose
+        pictures do not show what the labels say.
     """
     root, tasks = Path(root), tuple(tasks)
     people = Population("bp4d", seed=seed)
@@ -82,6 +82,8 @@ def write_bp4d(root, subjects=("F001", "F003", "F004"), tasks=("T1", "T2"), fram
         for t, task in enumerate(tasks):
             rows = range(t * frames, (t + 1) * frames)
             pictures, points = ([part[k % len(part)] for k in rows] for part in (drawn, marks))
+            if few:
+                pictures = [np.clip(picture.astype(int) + s, 0, 255).astype(np.uint8) for picture in pictures]
             start = first[(s * len(tasks) + t) % len(first)]
             numbers = range(start, start + frames)
             shown = draw.labels[0, rows]

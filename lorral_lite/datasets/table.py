@@ -12,8 +12,11 @@ our own   ``image``, ``x_48``, AUs    49, pixels counted from 0       ``AU1``: 1
 ========= =========================== =============================== =========================================
 
 Our own table may also have ``subject``, ``task`` and ``frame``; ``image`` is a path seen from the table's folder.
+OpenFace and LibreFace write a table for each picture, which has the picture's name and lies beside it.
 """
 
+import os
+from collections import Counter
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -21,6 +24,7 @@ import numpy as np
 
 from ..files import DataError
 from ..pictures import PictureError, size_of
+from .people import check_people, exactly, shown
 from .prepared import PreparedFolder
 from .preparing import Frames, Sequence, Skip, prepare_sequences
 from .source import numbered
@@ -29,11 +33,14 @@ from .videos import Video
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".wmv", ".mpg", ".mpeg")
+MOST_PEOPLE = 20
+"""Lines about people that :func:`prepare_table` prints."""
 
 
 def prepare_table(
     out, tables, images=None, aus=None, threshold: float | None = None, confidence: float = 0.7,
-    subject: str | None = None, subject_column: str = "subject", size: int = 200, may_share: bool = False, **options,
+    subject: str | None = None, subject_column: str = "subject", distinct=(), size: int = 200, may_share: bool = False,
+    **options,
 ) -> PreparedFolder:
     """Prepare the frames of one or more ``tables`` (CSV files); arguments as in :func:`read_table`.
 
@@ -41,6 +48,7 @@ def prepare_table(
         table's name. None: beside each table, under its name, or where the table's own column says.
     aus: None takes those that all tables have. may_share: everybody in the pictures has agreed to be shown; else the
         folder is ``licensed``, and figures, reports and notebooks draw landmarks only.
+    distinct: pairs of names that look like one person's, but are two people's.
     options: those of :func:`lorral_lite.datasets.preparing.prepare_sequences`.
 
     A folder of pictures is matched by number: its lowest number is the table's first frame (D54).
@@ -53,6 +61,8 @@ def prepare_table(
     if not shared:
         raise DataError(f"{paths[-1]}: no AU that all tables have; prepare them one by one")
     found = [table if table.aus == tuple(shared) else read(table.path, shared) for table in found]
+    distinct = _check_who(found, distinct)
+    _say_who(found, threshold, options.get("say", print))
     sequences = [one for table in found for one in _sequences(table, images, len(found) > 1)]
     names = [(one.subject, one.task) for one in sequences]
     twice = next((name for name in names if names.count(name) > 1), None)
@@ -61,9 +71,50 @@ def prepare_table(
     meta = {
         "source": "table", "licensed": not may_share, "tools": sorted({table.kind for table in found}),
         "tables": [path.name for path in paths], "threshold": threshold, "confidence": confidence, "subject": subject,
-        "subject_column": subject_column,
+        "subject_column": subject_column, "distinct": distinct,
     }
     return prepare_sequences(out, paths[0].parent, sequences, size, shared, meta, **options)
+
+
+def _check_who(tables: list[ToolTable], distinct) -> list[list[str]]:
+    """The pairs of ``distinct`` as the tables write the names; DataError where it is not clear who somebody is."""
+    by_name = [table for table in tables if table.by_name]
+    stems = Counter(table.path.stem for table in by_name)
+    for table in by_name:
+        if stems[table.path.stem] > 1:
+            raise DataError(f"{table.path}: another table has this name too; name the person with --subject or in a "
+                            "column `subject`, or rename one of them")
+        if table.still and len(tables) > 1:
+            raise DataError(f"{table.path}: its name is that of a picture; say who it is with --subject or in a column "
+                            "`subject`")
+    people: dict[str, str] = {}
+    for table in tables:
+        for row in table.rows:
+            people.setdefault(row.subject, f"{table.path.name}, row {row.line}")
+    written = {exactly(name)[1:-1]: name for name in people} | {name: name for name in people}
+    nobody = next((name for pair in distinct for name in pair if name not in written), None)
+    if nobody is not None:
+        raise DataError(f"--distinct {nobody}: nobody is called that in {tables[0].path}" + (" and the others" if
+                        len(tables) > 1 else ""))
+    distinct = sorted(sorted(written[name] for name in pair) for pair in distinct)
+    check_people(tables[0].path.parent, people, distinct, "confirm it with --distinct A B")
+    return distinct
+
+
+def _say_who(tables: list[ToolTable], threshold: float | None, say) -> None:
+    """Print the people that there are, and what else a reader should see before hours of work."""
+    count = Counter(row.subject for table in tables for row in table.rows)
+    by_name = any(table.by_name for table in tables) and len(tables) > 1
+    say(f"people: {len(count)}" + (", one for each table's name (--subject or a column `subject` says otherwise)"
+                                   if by_name else ""))
+    for name in sorted(count)[:MOST_PEOPLE]:
+        say(f"  {shown(name)}: {count[name]:,} frames")
+    if len(count) > MOST_PEOPLE:
+        say(f"  … and {len(count) - MOST_PEOPLE:,} more")
+    labels = [row.labels for table in tables for row in table.rows]
+    if threshold is not None and labels and not (np.array(labels) == 1).any():
+        say(f"no AU is shown in any frame: the highest value is {max(table.highest for table in tables):g}, below "
+            f"--threshold {threshold:g}")
 
 
 def _sequences(table: ToolTable, images, several: bool) -> list[Sequence]:
@@ -122,7 +173,9 @@ class _Pictures:
         self.source = Path(images) if images is not None else None
         if self.source is not None and not self.source.exists():
             raise DataError(f"{self.source}: no such file or folder; name the pictures of {table.path} with --images")
-        if self.source is None or several:
+        if table.still:
+            self.beside = self._picture(self.source or table.path.parent, table.path.stem)
+        elif self.source is None or several:
             self.beside = self._beside(self.source or table.path.parent, table.path.stem)
         else:
             self.beside = self.source
@@ -139,6 +192,16 @@ class _Pictures:
         return None
 
     @staticmethod
+    def _picture(place: Path, stem: str) -> Path:
+        """The picture that a table called ``stem`` is about: ``place``, or in it."""
+        found = sorted(place.glob("*")) if place.is_dir() else [place]
+        found = [path for path in found if path.suffix.lower() in PICTURES and (path == place or path.stem == stem)]
+        if len(found) != 1:
+            what = f"{found[1].name} is there too; keep one" if found else "there is none; name it with --images"
+            raise DataError(f"{found[0] if found else place / stem}: the picture that {stem}.csv is about; {what}")
+        return found[0]
+
+    @staticmethod
     def _numbers(folder: Path) -> dict[int, Path]:
         """Position from 0 → picture, by the last number in each name."""
         found = numbered(folder, PICTURES)
@@ -148,6 +211,8 @@ class _Pictures:
         return {number - min(found): paths[0] for number, paths in found.items()}  # D54 picture numbers
 
     def of(self, row: Row) -> tuple[Path, int | None]:
+        if self.table.still:
+            return self.beside, None
         place = self._named(row.image) if row.image is not None else None
         if place and place.suffix.lower() not in VIDEOS:
             return place, None
@@ -166,4 +231,9 @@ class _Pictures:
     def _named(self, image: str) -> Path | None:
         here, name = self.table.path.parent, Path(image.replace("\\", "/"))
         tries = [here / name, name] + [here / name.name] + ([self.source / name.name] if self.source else [])
-        return next((path for path in tries if image and path.is_file()), None)
+        found = [path for path in tries if image and path.is_file()]
+        inside = [path for path in found if any(Path(os.path.abspath(path)).is_relative_to(os.path.abspath(place))
+                                                for place in (here, self.source) if place is not None)]
+        if found and not inside:
+            raise DataError(f"{image[:200]} lies outside the table's folder; name its folder with --images")
+        return inside[0] if inside else None

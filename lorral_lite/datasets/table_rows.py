@@ -6,7 +6,9 @@ The tools and their columns are listed in :mod:`lorral_lite.datasets.table`.
 import csv
 import math
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,8 +16,10 @@ import numpy as np
 
 from ..facs import ACTION_UNITS, check_aus
 from ..files import DataError
-from ..landmarks import to_49
+from ..landmarks import interocular, to_49
+from .people import person_key
 from .preparing import Skip
+from .source import LONGEST_ROW, rows_of
 
 MESH_49 = (
     70, 63, 105, 66, 107, 336, 296, 334, 293, 300,
@@ -50,10 +54,19 @@ KINDS = {
 
 FRAME_COLUMNS = ("frame", "frame_idx")
 IMAGE_COLUMNS = ("image", "input", "path_to_frame", "input_image_path")
+SUBJECT_COLUMNS = ("subject", "subject_id", "participant", "participant_id", "person", "person_id")
+"""Who it is, in capitals or small letters."""
+FACE_COLUMNS = ("face_id", "face", "identity")
+"""How OpenFace and py-feat number the faces of one table; in the next table they begin anew."""
+VIDEO_COLUMNS = ("timestamp", "success", "frame_time_in_ms")
+"""A table with neither these nor a frame is about one picture."""
+NOBODY = ("", "nan", "NaN", "None", "NULL", "null", "N/A", "#N/A")
+"""What tools write where they know no name."""
 
 
 class Row(NamedTuple):
-    """One usable row: ``image`` as the table writes it, or None when the frame number says it; (49, 2) points."""
+    """One usable row: ``image`` as the table writes it, or None when the frame number says it; (49, 2) points; ``face``
+    as the tool numbers it."""
 
     subject: str
     task: str
@@ -62,13 +75,16 @@ class Row(NamedTuple):
     line: int
     points: np.ndarray
     labels: np.ndarray
+    face: str = ""
 
 
 @dataclass
 class ToolTable:
     """What one table of another tool says. ``skips`` are the rows that cannot be used.
 
-    relative: points are shares of the picture's width and height, not pixels.
+    relative: points are shares of the picture's width and height, not pixels. still: it is about one picture, which has
+    its name. by_name: no column and no option says who the person is, so the table's name does. highest: the highest
+    value of an AU.
     """
 
     path: Path
@@ -77,6 +93,9 @@ class ToolTable:
     rows: list[Row] = field(default_factory=list)
     skips: list[Skip] = field(default_factory=list)
     relative: bool = False
+    still: bool = False
+    by_name: bool = False
+    highest: float = 0.0
 
 
 def detect(header: list[str]) -> str | None:
@@ -100,29 +119,39 @@ def read_table(path, aus=None, threshold: float | None = None, confidence: float
     aus: which AUs; None takes all that the table has and :mod:`lorral_lite.facs` knows. threshold: an AU is shown from
     this value on (intensity 0–5; py-feat: probability 0–1). confidence: rows of OpenFace and py-feat below it are left
     out, as are those whose ``success`` is 0. subject: of all rows; else ``subject_column``, else the file's name.
+
+    Several faces in a frame are never one person. Those that the tool numbers and shows side by side are people of
+    their own, ``<table>_<number>``; anything less clear is a DataError that asks.
     """
     path = Path(path)
-    best: dict[tuple, tuple[float, Row]] = {}
+    found: list[tuple[float, Row]] = []
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
-            lines = csv.reader(file, skipinitialspace=True, strict=True)
+            lines = (cells for _, cells in rows_of(file, skipinitialspace=True, strict=True))
             header = [name.strip() for name in next(lines, [])]
             reader = _RowReader(path, header, aus, threshold, confidence, subject, subject_column)
-            table = ToolTable(path, reader.kind, reader.aus)
+            table = ToolTable(path, reader.kind, reader.aus, still=reader.still, by_name=reader.by_name)
             for line, cells in enumerate(lines, start=2):
                 if any(cell.strip() for cell in cells):
-                    _add(table, reader, line, cells, best)
+                    try:
+                        found.append(reader.read(line, cells))
+                    except DataError as error:
+                        table.skips.append(Skip(path, line, str(error), isinstance(error, _LeftOut)))
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; give the CSV that the tool wrote") from None
     except IsADirectoryError:
         raise DataError(f"{path}: a folder; give the CSV files one by one") from None
     except UnicodeDecodeError:
-        raise DataError(f"{path}: not a text file; give the CSV that the tool wrote") from None
+        row = _not_utf8(path)
+        raise DataError(f"{path}: not a text file in UTF-8 (row {row}); save the table as “CSV UTF-8”") from None
     except csv.Error as error:
-        raise DataError(f"{path}: not readable as CSV ({error}); give the CSV that the tool wrote") from None
+        why = _separated(path) or f"not readable as CSV ({error}); give the CSV that the tool wrote"
+        raise DataError(f"{path}: {why}") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
-    table.rows = [row for _, row in best.values()]
+    reader.check_subject()
+    table.rows = _one_face_each(table, _people_of(reader, found))
+    table.highest = reader.highest
     table.relative = reader.mesh and all(np.abs(row.points).max() <= 2 for row in table.rows)
     return table
 
@@ -131,21 +160,74 @@ class _LeftOut(DataError):
     """A row that the reader's own options leave out."""
 
 
-def _add(table: ToolTable, reader: "_RowReader", line: int, cells: list[str], best: dict) -> None:
-    """Put one row among the usable ones (``best`` of each frame) or among the skipped."""
-    try:
-        score, row = reader.read(line, cells)
-    except DataError as error:
-        table.skips.append(Skip(table.path, line, str(error), isinstance(error, _LeftOut)))
-        return
-    key = row[:3] if table.kind == "own" else row[:4]  # py-feat numbers the frames of each picture anew
-    other = best.get(key)
-    if other and other[0] >= score:
-        table.skips.append(Skip(table.path, line, f"the same frame as row {other[1].line}, which was kept"))
-        return
-    if other:
-        table.skips.append(Skip(table.path, other[1].line, f"the same frame as row {line}, which was kept"))
-    best[key] = (score, row)
+def _people_of(reader: "_RowReader", found: list[tuple[float, Row]]) -> list[tuple[float, Row]]:
+    """The rows again: faces that a column numbers, in a table whose name says who, are people of their own.
+
+    They are when every two of them share a frame and none jumps to where another one was: OpenFace's numbers may go
+    from person to person when tracking fails. Else a DataError asks.
+    """
+    if not reader.by_name or len({row.face for _, row in found}) < 2:
+        return found
+    place, column = f"{reader.path}: column {reader.face_name}", f"--subject-column {reader.face_name}"
+    frames: dict[str, set] = {}
+    last: dict[str, np.ndarray] = {}
+    for _, row in found:
+        frames.setdefault(row.face, set()).add((row.frame, row.image))
+    one, two = next((pair for pair in combinations(frames, 2) if not frames[pair[0]] & frames[pair[1]]), (None, None))
+    if one is not None:
+        raise DataError(f"{place} has {one[:20]!r} and {two[:20]!r}, never in one frame: if they are two people, say "
+                        f"{column}; if they are one, name the person with --subject")
+    for row in sorted((row for _, row in found), key=lambda row: row.frame):
+        here, face = row.points.mean(0), row.face
+        jumped = face in last and _apart(here, last[face], row.points)
+        if jumped and not all(_apart(here, there, row.points) for other, there in last.items() if other != face):
+            raise DataError(f"{place}: in row {row.line} face {face[:20]!r} is where another one was before; if the "
+                            f"numbers stay with their people, say {column}; else write who it is in a column `subject`")
+        last[face] = here
+    return [(score, row._replace(subject=f"{row.subject}_{row.face}")) for score, row in found]
+
+
+def _apart(here: np.ndarray, there: np.ndarray, points: np.ndarray) -> bool:
+    """Whether two centres of faces are too far apart to be one face, of which there are (49, 2) ``points``."""
+    return np.linalg.norm(here - there) > interocular(points)
+
+
+def _one_face_each(table: ToolTable, found: list[tuple[float, Row]]) -> list[Row]:
+    """The better of two rows about one face in a frame; the other is skipped. Two faces in it are a DataError."""
+    best: dict[tuple, tuple[float, Row]] = {}
+    for score, row in found:
+        key = row[:3] if table.kind == "own" else row[:4]  # py-feat numbers the frames of each picture anew
+        other, first = best.get(key, (-1.0, row))
+        if first.image == row.image and _apart(first.points.mean(0), row.points.mean(0), row.points):
+            raise DataError(f"{table.path}: rows {first.line} and {row.line} are two faces in frame {row.frame}, but "
+                            f"one person, {row.subject[:60]!r}; write who is who in a column `subject`, or name the "
+                            "column that says so with --subject-column, or leave the others out")
+        if other < score:
+            best[key] = (score, row)
+        if first is not row:
+            lost, kept = (first, row) if other < score else (row, first)
+            table.skips.append(Skip(table.path, lost.line, f"the same frame as row {kept.line}, which was kept"))
+    return [row for _, row in best.values()]
+
+
+def _not_utf8(path: Path) -> int:
+    """The first line of a file that is not UTF-8."""
+    row = 1
+    with open(path, "rb") as file, suppress(UnicodeDecodeError):
+        for line in file:
+            line.decode("utf8")
+            row += 1
+    return row
+
+
+def _separated(path: Path) -> str | None:
+    """What is wrong with a table whose cells are separated by something else than commas, or None."""
+    with open(path, newline="", encoding="utf-8-sig", errors="replace") as file:
+        first = file.readline(LONGEST_ROW)
+    for sign, name in ((";", "semicolons"), ("\t", "tabs")):
+        if detect([cell.strip('" \r\n') for cell in first.split(sign)]):
+            return f"its cells are separated by {name}; save it with commas between them and points in its numbers"
+    return None
 
 
 class _RowReader:
@@ -154,8 +236,9 @@ class _RowReader:
     def __init__(self, path: Path, header: list[str], aus, threshold, confidence, subject, subject_column):
         self.kind = detect(header)
         if self.kind is None:
-            raise DataError(f"{path}: not the header of OpenFace, py-feat, LibreFace or our own table (image, x_0 … "
-                            "x_48, y_0 … y_48, AU1 …); keep the first line as the tool wrote it")
+            why = _separated(path) or ("not the header of OpenFace, py-feat, LibreFace or our own table (image, x_0 … "
+                                       "x_48, y_0 … y_48, AU1 …); keep the first line as the tool wrote it")
+            raise DataError(f"{path}: {why}")
         twice = next((name for name in header if name and header.count(name) > 1), None)
         if twice:
             raise DataError(f"{path}: two columns are called {twice}; keep one")
@@ -165,26 +248,45 @@ class _RowReader:
         for name, k in place.items():
             match = re.fullmatch(tool.shown if threshold is None else tool.intensity, name)
             if match and int(match[1]) in ACTION_UNITS:
+                if int(match[1]) in found:
+                    raise DataError(f"{path}: {header[found[int(match[1])]]} and {name} are one AU; keep one")
                 found[int(match[1])] = k
         self.aus = check_aus(sorted(found) if aus is None else aus)
         absent = [au for au in self.aus if au not in found]
         if absent or not self.aus:
             what = f"no column for AU {absent[0]}" if absent else "no column of an AU that we know"
             raise DataError(f"{path}: {what}; it has {', '.join(map(str, sorted(found))) or 'none'}")
-        if subject is None and subject_column != "subject" and subject_column not in place:
+        if subject is not None and not subject.strip():
+            raise DataError("--subject names nobody")
+        if subject_column != "subject" and subject is not None:
+            raise DataError(f"--subject {subject} and --subject-column {subject_column}: give one of them")
+        if subject_column != "subject" and subject_column not in place:
             raise DataError(f"{path}: no column {subject_column}; name another one, or the person with --subject")
-        self.width, self.stem = len(header), path.stem
+        self.path, self.width, self.stem, self.highest = path, len(header), path.stem.strip(), 0.0
         self.threshold = tool.threshold if threshold is None else threshold
+        if self.threshold is not None and not 0 < self.threshold <= tool.top:
+            raise DataError(f"--threshold {threshold:g}: {tool.name}'s AUs go from 0 to {tool.top:g}; choose a value "
+                            "above 0 and up to that")
         self.confidence, self.subject = confidence, subject
         self.au_columns = [found[au] for au in self.aus]
         self.point_columns, self.mesh = _points(path, place)
         self.frame_column = next((place[name] for name in FRAME_COLUMNS if name in place), None)
         self.image_column = next((place[name] for name in IMAGE_COLUMNS if name in place), None)
-        if self.frame_column is None and self.image_column is None:
+        self.still = self.frame_column is self.image_column is None and self.kind in ("openface", "libreface")
+        self.still = self.still and not any(name in place for name in VIDEO_COLUMNS)
+        if self.frame_column is None and self.image_column is None and not self.still:
             raise DataError(f"{path}: neither a column for the frame nor one for the picture; add `frame` or `image`")
         self.score_column = place.get(tool.score)
         self.success_column = place.get("success") if self.kind == "openface" else None
-        self.subject_column = place.get(subject_column)
+        small = {name.casefold(): name for name in reversed(place)}
+        who = next((small[name] for name in SUBJECT_COLUMNS if name in small), None)
+        self.subject_name = who if subject_column == "subject" else subject_column
+        self.subject_column = place.get(self.subject_name)
+        self.by_name = subject is None and self.subject_column is None
+        self.face_name = next((small[name] for name in FACE_COLUMNS if name in small), None)
+        self.face_column = place.get(self.face_name)
+        self.before = f"{self.stem}_" if subject_column.casefold() in FACE_COLUMNS else ""
+        self.overruled: set[str] = set()
         self.task_column = place.get("task") if self.kind == "own" else None
 
     def read(self, line: int, cells: list[str]) -> tuple[float, Row]:
@@ -206,17 +308,32 @@ class _RowReader:
         if not points.any():
             raise DataError("all landmarks are zero")
         image = cells[self.image_column] if self.image_column is not None else None
-        frame = line - 2 + self.tool.first
+        frame = self.tool.first if self.still else line - 2 + self.tool.first
         if self.frame_column is not None:
             frame = _number(cells[self.frame_column], "the frame")
             if not (math.isfinite(frame) and frame == int(frame) and 0 <= frame < 1e9):
                 raise DataError(f"frame {cells[self.frame_column][:20]!r} is no whole number")
         labels = [self._label(cells[k], au) for k, au in zip(self.au_columns, self.aus, strict=True)]
-        who = self.subject or (cells[self.subject_column] if self.subject_column is not None else self.stem)
+        who = self.stem if self.subject is None else self.subject.strip()
+        if self.subject_column is not None:
+            cell = cells[self.subject_column]
+            if self.subject is not None:
+                self.overruled.add(cell)
+            elif cell in NOBODY:
+                raise DataError("no subject")
+            else:
+                who = self.before + cell
         task = cells[self.task_column] if self.task_column is not None else self.stem
-        if not who:
-            raise DataError("no subject")
-        return score, Row(who, task, int(frame), image, line, points.astype(np.float32), np.array(labels, np.int8))
+        face = cells[self.face_column] if self.face_column is not None else ""
+        points, labels = points.astype(np.float32), np.array(labels, np.int8)
+        return score, Row(who, task, int(frame), image, line, points, labels, face)
+
+    def check_subject(self) -> None:
+        """DataError when --subject names one person and the table's own column names several."""
+        if len({person_key(name) for name in self.overruled}) > 1:
+            names = sorted(self.overruled)
+            raise DataError(f"{self.path}: --subject names one person, but column {self.subject_name} has "
+                            f"{names[0][:60]!r} and {names[-1][:60]!r}; leave --subject out")
 
     def _label(self, cell: str, au: int) -> int:
         """1, 0 or −1 of a cell; DataError when it holds none of the values that the tool writes."""
@@ -229,6 +346,7 @@ class _RowReader:
             return int(value)
         if not 0 <= value <= self.tool.top:
             raise DataError(f"AU {au} is {cell[:20]}, outside 0 to {self.tool.top:g}")
+        self.highest = max(self.highest, value)
         return int(value >= self.threshold)
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from ..facs import check_aus
 from ..files import DataError, only_one
 from ..landmarks import NUM_LANDMARKS
+from .people import check_people
 
 FORMAT_VERSION = 1
 SKIPPED = b"file,row,reason\r\n"
@@ -194,6 +195,8 @@ class PreparedWriter:
                 reason = "; the first one left out is {} {}: {}".format(*next(self._read("skipped.csv")))
             shutil.rmtree(self.partial, ignore_errors=True)
             raise DataError(f"{self.out}: there are no frames to write{reason}")
+        people = {row[0]: "a subject" for row in self._read("index.csv")}
+        check_people(self.out, people, self.meta.get("distinct", []), 'say so in its meta: "distinct": [["A", "B"]]')
         labels = np.load(self.partial / "labels.npy")
         names = [*ARRAYS, "index.csv", *(["skipped.csv"] if skipped else [])]
         meta = {
@@ -203,7 +206,7 @@ class PreparedWriter:
             "aus": list(self.aus),
             "size": self.size,
             "frames": rows,
-            "subjects": len({row[0] for row in self._read("index.csv")}),
+            "subjects": len(people),
             "skipped": sum(1 for row in self._read("skipped.csv") if row[1]) if skipped else 0,
             "positives": (labels == 1).sum(0).tolist(),
             "unknown": (labels == -1).sum(0).tolist(),

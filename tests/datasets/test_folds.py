@@ -15,7 +15,7 @@ from lorral_lite.files import DataError
 class Folder:
     """As much of a prepared folder as folds look at."""
 
-    path = Path("somewhere")
+    path, same_faces = Path("somewhere"), ()
 
     def __init__(self, subjects, source="faces"):
         self.subjects, self.meta = np.array(subjects), {"source": source}
