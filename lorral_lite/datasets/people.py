@@ -50,13 +50,12 @@ def check_people(file, people: Mapping[str, str], distinct, confirm: str) -> Non
         isinstance(pair, list | tuple) and len(pair) == 2 and isinstance(pair[0], str) and isinstance(pair[1], str)
         for pair in distinct)
     if not good:
-        raise DataError(f"{file}: \"distinct\" must be pairs of names, such as [[\"Ann\", \"ann\"]]")
-    nameless = next((where for name, where in people.items() if not name.strip()), None)
-    if nameless is not None:
-        raise DataError(f"{file}: {nameless} names no person; write who it is")
+        raise DataError(f"{file}: \"distinct\" in its meta.json must be pairs of names, such as [[\"Ann\", \"ann\"]]")
     alike: dict[str, list[str]] = {}
     for name in people:
         alike.setdefault(person_key(name), []).append(name)
+    if nobody := alike.get(""):
+        raise DataError(f"{file}: {people[nobody[0]]} names no person; write who it is")
     known = {frozenset(pair) for pair in distinct}
     pairs = (pair for names in alike.values() for pair in combinations(names, 2) if frozenset(pair) not in known)
     found = [" and ".join(f"{exactly(name)} ({people[name]})" for name in pair) for pair in islice(pairs, 4)]

@@ -106,7 +106,9 @@ class PreparedFolder:
             raise DataError(f"{file}: {len(index)} rows, but meta.json says {rows}; run `lorral prepare` again")
         columns = zip(*index, strict=True) if index else ((), (), ())
         self.subjects, self.tasks, self.frames = map(np.array, columns)
-        people = {name: f"row {row}" for row, (name, _, _) in reversed([*enumerate(index, start=2)])}
+        people: dict[str, str] = {}
+        for row, (name, _, _) in enumerate(index, start=2):
+            people.setdefault(name, f"row {row}")
         check_people(file, people, self.meta.get("distinct", []), 'add "distinct": [["A", "B"]] to meta.json')
 
     @cached_property

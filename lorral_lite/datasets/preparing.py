@@ -163,8 +163,7 @@ def prepare_sequences(
     folder = open_prepared(out)
     if same := folder.same_faces:
         say(f"{sum(map(len, same)):,} faces are byte for byte the same under several names, such as "
-            f"{two_of(same[0], folder.subjects)} of index.csv; a fold that trains on one and tests on the other will be "
-            "refused")
+            f"{two_of(same[0], folder.subjects)} of index.csv; no fold may train on one and test on the other")
     return folder
 
 

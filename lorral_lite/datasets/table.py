@@ -64,8 +64,8 @@ def prepare_table(
     distinct = _check_who(found, distinct)
     _say_who(found, threshold, options.get("say", print))
     sequences = [one for table in found for one in _sequences(table, images, len(found) > 1)]
-    names = [(one.subject, one.task) for one in sequences]
-    twice = next((name for name in names if names.count(name) > 1), None)
+    names = Counter((one.subject, one.task) for one in sequences)
+    twice = next((name for name, count in names.items() if count > 1), None)
     if twice:
         raise DataError(f"{paths[-1]}: a second table for subject {twice[0]}, task {twice[1]}; rename one file")
     meta = {
@@ -78,26 +78,26 @@ def prepare_table(
 
 def _check_who(tables: list[ToolTable], distinct) -> list[list[str]]:
     """The pairs of ``distinct`` as the tables write the names; DataError where it is not clear who somebody is."""
+    several, people = len(tables) > 1, {}
     by_name = [table for table in tables if table.by_name]
     stems = Counter(table.path.stem for table in by_name)
     for table in by_name:
         if stems[table.path.stem] > 1:
             raise DataError(f"{table.path}: another table has this name too; name the person with --subject or in a "
                             "column `subject`, or rename one of them")
-        if table.still and len(tables) > 1:
+        if table.still and several:
             raise DataError(f"{table.path}: its name is that of a picture; say who it is with --subject or in a column "
                             "`subject`")
-    people: dict[str, str] = {}
     for table in tables:
         for row in table.rows:
-            people.setdefault(row.subject, f"{table.path.name}, row {row.line}")
+            people.setdefault(row.subject, f"{table.path.name}, row {row.line}" if several else f"row {row.line}")
     written = {exactly(name)[1:-1]: name for name in people} | {name: name for name in people}
     nobody = next((name for pair in distinct for name in pair if name not in written), None)
     if nobody is not None:
-        raise DataError(f"--distinct {nobody}: nobody is called that in {tables[0].path}" + (" and the others" if
-                        len(tables) > 1 else ""))
+        raise DataError(f"--distinct {nobody}: nobody is called that; there are {', '.join(sorted(people))[:200]}")
     distinct = sorted(sorted(written[name] for name in pair) for pair in distinct)
-    check_people(tables[0].path.parent, people, distinct, "confirm it with --distinct A B")
+    place = tables[0].path.parent if several else tables[0].path
+    check_people(place, people, distinct, "confirm it with --distinct A B")
     return distinct
 
 
@@ -108,7 +108,7 @@ def _say_who(tables: list[ToolTable], threshold: float | None, say) -> None:
     say(f"people: {len(count)}" + (", one for each table's name (--subject or a column `subject` says otherwise)"
                                    if by_name else ""))
     for name in sorted(count)[:MOST_PEOPLE]:
-        say(f"  {shown(name)}: {count[name]:,} frames")
+        say(f"  {shown(name)}: {count[name]:,} frame{'s' * (count[name] != 1)}")
     if len(count) > MOST_PEOPLE:
         say(f"  … and {len(count) - MOST_PEOPLE:,} more")
     labels = [row.labels for table in tables for row in table.rows]

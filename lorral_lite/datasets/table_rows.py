@@ -197,16 +197,17 @@ def _one_face_each(table: ToolTable, found: list[tuple[float, Row]]) -> list[Row
     best: dict[tuple, tuple[float, Row]] = {}
     for score, row in found:
         key = row[:3] if table.kind == "own" else row[:4]  # py-feat numbers the frames of each picture anew
-        other, first = best.get(key, (-1.0, row))
+        other, first = best.get(key, (score, row))
         if first.image == row.image and _apart(first.points.mean(0), row.points.mean(0), row.points):
             raise DataError(f"{table.path}: rows {first.line} and {row.line} are two faces in frame {row.frame}, but "
                             f"one person, {row.subject[:60]!r}; write who is who in a column `subject`, or name the "
                             "column that says so with --subject-column, or leave the others out")
-        if other < score:
+        if first is row or other < score:
             best[key] = (score, row)
         if first is not row:
             lost, kept = (first, row) if other < score else (row, first)
             table.skips.append(Skip(table.path, lost.line, f"the same frame as row {kept.line}, which was kept"))
+    table.skips.sort(key=lambda skip: skip.row)
     return [row for _, row in best.values()]
 
 
@@ -316,13 +317,13 @@ class _RowReader:
         labels = [self._label(cells[k], au) for k, au in zip(self.au_columns, self.aus, strict=True)]
         who = self.stem if self.subject is None else self.subject.strip()
         if self.subject_column is not None:
-            cell = cells[self.subject_column]
-            if self.subject is not None:
-                self.overruled.add(cell)
-            elif cell in NOBODY:
+            named = cells[self.subject_column] not in NOBODY
+            if self.subject is None and not named:
                 raise DataError("no subject")
-            else:
-                who = self.before + cell
+            if self.subject is None:
+                who = self.before + cells[self.subject_column]
+            elif named:
+                self.overruled.add(cells[self.subject_column])
         task = cells[self.task_column] if self.task_column is not None else self.stem
         face = cells[self.face_column] if self.face_column is not None else ""
         points, labels = points.astype(np.float32), np.array(labels, np.int8)

@@ -163,7 +163,7 @@ class PreparedWriter:
     def _lines(self, name: str, rows) -> None:
         text = io.StringIO()
         csv.writer(text).writerows(rows)
-        self.files[name].write(text.getvalue().encode("utf8"))
+        self.files[name].write(text.getvalue().encode("utf8", "backslashreplace"))  # names of files need not be text
 
     def _read(self, name: str):
         """The lines of a finished CSV after its header, one at a time."""

@@ -170,9 +170,49 @@ def test_the_better_of_two_faces_in_a_frame_is_kept(faces, tmp_path):
 def test_subjects_from_a_column_or_an_option(faces, home, tmp_path):
     path = save(tmp_path / "a.csv", own(faces[1], subject=["a", "b", "a", "c"], task=["t"] * 4, frame=[7, 8, 9, 10]))
     assert [row[:3] for row in read_table(path).rows] == [("a", "t", 7), ("b", "t", 8), ("a", "t", 9), ("c", "t", 10)]
-    assert {row.subject for row in read_table(path, subject="me").rows} == {"me"}
+    with pytest.raises(DataError, match="--subject names one person, but column subject has 'a' and 'c'"):
+        read_table(path, subject="me")
+    one = save(tmp_path / "one.csv", own(faces[1], Participant=["a", "a", "A", "nan"]))
+    assert {row.subject for row in read_table(one, subject=" me ").rows} == {"me"}
+    assert [(row.subject, row.line) for row in read_table(one).rows] == [("a", 2), ("a", 3), ("A", 4)]
     table = read_table(home / "py-feat 2.csv", subject_column="Identity")
-    assert {row.subject for row in table.rows} == {"Person_0"}
+    assert {row.subject for row in table.rows} == {"py-feat 2_Person_0"}  # the next table has a Person_0 too
+    with pytest.raises(DataError, match="--subject a and --subject-column Identity: give one"):
+        read_table(home / "py-feat 2.csv", subject="a", subject_column="Identity")
+
+
+def two_faces(points, order="LRLRLR", frames=(1, 1, 2, 2, 3, 3), numbers="010101", name="face_id"):
+    """A table of OpenFace about a person on the left and one on the right."""
+    head, first, *_ = openface(points[:1])
+    head[1] = f" {name}"
+    rows = [[*first] for _ in order]
+    for row, side, frame, number in zip(rows, order, frames, numbers, strict=True):
+        row[0], row[1] = frame, number
+        row[5:141] = points_68(points[0] + [SIDE * (side == "R"), 0]).T.ravel()
+    return [head, *rows]
+
+
+def test_numbered_faces_side_by_side_are_people_of_their_own(faces, tmp_path):
+    table = read_table(save(tmp_path / "t.csv", two_faces(faces[1])))
+    assert [(row.subject, row.frame) for row in table.rows] == [(f"t_{k}", n) for n in (1, 2, 3) for k in (0, 1)]
+    assert {row.subject for row in read_table(tmp_path / "t.csv", subject_column="face_id").rows} == {"t_0", "t_1"}
+
+
+@pytest.mark.parametrize(("changes", "subject", "said"), [
+    ({"order": "LRLRRL"}, None, "in row 6 face '0' is where another one was before"),
+    ({"frames": (1, 4, 2, 5, 3, 6)}, None, "has '0' and '1', never in one frame: .* --subject-column face_id"),
+    ({"numbers": "000000"}, None, "rows 2 and 3 are two faces in frame 1, but one person, 't'"),
+    ({"name": "row"}, None, "rows 2 and 3 are two faces in frame 1, but one person, 't'"),
+    ({}, "me", "rows 2 and 3 are two faces in frame 1, but one person, 'me'"),
+])
+def test_faces_that_may_be_one_person_or_two_are_a_question(faces, tmp_path, changes, subject, said):
+    with pytest.raises(DataError, match=said):
+        read_table(save(tmp_path / "t.csv", two_faces(faces[1], **changes)), subject=subject)
+
+
+def test_the_reader_may_say_that_a_face_found_again_is_one_person(faces, tmp_path):
+    table = read_table(save(tmp_path / "t.csv", two_faces(faces[1], frames=(1, 4, 2, 5, 3, 6))), subject="me")
+    assert [(row.subject, row.frame) for row in table.rows] == [("me", n) for n in (1, 4, 2, 5, 3, 6)]
 
 
 def test_unknown_labels(faces, tmp_path):
@@ -252,8 +292,14 @@ def test_landmarks_that_are_no_numbers_and_labels_out_of_range(faces, tmp_path):
 @pytest.mark.parametrize(("content", "said"), [
     (b"", "not the header"),
     (b"a,b\n1,2\n", "not the header"),
-    (b"\x89PNG\x00\xff\xfe", "not a text file"),
+    (b"\x89PNG\x00\xff\xfe", r"not a text file in UTF-8 \(row 1\)"),
+    ("image,x_48,AU1\np.png,1,1\nJürgen,1,1".encode("cp1252"), r"UTF-8 \(row 3\); save the table as “CSV UTF-8”"),
     (b'image,x_48,"AU1\n', "not readable as CSV"),
+    (b"image;x_48;AU1\n1;0,5;1\n", "its cells are separated by semicolons; save it with commas"),
+    (b'"image";"x_48";"AU1"\n', "its cells are separated by semicolons"),
+    (b"frame\tconfidence\tx_67\n", "its cells are separated by tabs"),
+    (b"1," * 600_000, "a row of more than 1,048,576 characters"),
+    (b'"\n",' * 300_000, "a row of more than 1,048,576 characters"),
 ])
 def test_files_that_are_no_table(tmp_path, content, said):
     (tmp_path / "a.csv").write_bytes(content)
@@ -267,6 +313,7 @@ def test_files_that_are_no_table(tmp_path, content, said):
     (openface, lambda head: [name.replace("AU", "") for name in head], "no column of an AU"),
     (openface, lambda head: ["nr", *head[1:]], "neither a column for the frame"),
     (libreface, lambda head: head[:12], "no landmarks"),  # as old versions wrote it
+    (own, lambda head: [*head[:-1], "AU01"], "AU1 and AU01 are one AU"),
 ])
 def test_headers_that_lack_something(faces, tmp_path, writer, change, said):
     head, *rows = writer(faces[1])
@@ -280,10 +327,68 @@ def test_headers_that_lack_something(faces, tmp_path, writer, change, said):
     (["openface.csv"], None, {}, "no video and no folder of pictures called openface"),
     (["openface.csv"], "nowhere", {}, "nowhere: no such file or folder"),
     (["own.csv", "own.csv"], None, {"subject": "me"}, "a second table for subject me"),
+    (["own.csv", "own.csv"], None, {}, "another table has this name too"),
+    (["openface.csv"], "rec", {"subject": " "}, "--subject names nobody"),
+    (["openface.csv"], "rec", {"threshold": 0}, "--threshold 0: OpenFace's AUs go from 0 to 5"),
+    (["py-feat.csv"], "rec", {"threshold": 2}, "--threshold 2: py-feat's AUs go from 0 to 1"),
 ])
 def test_what_is_asked_for_and_not_there(home, tmp_path, tables, images, options, said):
     with pytest.raises(DataError, match=said):
         prepare_table(tmp_path / "o", [home / name for name in tables], images and home / images, **options, **QUIET)
+
+
+def test_pictures_elsewhere_are_not_read(home, faces, tmp_path):
+    """A table may come from anybody: it names pictures in its own folder, the reader names other folders."""
+    rows = own(faces[1])
+    rows[1][0], rows[2][0], rows[3][0] = str(home / "rec" / "0.png"), "../private/me.png", "../t/rec/2.png"
+    path = save(tmp_path / "t" / "t.csv", rows)
+    write_image(tmp_path / "private" / "me.png", faces[0][0])
+    for k in range(N):
+        write_image(tmp_path / "t" / "rec" / f"{k}.png", faces[0][k])
+    folder = prepare_table(tmp_path / "out", path, size=32, **QUIET)
+    assert folder.frames.tolist() == [3, 4]
+    assert [(row, reason) for _, row, reason in skipped(folder)] == [
+        (row, f"{rows[k][0]} lies outside the table's folder; name its folder with --images")
+        for k, row in ((1, "2"), (2, "3"))]
+    assert prepare_table(tmp_path / "more", path, home / "rec", size=32, **QUIET).frames.tolist() == [1, 3, 4]
+
+
+def picture_table(points, writer):
+    """What OpenFace and LibreFace write about one picture: neither a frame nor a name."""
+    out = ("frame", "face_id", "timestamp", "success", "", "frame_idx", "frame_time_in_ms")
+    keep = [k for k, name in enumerate(writer(points)[0]) if name.strip() not in out]
+    return [[row[k] for k in keep] for row in writer(points)]
+
+
+@pytest.mark.parametrize("writer", [openface, libreface])
+def test_a_table_about_one_picture(faces, tmp_path, writer):
+    for k in range(2):
+        save(tmp_path / f"p{k}.csv", picture_table(faces[1][k : k + 1], writer))
+        write_image(tmp_path / f"p{k}.png", faces[0][k])
+    tables = [tmp_path / "p0.csv", tmp_path / "p1.csv"]
+    folder = prepare_table(tmp_path / "out", tables, subject="ann", size=48, **QUIET)
+    for k in range(2):
+        assert np.abs(align_face(faces[0][k], faces[1][k], 48)[0].astype(int) - folder.images[k]).mean() < 1
+    assert len(prepare_table(tmp_path / "one", tables[0], size=48, **QUIET)) == 1
+    with pytest.raises(DataError, match=r"p0\.csv: its name is that of a picture; say who it is"):
+        prepare_table(tmp_path / "who", tables, size=48, **QUIET)
+    write_image(tmp_path / "p0.jpg", faces[0][0])
+    with pytest.raises(DataError, match=r"p0\.png is there too"):
+        prepare_table(tmp_path / "two", tables[0], size=48, **QUIET)
+    (tmp_path / "p1.png").unlink()
+    with pytest.raises(DataError, match=r"p1: the picture that p1\.csv is about; there is none"):
+        prepare_table(tmp_path / "none", tables[1], size=48, **QUIET)
+
+
+def test_a_threshold_that_nothing_reaches_is_said(home, faces, tmp_path):
+    rows = openface(faces[1])
+    for row in rows[1:]:
+        row[141:145] = [0.25] * 4
+    heard = []
+    prepare_table(tmp_path / "out", save(tmp_path / "t.csv", rows), home / "rec", threshold=2, size=32,
+                  **{**QUIET, "say": heard.append})
+    assert heard[:3] == ["people: 1", "  t: 4 frames",
+                         "no AU is shown in any frame: the highest value is 0.25, below --threshold 2"]
 
 
 def test_two_pictures_of_one_number(home, tmp_path):
