@@ -3,6 +3,11 @@
 import hashlib
 import json
 import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -59,6 +64,76 @@ def only_one(folder: Path, what: str) -> Iterator[None]:
         lock.release()
 
 
+# ------------------------------------------------------------------------------------------ nothing that stays behind
+
+
+class Scratch(tempfile.TemporaryDirectory):
+    """A temporary folder for what must not stay: only its owner sees inside, and it goes with this process, however
+    that ends.
+
+    A small process waits for the end of this one and removes the folder, after ``kill -9`` too. What a machine that
+    stops leaves behind, a folder whose lock nobody holds, the next Scratch removes.
+    """
+
+    def __init__(self):
+        for lock in Path(tempfile.gettempdir()).glob("lorral-*/.lock"):
+            with suppress(OSError, Timeout, NotImplementedError), FileLock(lock, timeout=0):
+                shutil.rmtree(lock.parent, ignore_errors=True)
+        super().__init__(prefix="lorral-", ignore_cleanup_errors=True)
+        self._lock = FileLock(Path(self.name, ".lock"))
+        self._lock.acquire()
+        self._heir = subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", HEIR, str(os.getpid()), self.name], start_new_session=True, cwd=os.sep,
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def cleanup(self) -> None:
+        """Remove the folder now."""
+        self._lock.release()
+        super().cleanup()
+        self._heir.kill()
+        self._heir.wait()
+
+
+HEIR = """import os, shutil, sys, time
+while os.getppid() == int(sys.argv[1]):
+    time.sleep(0.2)
+shutil.rmtree(sys.argv[2], ignore_errors=True)"""
+"""What the small process does. (On Windows a parent that is gone keeps its number: the next Scratch removes there.)"""
+
+
+def without_paths(text: str, *folders) -> str:
+    """Text for files that go to others: a path inside one of ``folders`` or the current folder is seen from there, one
+    inside this Python or this package from its top, and of every other absolute path only the last part stays."""
+    own = {str(Path.home()): AWAY, tempfile.gettempdir(): AWAY, sys.prefix: "…/", str(_PACKAGE.parent): "…/"}
+    known = own | {str(Path(folder).absolute()): "" for folder in (Path.cwd(), *folders)}
+
+    def clean(piece: str) -> str:
+        for place in sorted(known, key=len, reverse=True):  # by name: they may hold spaces, where patterns end
+            if len(Path(place).parts) > 1:
+                piece = re.sub(_BEFORE + re.escape(place) + r"[/\\]+", known[place], piece)
+        return _ABSOLUTE.sub(r"…/\1", _QUOTED.sub(r"\1…/\2\1", piece))
+
+    return "".join(map(clean, re.split(r"(\x1b\[[\d;]*m)", text)))  # the colours of a traceback touch its paths
+
+
+def strip_logs(folder: Path) -> None:
+    """When the jobs of a submitit folder have ended: keep what they said, without paths; what they were told goes."""
+    for file in folder.glob("*"):
+        with suppress(OSError, DataError):
+            if file.suffix in (".out", ".err"):
+                write_text(file, without_paths(file.read_text(encoding="utf8", errors="replace"), folder.parent))
+            else:
+                file.unlink()
+
+
+AWAY = "\ue000/"
+_BEFORE = r"(?:file://|(?<![\w./~…<)\]}])(?!//))"
+_START = r"(?:/|[A-Za-z]:[/\\])"
+_PART = r"[^\s/\\'\"<>|:;,()\[\]{}=]"
+_QUOTED = re.compile(rf"(['\"]){_START}(?:[^'\"\n/\\]*[/\\]+)+([^'\"\n/\\]*)\1")
+_ABSOLUTE = re.compile(rf"(?:{_BEFORE}{_START}(?:{_PART}+[/\\]+)|{AWAY})(?:{_PART}+[/\\]+)*({_PART}*)")
+
+
 # ---------------------------------------------------------------------------------------------- files, all or nothing
 
 
@@ -76,9 +151,14 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
         raise DataError(f"{path}: cannot be written ({why}); free some space or choose another folder") from error
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write text so that the file is either the old one or the new one, never half of it."""
-    write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf8", newline=""))
+def write_text(path: Path, text: str, private: bool = False) -> None:
+    """Write text so that the file is either the old one or the new one, never half of it. ``private``: for its owner
+    only."""
+    def write(temporary: Path) -> None:
+        temporary.touch(0o600 if private else 0o666)
+        temporary.write_text(text, encoding="utf8", newline="")
+
+    write_whole(path, write)
 
 
 def write_json(path: Path, value) -> None:

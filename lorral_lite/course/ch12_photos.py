@@ -15,7 +15,7 @@ import torch
 from ..datasets.prepared import as_input
 from ..datasets.synthetic import DISTRACTORS, RENDER_SCALE
 from ..faces import render_faces
-from ..faces.cohort import cohort
+from ..faces.cohort import UNSEEN, cohort
 from ..faces.population import Population
 from ..files import DataError, data_file
 from ..landmarks import align_face, interocular
@@ -100,15 +100,15 @@ def measure_tones(model, tones: Sequence[float] = TONES, people: int = 20, frame
 
     AUs and landmarks are judged on faces aligned with their true landmarks, as in every evaluation. The first
     ``photos`` frames of each person are also shown as pictures that are not aligned, as :mod:`lorral_lite.photo`
-    meets a photograph. People and frames are drawn as ``lorral prepare faces`` draws them: with the weights that ship,
-    seed 0 would bring people whom the model was trained on. ValueError names a number that is too small, a tone
-    outside 0–1 and a model whose AUs are not those of BP4D.
+    meets a photograph. People and frames are drawn as ``lorral prepare faces`` draws them, but with every ``seed`` they
+    are people whom no run has learned from (:data:`lorral_lite.faces.cohort.UNSEEN`). ValueError names a number that is
+    too small, a tone outside 0–1 and a model whose AUs are not those of BP4D.
     """
     if people < 2:
         raise ValueError(f"people must be at least 2, or there is no interval over people, got {people}")
     if not 0 <= photos <= frames:
         raise ValueError(f"photos must lie between 0 and frames ({frames}), got {photos}")
-    crowd = Population("bp4d", seed=seed)
+    crowd = Population("bp4d", seed=UNSEEN + seed)
     if model.config.aus != crowd.aus:
         raise ValueError(f"the AUs drawn are those of BP4D {crowd.aus}, but this model knows {model.config.aus}")
     names = np.repeat([f"P{k + 1:03d}" for k in range(people)], frames)

@@ -12,7 +12,7 @@ from ..datasets.prepared import as_input
 from ..datasets.synthetic import DISTRACTORS, RENDER_SCALE
 from ..draw.base import INK, ORANGE, SKY
 from ..faces import AUS, render_faces
-from ..faces.cohort import cohort
+from ..faces.cohort import UNSEEN, cohort
 from ..faces.population import Population
 from ..facs import check_aus
 from ..landmarks import LINES, align_face, alignment, au_centers, transform, warp
@@ -44,9 +44,10 @@ class Sample(NamedTuple):
 def sample_faces(model, subjects: int = 12, frames: int = 6, seed: int = 1) -> Sample:
     """Faces of the BP4D population, aligned and cropped as ``lorral prepare faces`` and the tests do it.
 
-    ``seed`` chooses people, labels and scenes; the shipped weights were trained with seed 0, so 1 gives new people.
-    ValueError when the model's AUs are not those of BP4D.
+    ``seed`` chooses people, labels and scenes: people whom no run has learned from, whatever its seed and this one
+    (:data:`lorral_lite.faces.cohort.UNSEEN`). ValueError when the model's AUs are not those of BP4D.
     """
+    seed += UNSEEN
     config, people = model.config, Population("bp4d", seed=seed)
     if config.aus != people.aus:
         raise ValueError(f"sample_faces draws the AUs of BP4D {people.aus}, but this model knows {config.aus}")

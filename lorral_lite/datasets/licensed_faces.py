@@ -1,24 +1,75 @@
-"""What may be drawn of licensed faces: their landmarks, and the pictures only when somebody asks for them."""
+"""Which faces are licensed, and what may be drawn of them: their landmarks, and pictures only when somebody asks.
+
+Faces are licensed when anything says so, now or from before, or nothing says that they are not: that decides what
+figures show, which folders are private, and which weights are published.
+"""
+
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
 
+from ..files import DataError, read_json
 from ..landmarks import LINES
 from ..pictures import read_picture, size_of
 from .prepared import PreparedFolder
+from .writing import is_marked, keep_private
 
 PAPER, INK = (238, 238, 234), (20, 70, 120)
 FINER = 4  # lines are drawn this many times larger and reduced, so that they are smooth
 
 
+def is_licensed(folder: PreparedFolder) -> bool:
+    """Whether the faces of a prepared folder are licensed, or were: its meta.json, or the mark of a private folder."""
+    return folder.meta.get("licensed", True) is not False or is_marked(folder.path)
+
+
+def licensed_by(run) -> str:
+    """The file that says that a run's faces are licensed, or were; an empty text when none does.
+
+    Asked are all metrics and other JSON of the run folder, its mark as a private folder, and the prepared folder where
+    the run looks for its faces, as it is now.
+    """
+    run = Path(run)
+    for path in sorted([*run.glob("*.json"), *run.glob("*/*.json"), *run.glob("baselines/*/*.json")]):
+        said = _json(path)
+        about = [part for part in (said, *said.values()) if isinstance(part, dict)]
+        unsaid = path.name.endswith("metrics.json") and said and not any("licensed" in part for part in about)
+        if unsaid or any(part.get("licensed", False) is not False for part in about):
+            return path.relative_to(run).as_posix()
+    if is_marked(run):
+        return ".gitignore"
+    data = Path(str(_json(run / "config.json").get("data") or "nowhere")).expanduser()
+    for folder in (run / data, data):  # seen from the run or, in older ones, from the current folder
+        meta = _json(folder / "meta.json")
+        if (meta and meta.get("licensed", True) is not False) or is_marked(folder):
+            return str(folder)
+    return ""
+
+
+def _json(path: Path) -> dict:
+    """What a JSON file says; nothing when it is none: whoever needs it says so."""
+    try:
+        said = read_json(path)
+    except DataError:
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
+def protect(run, folder: PreparedFolder) -> None:
+    """Keep a run folder private when the faces that it comes from are licensed."""
+    if is_licensed(folder):
+        keep_private(Path(run))
+
+
 def shown_faces(folder: PreparedFolder, rows, show_licensed_faces: bool = False) -> np.ndarray:
     """Pictures (N, S, S, 3) uint8 of some rows, for figures and notebooks.
 
-    Frames of a folder whose meta.json says ``licensed`` are never among them unless ``show_licensed_faces``: each is
-    replaced by a line drawing of its 49 landmarks. A folder that does not say counts as licensed.
+    Frames of a licensed folder (:func:`is_licensed`) are never among them unless ``show_licensed_faces``: each is
+    replaced by a line drawing of its 49 landmarks.
     """
     rows = np.atleast_1d(rows)
-    if show_licensed_faces or folder.meta.get("licensed", True) is False:
+    if show_licensed_faces or not is_licensed(folder):
         return np.asarray(folder.images[rows])
     return np.stack([drawn_face(folder.landmarks[row], folder.size) for row in rows])
 

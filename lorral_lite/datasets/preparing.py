@@ -29,7 +29,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..device import cores
-from ..files import DataError
+from ..files import DataError, without_paths
 from ..landmarks import NUM_LANDMARKS, align_face, alignment
 from ..output import progress_bar
 from ..pictures import NO_PICTURE, PictureError, read_picture
@@ -57,9 +57,10 @@ class Skip(NamedTuple):
     chosen: bool = False
 
     def line(self, root: Path) -> tuple[str, object, str]:
-        """(file seen from ``root``, row or "", reason)."""
+        """(file seen from ``root``, row or "", reason), without paths of this machine."""
         file = self.file.relative_to(root) if self.file.is_relative_to(root) else self.file
-        return file.as_posix(), "" if self.row is None else self.row, " ".join(self.reason.split())
+        reason = without_paths(" ".join(self.reason.split()), root)
+        return without_paths(file.as_posix()), "" if self.row is None else self.row, reason
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 from ..device import pick_device
 from ..faces import AUS, render_faces
-from ..faces.cohort import cohort
+from ..faces.cohort import UNSEEN, cohort
 from ..faces.coverings import OCCLUDERS
 from ..faces.population import Population
 from ..faces.render import MAX_SIZE, MIN_SIZE
@@ -34,6 +34,8 @@ def prepare_faces(
     largest = int(MAX_SIZE / RENDER_SCALE)
     if not MIN_SIZE <= size <= largest:
         raise ValueError(f"size must be a whole number of pixels from {MIN_SIZE} to {largest}, got {size!r}")
+    if seed >= UNSEEN:
+        raise ValueError(f"seed must be below {UNSEEN}, got {seed}: people from there on are kept for tests")
     people = Population(profile=profile, relation_strength=relation_strength, structure=structure, hidden=hidden,
                         difficulty=difficulty, seed=seed)
     draw = people.subjects(subjects, frames)

@@ -76,9 +76,9 @@ class PreparedWriter:
                                     "give the same command again")
             if sizes is None:
                 shutil.rmtree(self.partial, ignore_errors=True)
-                self.partial.mkdir(parents=True)
-            if self.meta.get("licensed"):
-                keep_out_of_git(self.partial)
+            if self.meta.get("licensed", False) is not False:
+                keep_private(self.partial)
+            self.partial.mkdir(parents=True, exist_ok=True)
             self.files = {}
             for name in (*ARRAYS, "index.csv", "skipped.csv"):
                 file = open(self.partial / name, "wb" if sizes is None else "r+b")  # noqa: SIM115 - until the end
@@ -220,9 +220,28 @@ class PreparedWriter:
         (self.out / "journal.json").unlink(missing_ok=True)  # last: until now the same command goes on
 
 
-def keep_out_of_git(folder: Path) -> None:
-    """Let git ignore a folder that comes from licensed faces, wherever it lies."""
-    (folder / ".gitignore").write_text("*\n", encoding="utf8")
+def keep_private(folder: Path) -> None:
+    """Make a folder for what comes from licensed faces, or make one so: only its owner sees inside, and git ignores
+    it wherever it lies. DataError when it cannot be written."""
+    mark = folder / ".gitignore"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.chmod(0o700)
+        lines = mark.read_text(encoding="utf8").splitlines() if mark.exists() else []
+        if lines[-1:] != ["*"]:
+            mark.write_text("\n".join([*lines, "*", ""]), encoding="utf8")
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise DataError(f"{folder}: cannot be written and kept private ({why}); free some space or choose another "
+                        "folder") from error
+
+
+def is_marked(folder: Path) -> bool:
+    """Whether :func:`keep_private` was here: the faces were licensed once, whatever other files say now."""
+    try:
+        return "*" in (folder / ".gitignore").read_text(encoding="utf8", errors="replace").splitlines()
+    except OSError:
+        return False
 
 
 def checksum(path: Path) -> str:

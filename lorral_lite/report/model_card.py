@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+from ..datasets.licensed_faces import licensed_by
 from ..draw.faces import PHOTO_WARNING
-from ..files import read_json
+from ..files import DataError, read_json
 from ..model.relations import RELATIONS, label_of
 from ..training.origin import RECIPE
 from ..training.run_folder import read_run_config
@@ -14,6 +15,8 @@ from .results import STEP1
 def model_card(folder) -> str:
     """The README.md of a folder with a run's weights, metrics and ``data.json``, as Markdown (model_card.md.jinja)."""
     folder = Path(folder)
+    if said := licensed_by(folder):
+        raise DataError(f"{folder}: trained on licensed faces ({said} says so); such weights are not published")
     found = {STEP1: read_json(folder / "step1_metrics.json")}
     found |= {name: read_json(folder / name / "metrics.json") for name in RELATIONS
               if (folder / name / "metrics.json").exists()}

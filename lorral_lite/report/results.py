@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..datasets.licensed_faces import licensed_by
 from ..files import DataError, load_tensors, read_json
 from ..measure.statistics import Estimate, at_level, cohens_dz, holm, nested_f1, nested_gain
 from ..model.relations import RELATIONS, label_of
@@ -57,10 +58,10 @@ class Run:
     def source(self) -> str:
         return str((self.metrics.get("data") or {}).get("source", "unknown"))
 
-    @property
+    @cached_property
     def licensed(self) -> bool:
-        """Licensed unless the metrics say otherwise: with doubt, no face is shown."""
-        return bool((self.metrics.get("data") or {}).get("licensed", True))
+        """Whether anything says that the faces are licensed, or were, or nothing is known: then no face is shown."""
+        return bool(licensed_by(self.folder)) or not self.metrics
 
     @property
     def data_name(self) -> str:
@@ -218,7 +219,7 @@ class Grid:
     @property
     def licensed(self) -> bool:
         """Licensed when one of the runs is, or none says."""
-        return any(run.licensed for run in self.runs if run.metrics) or not self.metrics
+        return any(licensed_by(run.folder) for run in self.runs) or not self.metrics
 
     @cached_property
     def names(self) -> list[str]:

@@ -18,12 +18,14 @@ from pathlib import Path
 
 import numpy as np
 
+from ..datasets.licensed_faces import is_licensed, licensed_by
 from ..datasets.prepared import open_prepared
+from ..datasets.writing import keep_private
 from ..draw.base import png_bytes, shrink_png
 from ..draw.faces import PHOTO_WARNING, prediction_sheet
 from ..draw.results import f1_bars, gain_plot, training_curves
 from ..facs import AU_SETS
-from ..files import DataError, data_file, load_tensors, write_text
+from ..files import DataError, data_file, load_tensors, without_paths, write_text
 from ..measure.statistics import Estimate
 from ..training.origin import check_faces, faces_of
 from .comparison import comparison, faults, minutes
@@ -56,11 +58,12 @@ class Examples:
     names: list[str] | None = None
 
 
-def find_examples(run: Run, count: int = 8, seed: int = 0) -> Examples | None:
+def find_examples(run: Run, count: int = 8, seed: int = 0, show_licensed_faces: bool = False) -> Examples | None:
     """Faces of the test fold with what the model said, from the prepared folder and the run's stored predictions.
 
     Drawn at random, one per person as long as people last: not chosen for looks or success. None when the
-    prepared folder or the predictions are not there any more.
+    prepared folder or the predictions are not there any more. Licensed faces come without ``images`` unless
+    ``show_licensed_faces``.
     """
     name = next((r for r in ("self_attention", *run.relations) if r in run.relations), None)
     stored = run.folder / (f"{name}/predictions.safetensors" if name else "step1_predictions.safetensors")
@@ -83,8 +86,9 @@ def find_examples(run: Run, count: int = 8, seed: int = 0) -> Examples | None:
         seen[subjects[i]] += 1
     pick = np.array([i for _, i in sorted(turns, key=lambda t: t[0])[:count]])
     size = int(run.config["model"]["image_size"])
-    margin = (folder.size - size) // 2
-    images = np.asarray(folder.images)[rows[pick], margin:margin + size, margin:margin + size]
+    images, margin = None, (folder.size - size) // 2
+    if show_licensed_faces or not (run.licensed or is_licensed(folder)):
+        images = np.asarray(folder.images)[rows[pick], margin:margin + size, margin:margin + size]
     return Examples(
         tuple(folder.aus), found["labels"][pick], 1 / (1 + np.exp(-found["au_logits"][pick])),
         found["landmarks"][pick], found["true_landmarks"][pick], images, [str(subjects[i]) for i in pick],
@@ -100,12 +104,16 @@ def write_report(folder, out_html=None, *, examples: Examples | None = None, sho
 
     ``out_html`` defaults to report.html in the folder. ``examples`` are test faces (default: :func:`find_examples`).
     Pixels of licensed faces are never shown unless ``show_licensed_faces``; their landmarks are drawn instead.
-    ``command`` is what made the run, for the record. Both files appear complete or not at all.
+    ``command`` is what made the run, for the record. Both files appear complete or not at all, and licensed runs are
+    private afterwards.
     """
     grid = load_grid(folder)
     out = Path(out_html) if out_html is not None else grid.folder / "report.html"
-    if command:
-        grid.record = {**grid.record, "command": command}
+    if command or grid.record.get("command"):
+        grid.record = {**grid.record, "command": without_paths(str(command or grid.record["command"]), grid.folder)}
+    private = [run.folder for run in grid.runs if licensed_by(run.folder)]
+    for place in [*private, grid.folder] if private else ():
+        keep_private(place)
     rows = comparison(grid)
     if wrong := faults(rows, grid.source):
         raise RuntimeError(f"the report would break its own rules, so none was written: {wrong[0]}")
@@ -123,7 +131,7 @@ def write_report(folder, out_html=None, *, examples: Examples | None = None, sho
         out.with_suffix(".json"): json.dumps(_clean(document), indent=1, ensure_ascii=False, allow_nan=False) + "\n",
     }
     for path, text in pages.items():
-        write_text(path, text)
+        write_text(path, text, private=grid.licensed)
     return out
 
 
@@ -263,14 +271,22 @@ def _sections(grid: Grid, made: list[PageTable], examples, show_licensed, base: 
                             ["No training log was found in this run folder."]))
 
     sections.append(Section("faces", "Faces of the test fold", _faces(grid, examples, show_licensed)))
-    sections.append(Section("photograph", "One real photograph", _photograph(grid.first)))
-    links = [f"[{run.folder.name + ': ' if len(grid.runs) > 1 else ''}{p.stem.replace('_', ' ')}]"
-             f"({Path(os.path.relpath(p, base)).as_posix()})" for run in grid.runs for p in run.notebooks]
-    course = [[f"[the course as web pages]({Path(os.path.relpath(SITE, base)).as_posix()})"]] if SITE.is_file() else []
+    hidden = grid.licensed and not show_licensed
+    sections.append(Section("photograph", "One real photograph", _photograph(grid.first, hidden)))
+    links = [_link(f"{run.folder.name + ': ' if len(grid.runs) > 1 else ''}{p.stem.replace('_', ' ')}", p, base,
+                   grid.folder) for run in grid.runs for p in run.notebooks]
+    course = [[_link("the course as web pages", SITE, base, SITE.parents[1])]] if SITE.is_file() else []
     sections.append(Section("notebooks", "Notebooks executed on this run",
                             [links or "No notebook was executed on this run.", *course]))
     sections.append(Section("limits", "Limits", [[*_interval_limits(grid), *_other_limits(grid)]]))
     return sections
+
+
+def _link(label: str, to: Path, base: Path, shared: Path) -> str:
+    """A link from the folder ``base``, or the label alone from outside the ``shared`` folder: the way from there would
+    tell of this machine."""
+    inside = base.resolve().is_relative_to(shared.resolve())
+    return f"[{label}]({Path(os.path.relpath(to, base)).as_posix()})" if inside else label
 
 
 def _interval_limits(grid: Grid) -> list[str]:
@@ -327,14 +343,13 @@ def _picture(fig, caption: str) -> Illustration:
 
 
 def _faces(grid: Grid, examples: Examples | None, show_licensed: bool) -> list:
-    examples = find_examples(grid.first) if examples is None else examples
+    examples = find_examples(grid.first, show_licensed_faces=show_licensed) if examples is None else examples
     if examples is None or not len(examples.labels):
         return ["No test faces can be shown: the prepared folder or the stored predictions are not there any more."]
     hidden = grid.licensed and not show_licensed
-    fig = prediction_sheet(
-        examples.aus, examples.labels, examples.probabilities, examples.landmarks,
-        None if hidden else examples.images, examples.names, true_landmarks=examples.true_landmarks,
-    )
+    images = None if hidden else examples.images
+    fig = prediction_sheet(examples.aus, examples.labels, examples.probabilities, examples.landmarks, images,
+                           examples.names, true_landmarks=examples.true_landmarks)
     drawn = [_picture(fig, "Faces drawn at random, one per person as long as people last, with the predicted landmarks "
                            "over the true ones (pale) and the AUs of the AU output.")]
     if hidden:
@@ -344,7 +359,7 @@ def _faces(grid: Grid, examples: Examples | None, show_licensed: bool) -> list:
     return drawn
 
 
-def _photograph(run: Run) -> list:
+def _photograph(run: Run, hidden: bool) -> list:
     if run.photo is None and run.overlay is None:
         return ["No photograph was looked at in this run (`lorral predict PHOTO`)."]
     photo = run.photo or {}
@@ -355,7 +370,9 @@ def _photograph(run: Run) -> list:
                     "points measured independently of the model.")
     if photo.get("withheld"):
         said.append(f"The action units are withheld: {photo.get('reason') or 'no reason was recorded'}.")
-    if run.overlay is not None:
+    if run.overlay is not None and hidden:
+        said.append("The picture is not shown: faces of this run are licensed, and it may be one of them.")
+    elif run.overlay is not None:
         try:
             png = shrink_png(run.overlay)
             said.append(Illustration(png, "A photograph with the predicted landmarks drawn on the face"

@@ -9,6 +9,7 @@
 A cell does only what is missing, so that a plan can be given again at any time.
 """
 
+import os
 import time
 import traceback
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from ..files import DataError, read_json, write_json, write_text
+from ..files import DataError, Scratch, read_json, without_paths, write_json, write_text
 from ..model.relations import RELATIONS
 from ..output import is_broken_pipe, nobody_reads, on_terminal
 from ..photo import portrait_file, predict_photo
@@ -188,9 +189,10 @@ def failure_notebook(plan: Plan, cell: Cell, error: BaseException) -> str:
     from nbformat import v4, writes
 
     call = (f"from lorral_lite.reproduce.cell import Cell, read_plan, run_cell\n\n"
-            f"run_cell(read_plan({str(plan.out.resolve())!r}), Cell({cell.fold}, {cell.seed}))")
+            f"run_cell(read_plan('..'), Cell({cell.fold}, {cell.seed}))  # this notebook lies in {cell.name}")
     lines = [line for text in traceback.format_exception(error) for line in text.splitlines()]
     shown = v4.new_output("error", ename=type(error).__name__, evalue=str(error), traceback=lines)
+    strip_paths(shown, plan.out)
     notebook = v4.new_notebook(cells=[
         v4.new_markdown_cell(f"# {cell.name} failed\n\n{time.strftime('%Y-%m-%d %H:%M')}, `{plan.command}`. The cell "
                              f"below does what is missing; so does the command, which also removes this file."),
@@ -227,7 +229,12 @@ def notebooks_folder() -> Path:
 
 
 def execute_notebook(name: str, out: Path, parameters: dict, progress: bool = True) -> Path:
-    """Execute a notebook with papermill into ``out``. A failure leaves ``<name>.failed.ipynb`` and is a DataError."""
+    """Execute a notebook with papermill into ``out``. A failure leaves ``<name>.failed.ipynb`` and is a DataError.
+
+    It runs in ``out`` and is told of folders and files (``parameters``) as they are seen from there; what is kept of it
+    holds no path of this machine.
+    """
+    import nbformat
     import papermill
 
     source = notebooks_folder() / f"{name}.ipynb"
@@ -238,10 +245,33 @@ def execute_notebook(name: str, out: Path, parameters: dict, progress: bool = Tr
     unknown = set(parameters) - set(papermill.inspect_notebook(str(source)))
     if unknown:
         raise DataError(f"{source}: has no parameter {min(unknown)}")
-    try:
-        papermill.execute_notebook(str(source), str(failed), parameters, progress_bar=progress and on_terminal(),
-                                   log_output=False, cwd=str(source.parent), kernel_name="python3")
-    except papermill.PapermillExecutionError as error:
-        raise DataError(f"{failed}: cell {error.exec_count} failed with {error.ename}: {error.evalue}") from None
-    failed.replace(target)
+    parameters = {key: os.path.relpath(value, out.resolve()) if isinstance(value, str) and os.path.isabs(value) else
+                  value for key, value in parameters.items()}
+    with Scratch() as work:
+        made = Path(work, source.name)
+        try:
+            papermill.execute_notebook(str(source), str(made), parameters, progress_bar=progress and on_terminal(),
+                                       log_output=False, cwd=str(out), kernel_name="python3")
+            failed.unlink(missing_ok=True)
+            failed, line = target, ""
+        except papermill.PapermillExecutionError as error:
+            line = f"{failed}: cell {error.exec_count} failed with {error.ename}: {error.evalue}"
+        notebook = nbformat.read(made, as_version=4)
+    notebook.metadata.get("papermill", {}).update(input_path=source.name, output_path=failed.name)
+    for cell in notebook.cells:
+        for output in cell.get("outputs", ()):
+            strip_paths(output, out, out.parent)
+    write_text(failed, nbformat.writes(notebook) + "\n")
+    if line:
+        raise DataError(line)
     return target
+
+
+def strip_paths(output: dict, *folders) -> None:
+    """Let no text of a notebook's output name a path of this machine, see :func:`lorral_lite.files.without_paths`."""
+    for where, keys in ((output, ("text", "evalue", "traceback")),
+                        (output.get("data", {}), ("text/plain", "text/html", "text/markdown"))):
+        for key in set(keys) & set(where):
+            value = where[key]
+            where[key] = ([without_paths(line, *folders) for line in value] if isinstance(value, list) else
+                          without_paths(value, *folders))

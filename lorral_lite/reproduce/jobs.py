@@ -7,6 +7,7 @@ OUT/grid.json and does one cell, whatever started it, so that all of them take t
 from collections.abc import Iterator
 
 from ..device import pick_device
+from ..files import strip_logs
 from ..output import forgive_characters
 from ..training.jobs import side_by_side
 from .cell import Cell, Plan, attempt, read_plan
@@ -37,10 +38,13 @@ def through_submitit(plan: Plan, cells, cluster: str, names: list[str | None], p
     """
     named = {cell.name: cell for cell in cells}
     calls = {name: (str(plan.out), tuple(cell)) for name, cell in named.items()}
-    for name, failure in side_by_side(one_cell, calls, names, plan.out / "jobs", cluster, say,
-                                      timeout_min=round(60 * hours), slurm_partition=partition,
-                                      gpus_per_node=sum(name != "cpu" for name in names)):
-        yield named[name], failure
+    try:
+        for name, failure in side_by_side(one_cell, calls, names, plan.out / "jobs", cluster, say,
+                                          timeout_min=round(60 * hours), slurm_partition=partition,
+                                          gpus_per_node=sum(name != "cpu" for name in names)):
+            yield named[name], failure
+    finally:
+        strip_logs(plan.out / "jobs")
 
 
 def one_cell(out: str, cell: tuple[int, int], device: str | None) -> str:

@@ -12,13 +12,14 @@ from ..datasets.bp4d import bp4d
 from ..datasets.checking import describe
 from ..datasets.disfa import disfa
 from ..datasets.folds import fold_rows
+from ..datasets.licensed_faces import is_licensed, licensed_by
 from ..datasets.prepared import PreparedFolder, open_prepared
 from ..datasets.preparing import prepare_sequences
 from ..datasets.source import Source, is_stand_in
 from ..datasets.synthetic import prepare_faces
-from ..datasets.writing import keep_out_of_git
+from ..datasets.writing import keep_private
 from ..facs import AU_SETS
-from ..files import DataError, load_tensors, only_one, read_json, save_tensors, write_json
+from ..files import DataError, load_tensors, only_one, read_json, save_tensors, without_paths, write_json, write_text
 from ..model.relations import RELATIONS
 from ..report.model_card import model_card
 from ..report.results import load_runs
@@ -84,10 +85,9 @@ def reproduce(out=None, data: str = "faces", root=None, profile: str = "smoke", 
 
 def do(plan: Plan, source, subjects, frames, names, cluster, partition, hours, progress: bool, say) -> list[str]:
     """Prepare what is not there, then do the cells that are missing; returns a line per failure."""
-    plan.out.mkdir(parents=True, exist_ok=True)
+    if is_licensed(source) if isinstance(source, PreparedFolder) else plan.data != "faces":
+        keep_private(plan.out)
     plan.write()
-    if plan.data != "faces":
-        keep_out_of_git(plan.out)
     if not isinstance(source, PreparedFolder):
         with stopwatch(plan.out / "times.json", say)(f"prepare {plan.data}"):
             prepare(plan, source, subjects, frames, names[0], progress, say)
@@ -144,7 +144,7 @@ def make_plan(out, data, root, profile, folds=None, seeds=None, relations=None, 
     books = [name for name in NOTEBOOKS if name not in ONCE or tour] if notebooks else []
     return Plan(out, data, profile, config, tuple(Cell(fold, seed) for fold in folds for seed in seeds),
                 tuple(relations or RELATIONS), notebooks=tuple(books), photograph=tour,
-                command=shlex.join(words))
+                command=without_paths(shlex.join(words)))
 
 
 # ------------------------------------------------------------------------------------------------------------ the data
@@ -252,8 +252,8 @@ def publish(run, to) -> None:
     DataError for licensed faces, an unfinished run, or more than 8 MB.
     """
     run, to = Path(run), Path(to)
-    if read_json(run / "step1_metrics.json")["data"]["licensed"]:
-        raise DataError(f"{run}: trained on licensed faces; such weights are not published")
+    if said := licensed_by(run):
+        raise DataError(f"{run}: trained on licensed faces ({said} says so); such weights are not published")
     load_runs(run)  # all of it is of one kind
     config = read_run_config(run)
     names = ["config.json", RECORD, *[f"step1{end}" for end in (".safetensors", "_log.jsonl", "_metrics.json",
@@ -270,6 +270,8 @@ def publish(run, to) -> None:
         if name.endswith("predictions.safetensors"):
             tensors, made = load_tensors(run / name)
             save_tensors(to / name, {k: v for k, v in tensors.items() if "landmarks" not in k}, made)
+        elif name.endswith("config.json"):
+            write_text(to / name, without_paths((run / name).read_text(encoding="utf8")))
         else:
             shutil.copyfile(run / name, to / name)
     write_json(to / "config.json", {**read_json(run / "config.json"), "data": stored_path(config.data, to)})

@@ -25,7 +25,7 @@ from ..datasets.prepared import FaceDataset, open_prepared
 from ..datasets.synthetic import prepare_faces
 from ..device import threads
 from ..faces.population import Population
-from ..files import DataError, load_tensors, read_json, write_json, write_text
+from ..files import DataError, load_tensors, read_json, strip_logs, without_paths, write_json, write_text
 from ..measure.statistics import Estimate, holm, jackknife
 from ..model.relations import RELATIONS
 from ..output import forgive_characters, progress_bar
@@ -180,6 +180,7 @@ def run_experiment(out="runs/relations", seeds: int = 5, size: Size = Size(), jo
                 failed += 1
                 say(failure)
             bar.update()
+    strip_logs(out / "jobs")
     if failed:
         raise DataError(f"{out}: {failed} of {len(cells)} cells failed; the same command tries them again")
     return collect(out, seeds)
@@ -194,7 +195,7 @@ def collect(out, seeds: int) -> dict:
     command = (f"lorral experiment --out {out} --seeds {seeds} --subjects {settings['subjects']} "
                f"--frames {settings['frames']} --step1-frames {settings['step1_frames']}"
                + (f" --epochs {settings['epochs']}" if settings["epochs"] else ""))
-    return {"command": command, "data": "procedural faces", "settings": settings, "seeds": seeds,
+    return {"command": without_paths(command), "data": "procedural faces", "settings": settings, "seeds": seeds,
             "cells": [rounded(cell) for cell in cells]}
 
 

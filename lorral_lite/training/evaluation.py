@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ..datasets.licensed_faces import is_licensed, protect
 from ..datasets.prepared import FaceDataset, PreparedFolder
 from ..device import pick_device, threads
 from ..files import save_tensors, write_json
@@ -48,22 +49,19 @@ def evaluate(run, relation: str | None = None, device=None, progress: bool = Tru
     model, made = load_model(run, relation, device), results_of(run, relation)
     with threads(config.threads):
         found = predict_rows(model, folder, test, device, progress=progress)
-    subjects = folder.subjects[test]
-    out = run if relation is None else run / relation
-    log = out / ("step1_log.jsonl" if relation is None else "log.jsonl")
-    lines = log.read_text(encoding="utf8").splitlines() if log.exists() else None
-    seconds = None if lines is None else sum(json.loads(line)["seconds"] for line in lines)
+    protect(run, folder)
+    out, before = (run, "step1_") if relation is None else (run / relation, "")
+    log = out / f"{before}log.jsonl"
     metrics = {
         "relation": relation, **what_was_tested(config, folder, rows, test, made),
-        "outputs": {"au": summarise(found["au_logits"], found["labels"], subjects),
-                    "local": summarise(found["local_au_logits"], found["labels"], subjects)},
+        "outputs": {"au": summarise(found["au_logits"], found["labels"], folder.subjects[test]),
+                    "local": summarise(found["local_au_logits"], found["labels"], folder.subjects[test])},
         "landmarks": landmark_errors(found["landmarks"], found["true_landmarks"]),
-        "seconds": seconds, "device": str(device),
-        "parameters": sum(p.numel() for p in model.parameters()),
+        "seconds": sum(json.loads(x)["seconds"] for x in log.read_text("utf8").splitlines()) if log.exists() else None,
+        "device": str(device), "parameters": sum(p.numel() for p in model.parameters()),
     }
-    name = "step1_predictions" if relation is None else "predictions"
-    save_tensors(out / f"{name}.safetensors", found, made)
-    write_json(out / ("step1_metrics.json" if relation is None else "metrics.json"), metrics)
+    save_tensors(out / f"{before}predictions.safetensors", found, made)
+    write_json(out / f"{before}metrics.json", metrics)
     return metrics
 
 
@@ -76,7 +74,7 @@ def what_was_tested(config: RunConfig, folder: PreparedFolder, rows: np.ndarray,
     floor = always_positive_f1(folder.labels[test])
     return {
         "fold": config.fold, "folds": config.folds, "seed": config.seed, "aus": list(folder.aus),
-        "data": {"source": source, "licensed": folder.meta["licensed"], "frames": len(folder),
+        "data": {"source": source, "licensed": is_licensed(folder), "frames": len(folder),
                  "path": Path(config.data).name, "fingerprint": made["data"]},
         "weights": made["weights"],
         "always_positive": {"f1": floor, "mean_f1": float(np.mean(floor))},

@@ -18,6 +18,7 @@ import torch
 
 from .. import __version__
 from ..datasets.prepared import FaceDataset
+from ..datasets.writing import keep_private
 from ..files import DataError, load_tensors
 from ..model.lorral import LoRRaL
 from ..output import progress_bar
@@ -76,8 +77,7 @@ def _fill(folder: Path, partial: Path, key: dict, model, dataset, views: int, de
     bar = progress_bar(total=views * len(blocks), desc="caching features", unit="batch", disable=not progress,
                        leave=False)
     try:
-        partial.mkdir(parents=True)
-        (partial / ".gitignore").write_text("*\n", encoding="utf8")
+        keep_private(partial)
         with ExitStack() as stack, bar:
             files: dict = {}
             for view in range(views):

@@ -19,8 +19,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from ..datasets.folds import hold_out
+from ..datasets.licensed_faces import protect
 from ..datasets.prepared import FaceDataset, PreparedFolder, as_batch, counter_uniform
-from ..datasets.writing import keep_out_of_git
 from ..device import cores, pick_device, threads
 from ..files import DataError, check_fit, load_tensors, only_one, save_tensors, write_text
 from ..measure.metrics import summarise
@@ -61,11 +61,10 @@ def _train_step1(run: Path, config: RunConfig, material: Material, device, progr
     folder, rows = material.folder, material.rows
     config = settle_threads(run, config, material, device)
     model = new_model(config)
+    protect(run, folder)
     if not is_done(run, 1):
         write_record(run, config, folder, material.train, material.test)
     claim(run, config)
-    if folder.meta["licensed"]:
-        keep_out_of_git(run)
     if is_done(run, 1):
         forget_resume(run, 1)
         return load_model(run, device=device)
@@ -112,6 +111,7 @@ def train_step2(run, relation: str, device=None, progress: bool = True, on_epoch
 def _train_step2(run: Path, relation: str, config: RunConfig, material: Material, device, progress: bool, on_epoch,
                  options: dict) -> LoRRaL:
     out, rows = run / relation, material.rows
+    protect(run, material.folder)
     model = load_model(run)
     model.set_relation(relation, seed=seed_of(config.seed, 2, 0), **options)  # D17 new heads
     model.freeze_step1(train_landmarks=config.views == 0)  # D18 what step 2 trains

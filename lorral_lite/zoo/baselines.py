@@ -17,6 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
 from ..datasets.folds import hold_out
+from ..datasets.licensed_faces import protect
 from ..datasets.prepared import PreparedFolder
 from ..files import save_tensors, write_json
 from ..landmarks import NUM_LANDMARKS
@@ -45,6 +46,7 @@ def run_baseline(run, name: str, progress: bool = True) -> dict:
     config = read_run_config(run)
     folder, rows, test = open_fold(run, config)
     made = results_of(run, baseline=name)
+    protect(run, folder)
     started = time.perf_counter()
     logits, more = BASELINES[name](folder, rows, test, config.seed, progress)
     labels = np.asarray(folder.labels[test])

@@ -24,8 +24,11 @@ COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def in_place(notebook: Path) -> None:
-    """Run a notebook and store its outputs in it, without times, widget states or the machine's Python version."""
+    """Run a notebook and store its outputs in it, without times, paths, widget states or the machine's Python
+    version."""
     from nbclient import NotebookClient
+
+    from lorral_lite.reproduce.cell import strip_paths
 
     content = nbformat.read(notebook, as_version=4)
     NotebookClient(content, timeout=600, kernel_name="python3", record_timing=False, store_widget_state=False,
@@ -33,6 +36,8 @@ def in_place(notebook: Path) -> None:
     content.metadata = {"kernelspec": content.metadata["kernelspec"], "language_info": {"name": "python"}}
     for cell in content.cells:
         cell.metadata.pop("execution", None)
+        for output in cell.get("outputs", ()):
+            strip_paths(output)
     set_slides(content)
     write(content, notebook)
 
