@@ -59,8 +59,9 @@ class Skip(NamedTuple):
     def line(self, root: Path) -> tuple[str, object, str]:
         """(file seen from ``root``, row or "", reason), without paths of this machine."""
         file = self.file.relative_to(root) if self.file.is_relative_to(root) else self.file
+        file = Path("…", file.name) if file.is_absolute() else file
         reason = without_paths(" ".join(self.reason.split()), root)
-        return without_paths(file.as_posix()), "" if self.row is None else self.row, reason
+        return file.as_posix(), "" if self.row is None else self.row, reason
 
 
 @dataclass
