@@ -1,16 +1,21 @@
 """Files of this project: how they are read and written, all or nothing, where the package's data lie, and DataError."""
 
+import csv
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import fields
 from pathlib import Path
+from typing import get_args, get_origin
 
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
@@ -177,15 +182,16 @@ def save_tensors(path: Path, tensors: dict, metadata: dict | None = None) -> Non
 
 
 def load_tensors(path: Path) -> tuple[dict, dict]:
-    """(tensors, metadata) of a safetensors file. Anything else, a pickle too, numbers that are not those written, or
-    not finite, are a DataError."""
+    """(tensors, metadata) of a safetensors file. Anything else, a pickle too, numbers that are not those written, not
+    finite or absurdly large, are a DataError."""
     with _opened(path) as (file, metadata):
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     if metadata.setdefault("sha256", there := _checksum_of(tensors)) != there:  # files of older versions have none
         raise DataError(f"{path}: its numbers are not those that were written; train again or restore it")
     for name, tensor in tensors.items():
-        if tensor.is_floating_point() and not tensor.isfinite().all():
-            raise DataError(f"{path}: {name} holds a number that is not finite; train again or restore it")
+        if tensor.is_floating_point() and not (tensor.float().abs() < LARGEST_NUMBER).all():  # so is NaN
+            raise DataError(f"{path}: {name} holds a number that is not finite, or absurdly large; train again or "
+                            "restore it")
     return tensors, metadata
 
 
@@ -199,15 +205,14 @@ def read_metadata(path: Path) -> dict:
 def _opened(path: Path) -> Iterator[tuple]:
     """(safetensors file, its metadata as one dict); whatever is wrong with it is a DataError."""
     try:
+        check_file(path, LARGEST_TENSORS)
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
-            yield file, metadata | json.loads(metadata.pop(ABOUT, "{}"))
+            yield file, metadata | parse_json(metadata.pop(ABOUT, "{}"))
     except FileNotFoundError:
         raise DataError(f"{path}: missing; train it with `lorral train`") from None
-    except (SafetensorError, OSError, ValueError, TypeError, RecursionError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"{path}: not a whole safetensors file ({error}); train again or restore it") from None
+    except (SafetensorError, OSError, ValueError, TypeError, RuntimeError) as error:
+        raise DataError(f"{path}: not a whole safetensors file ({reason(error)}); train again or restore it") from None
 
 
 ABOUT = "about"
@@ -236,11 +241,104 @@ def check_fit(path: Path, found: dict, wanted: dict, remedy: str) -> None:
                 raise DataError(f"{path}: {name} has {what} {here}, this model needs {there}; {remedy}")
 
 
-def read_json(path: Path) -> dict:
-    """A JSON file's content; a missing or broken file is a DataError."""
+# ------------------------------------------------------------------------------- what the reader's files may hold
+
+
+LARGEST_JSON, LARGEST_TENSORS = 64 << 20, 1 << 30
+"""Bytes of a file that is read into memory at once: ours are far smaller."""
+LARGEST_NUMBER = 1e9
+"""No weight, momentum, logit or landmark comes near it; one flipped bit of an exponent does."""
+MOST_SEED = 2**31 - 1
+"""What every generator that a seed reaches can take."""
+LONGEST_LINE = 1 << 20
+"""Characters: a row of the widest table of another tool has some 30,000."""
+
+
+def check_file(path: Path, most: float = math.inf) -> None:
+    """ValueError unless ``path`` is a file (no pipe, no device) of at most ``most`` bytes; OSError when it is none."""
+    found = os.stat(path)
+    if not stat.S_ISREG(found.st_mode):
+        raise ValueError("it is no file")
+    if found.st_size > most:
+        raise ValueError(f"{found.st_size:,} bytes, and at most {most:,} are read")
+
+
+def parse_json(text: str):
+    """What a JSON text says; ValueError where it is broken, nested without end, or a number in it is not finite."""
     try:
-        return json.loads(path.read_text(encoding="utf8"))
+        return json.loads(text, parse_float=_finite, parse_constant=_finite)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(value := float(text)):
+        raise ValueError(f"{text[:20]} is no finite number")
+    return value
+
+
+def read_json(path: Path, remedy: str | None = None) -> dict:
+    """A JSON file's object; a missing or broken file is a DataError, which ends with the ``remedy``."""
+    try:
+        value = parse_json(_text(path))
+        if not isinstance(value, dict):
+            raise ValueError("no JSON object")
+        return value
     except FileNotFoundError:
-        raise DataError(f"{path}: missing; is {path.parent} a run folder?") from None
-    except (ValueError, OSError, RecursionError) as error:
-        raise DataError(f"{path}: not readable as JSON ({error})") from None
+        raise DataError(f"{path}: missing; {remedy or f'is {path.parent} a run folder?'}") from None
+    except (ValueError, OSError) as error:
+        raise DataError(f"{path}: not readable as JSON ({reason(error)}); {remedy or 'restore it'}") from None
+
+
+def read_log(path: Path) -> list[dict]:
+    """The lines of a training log, each with epoch, lr, losses and seconds; [] where there is none. DataError when a
+    line says something else."""
+    try:
+        lines = [parse_json(line) for line in _text(path).splitlines() if line.strip()]
+        for line in lines:
+            for name in ("epoch", "lr", "train_loss", "seconds"):
+                if not _is(line.get(name), float):
+                    raise ValueError(f"{name} is {line.get(name)!r:.40}")
+        return lines
+    except FileNotFoundError:
+        return []
+    except (AttributeError, ValueError, OSError) as error:
+        raise DataError(f"{path}: not readable as a training log ({reason(error)}); remove it") from None
+
+
+def _text(path: Path) -> str:
+    check_file(path, LARGEST_JSON)
+    return path.read_text(encoding="utf8")
+
+
+def reason(error: Exception) -> str:
+    """What is wrong, in a few words, without the path that an OSError repeats."""
+    return " ".join(str(getattr(error, "strerror", None) or error).split())
+
+
+def short_lines(file) -> Iterator[str]:
+    """The lines of an open CSV; csv.Error at the first that is absurdly long, before it fills the memory."""
+    while line := file.readline(LONGEST_LINE + 1):
+        if len(line) > LONGEST_LINE:
+            raise csv.Error(f"a line has more than {LONGEST_LINE:,} characters")
+        yield line
+
+
+def made_of(kind: type, values: dict, most: float = 2.0**63):
+    """A dataclass from JSON values. TypeError names one that is not of its field's type, or no number below ``most``.
+    """
+    for field in fields(kind):
+        if field.name in values and not _is(values[field.name], field.type, most):
+            raise TypeError(f"{field.name} is {values[field.name]!r:.40}")
+    return kind(**values)
+
+
+def _is(value, kind, most: float = 2.0**63) -> bool:
+    """Whether a value of JSON, or a dataclass made of some, is of an annotated type; a whole number is a float too."""
+    if get_origin(kind) is tuple:
+        return isinstance(value, list | tuple) and all(_is(one, get_args(kind)[0], most) for one in value)
+    if get_args(kind):
+        return any(_is(value, one, most) for one in get_args(kind))
+    if kind in (int, float):
+        return isinstance(value, (int, kind)) and not isinstance(value, bool) and abs(value) < most  # nor is NaN
+    return isinstance(value, kind)

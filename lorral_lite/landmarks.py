@@ -40,6 +40,8 @@ LINES = {
 
 BORDER_GREY = 128
 BOX_SCALE = 2.9
+FARTHEST = 100
+"""No landmark of an aligned face is more than so many times its size away: such points are no face."""
 
 
 def to_49(points):
@@ -145,4 +147,7 @@ def align_face(image: np.ndarray, landmarks: np.ndarray, size: int = 200):
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise ValueError(f"image must be (H, W, 3) uint8, got {image.shape} {image.dtype}")
     matrix = alignment(landmarks, size)
-    return warp(image, matrix, size), transform(np.asarray(landmarks, dtype=np.float32), matrix)
+    aligned = transform(np.asarray(landmarks, dtype=np.float32), matrix)
+    if np.abs(aligned).max() > FARTHEST * size:
+        raise ValueError("a landmark is far away from the others: these landmarks are no face")
+    return warp(image, matrix, size), aligned

@@ -199,8 +199,8 @@ MUTANTS = [
     (LORRAL, "local = features.local if c.local_before else tokens", "local = tokens"),
     (LORRAL, "self.local_head, self.au_head = heads", "self.local_head = heads[0]"),
     (LOSSES, "if landmarks.shape != output.landmarks.shape:", "if landmarks.ndim != output.landmarks.ndim:"),
-    (CONFIG, "if min(self.epochs, self.every) < 1 or self.lr <= 0 or not 0 < self.gamma <= 1:",
-     "if min(self.epochs, self.every) < 1 or self.lr <= 0 or not 0 < self.gamma:"),
+    (CONFIG, "if min(self.epochs, self.every) < 1 or not 0 < self.lr < np.inf or not 0 < self.gamma <= 1:",
+     "if min(self.epochs, self.every) < 1 or not 0 < self.lr < np.inf or not 0 < self.gamma:"),
     (STEPS, "model.train()", "model.eval()"),
     (STEPS, "optimiser.zero_grad(set_to_none=True)", "pass"),
     (STEPS, "weight_decay=config.weight_decay, foreach=True)",
@@ -221,7 +221,8 @@ MUTANTS = [
      "model.set_mean_shape(torch.from_numpy(folder.landmarks[rows].mean(0)))"),
     (CACHE, "dataset.set_epoch(view)", "dataset.set_epoch(0)"),
     (CACHE, "model.eval()", "model.train()"),
-    (CACHE, 'if json.loads((folder / "key.json").read_text(encoding="utf8")) != key:', "if False:"),
+    (CACHE, 'if read_json(folder / "key.json") != '
+     '{**key, "sha256": {file.name: checksum(file) for file in files}}:', "if False:"),
 ]
 """(file of the package, its line, the line in its place): the line as it stands there,
 without indentation and comment."""

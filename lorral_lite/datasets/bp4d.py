@@ -6,6 +6,7 @@ padding; or videos ``2F01_T1.avi``. A picture, a line of labels and an entry of 
 of the frame, which counts from 1.
 """
 
+import math
 import re
 from collections.abc import Iterable
 from functools import partial
@@ -15,7 +16,7 @@ import h5py
 import numpy as np
 
 from ..facs import AU_SETS
-from ..files import DataError
+from ..files import DataError, check_file
 from ..landmarks import NUM_LANDMARKS
 from .preparing import Frames, Skip
 from .source import (
@@ -42,7 +43,7 @@ TASKS = tuple(f"T{t}" for t in range(1, 9))
 TASK_NUMBERS = ("01", "03", "07", "08", "09", "10", "11", "13")
 """What some copies call T1 … T8."""
 
-MOST_ENTRIES = 1_000_000  # a broken file may claim any size
+MOST_ENTRIES = 1_000_000  # a foreign file may claim any size
 
 _NAME = re.compile(r"2?([FM])(\d{2,3})_(T0?[1-8]|\d{2})", re.IGNORECASE)
 _FOLDER = re.compile(r"(?:^|/)([FM])(\d{3})/(T0?[1-8])$|(?:^|/)2?([FM])(\d{2,3})_(T0?[1-8]|\d{2})$", re.IGNORECASE)
@@ -165,11 +166,15 @@ def read_landmarks(path: Path, numbers: np.ndarray) -> tuple[np.ndarray, dict[in
     points = np.full((len(numbers), NUM_LANDMARKS, 2), np.nan, np.float32)
     bad: dict[int, str] = {}
     try:
-        with h5py.File(path, "r") as file:
+        check_file(path)
+        with h5py.File(path, "r") as file, np.errstate(over="ignore"):  # infinite then, which is said
+            for link in ("fit", "fit/pred"):
+                if not isinstance(file.get(link, getlink=True), h5py.HardLink | None):
+                    raise ValueError(f"{link} is a link to somewhere else")
             pred = file["fit/pred"]
-            if pred.size > MOST_ENTRIES:
-                raise ValueError(f"fit/pred has {pred.size:,} entries")
-            entries = pred[()].ravel()
+            if pred.size > MOST_ENTRIES or h5py.check_ref_dtype(pred.dtype) is not h5py.Reference:
+                raise ValueError(f"fit/pred has {pred.size:,} entries of type {pred.dtype}")
+            entries = _inside(pred)[()].ravel()
             for k, number in enumerate(numbers.tolist()):
                 if number > len(entries):
                     bad[k] = f"the file ends at frame {len(entries)}"
@@ -180,7 +185,10 @@ def read_landmarks(path: Path, numbers: np.ndarray) -> tuple[np.ndarray, dict[in
                     if entry.shape != (2, NUM_LANDMARKS):
                         bad[k] = f"landmarks of shape {entry.shape[::-1]}, not (49, 2)"
                         continue
-                    points[k] = entry[()].T - 1  # MATLAB counts pixels from 1
+                    if entry.dtype.kind not in "fiu":
+                        bad[k] = f"landmarks of type {entry.dtype}, not numbers"
+                        continue
+                    points[k] = _inside(entry)[()].astype(np.float64).T - 1  # MATLAB counts pixels from 1
                     if reason := why_no_face(points[k]):
                         bad[k] = reason
     except Exception as error:  # h5py raises many kinds on broken files
@@ -188,10 +196,24 @@ def read_landmarks(path: Path, numbers: np.ndarray) -> tuple[np.ndarray, dict[in
     return points, bad
 
 
+def _inside(dataset: h5py.Dataset) -> h5py.Dataset:
+    """A data set whose numbers lie in this file, in pieces that fit into memory; else a ValueError."""
+    made = dataset.id.get_create_plist()
+    layout = made.get_layout()
+    if layout == h5py.h5d.VIRTUAL or made.get_external_count():
+        raise ValueError(f"the numbers of {dataset.name} are in another file")
+    if layout == h5py.h5d.CHUNKED and math.prod(made.get_chunk()) > MOST_ENTRIES:
+        raise ValueError(f"{dataset.name} is in pieces of {math.prod(made.get_chunk()):,} numbers")
+    return dataset
+
+
 def _why_not_v73(path: Path, error: Exception) -> str:
     try:
+        check_file(path)
         with open(path, "rb") as file:
             head = file.read(20)
+    except ValueError as problem:
+        return str(problem)
     except OSError as problem:
         return f"cannot be read ({problem.strerror})"
     if not head:

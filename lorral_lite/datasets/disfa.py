@@ -13,10 +13,10 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from scipy.io import loadmat
+from scipy.io import loadmat, whosmat
 
 from ..facs import AU_SETS
-from ..files import DataError, data_file
+from ..files import DataError, check_file, data_file, reason
 from ..landmarks import to_49
 from .preparing import Frames, Skip
 from .source import (
@@ -41,6 +41,9 @@ from .videos import Video
 
 AUS = AU_SETS["disfa"]
 TASK = "video"
+LARGEST_MAT = 64 << 10
+"""Bytes of a landmark file: 66 points take a thousand; zlib makes at most a thousand times as many of them."""
+NUMBERS = ("double", "single", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)))
 _LABEL = re.compile(r"(SN\d{3})_AU(\d+)\.txt", re.IGNORECASE)
 _LANDMARK = re.compile(r"(?:(SN\d{3})_(\d+)|l(\d+))_lm\.mat", re.IGNORECASE)
 _SUBJECT = re.compile(r"SN\d{3}", re.IGNORECASE)
@@ -246,19 +249,24 @@ def landmark_files(folder: Path, frames: int) -> dict[int, Path]:
 def read_landmarks(path: Path) -> np.ndarray:
     """A MATLAB v5 file, ``pts`` 66 × 2 counted from 1 (D39) → (49, 2) counted from 0; anything else is a DataError."""
     try:
-        found = loadmat(path, variable_names=["pts"])
-        points = np.asarray(found.get("pts", ()), dtype=np.float32)
+        check_file(path, LARGEST_MAT)
+        there = [kind for kind in whosmat(path) if kind[0] == "pts"]  # headers: a table of cells would take any memory
+        wrong = next((kind for kind in there if kind[1] != (66, 2) or kind[2] not in NUMBERS), None)
+        points = None if wrong or not there else loadmat(path, variable_names=["pts"])["pts"]
+        if np.iscomplexobj(points):
+            raise ValueError("complex numbers")
     except NotImplementedError:
         raise DataError(f"{path}: is MATLAB v7.3; DISFA's landmarks are v5") from None
     except Exception as error:  # SciPy raises many kinds on broken files
         if path.is_file() and not path.stat().st_size:
             raise DataError(f"{path}: is empty; copy it again from the data set") from None
-        why = " ".join(str(error).split())[:120]
-        raise DataError(f"{path}: not readable as MATLAB v5 with pts ({why})") from None
-    if "pts" not in found:
+        raise DataError(f"{path}: not readable as MATLAB v5 with pts ({reason(error)[:120]})") from None
+    if not there:
         raise DataError(f"{path}: has no variable pts")
-    if points.shape != (66, 2):
-        raise DataError(f"{path}: landmarks of shape {points.shape}, not (66, 2)")
-    if reason := why_no_face(points):
-        raise DataError(f"{path}: {reason}")
+    if wrong:
+        raise DataError(f"{path}: landmarks of shape {wrong[1]}, type {wrong[2]}, not (66, 2) numbers")
+    with np.errstate(over="ignore"):  # infinite then
+        points = points.astype(np.float32)
+    if why := why_no_face(points):
+        raise DataError(f"{path}: {why}")
     return to_49(points) - 1

@@ -15,6 +15,8 @@ import csv
 import hashlib
 import json
 from functools import cached_property
+from itertools import islice
+from operator import index as whole
 from pathlib import Path
 from sys import intern
 
@@ -23,11 +25,13 @@ import torch
 from torch.utils.data import Dataset
 
 from ..facs import check_aus
-from ..files import DataError
-from ..landmarks import NUM_LANDMARKS, mirror_landmarks
+from ..files import DataError, check_file, read_json, reason, short_lines
+from ..landmarks import FARTHEST, NUM_LANDMARKS, mirror_landmarks
 from .people import check_people, same_faces
 from .writing import ARRAYS, FORMAT_VERSION, checksum
 
+META = {"format_version": int, "aus": list, "size": int, "frames": int, "source": str, "licensed": bool}
+"""What every meta.json says, and of which type."""
 VERIFIED: dict[Path, tuple] = {}
 """Size, time and checksum of files whose content this process has compared."""
 
@@ -42,7 +46,7 @@ class PreparedFolder:
         if not self.path.is_dir():
             raise DataError(f"{self.path}: no such folder; make one with `lorral prepare faces {self.path}`")
         self.meta = self._read_meta()
-        self.aus, self.size = check_aus(self.meta["aus"]), self.meta["size"]
+        self.aus, self.size = tuple(self.meta["aus"]), self.meta["size"]
         rows = self.meta["frames"]
         self.images = self._read("frames.npy", (rows, self.size, self.size, 3))
         self.landmarks = self._read("landmarks.npy", (rows, NUM_LANDMARKS, 2))
@@ -61,15 +65,15 @@ class PreparedFolder:
 
     def _read_meta(self) -> dict:
         file = self.path / "meta.json"
+        meta = read_json(file, "this is no prepared folder, run `lorral prepare` again")
+        for name, kind in META.items():
+            if type(meta.get(name)) is not kind:
+                what = f"{name} is {meta[name]!r:.40}" if name in meta else f"lacks {name}"
+                raise DataError(f"{file}: {what}; run `lorral prepare` again")
         try:
-            meta = json.loads(file.read_text(encoding="utf8"))
-            missing = {"format_version", "aus", "size", "frames", "source", "licensed"} - meta.keys()
-        except FileNotFoundError:
-            raise DataError(f"{file}: missing; this is no prepared folder, run `lorral prepare` again") from None
-        except (ValueError, AttributeError, OSError) as error:
-            raise DataError(f"{file}: not readable as JSON ({error}); run `lorral prepare` again") from None
-        if missing:
-            raise DataError(f"{file}: lacks {', '.join(sorted(missing))}; run `lorral prepare` again")
+            check_aus(map(whole, meta["aus"]))
+        except (TypeError, ValueError) as error:
+            raise DataError(f"{file}: {error}; run `lorral prepare` again") from None
         if meta["format_version"] != FORMAT_VERSION:
             raise DataError(
                 f"{file}: format version {meta['format_version']}, this program reads {FORMAT_VERSION}; "
@@ -80,11 +84,13 @@ class PreparedFolder:
     def _read(self, name: str, shape: tuple) -> np.ndarray:
         file = self.path / name
         try:
-            array = np.load(file, mmap_mode="r", allow_pickle=False)
+            check_file(file)
+            array = np.lib.format.open_memmap(file, mode="r")  # np.load would open archives too
         except FileNotFoundError:
             raise DataError(f"{file}: missing; run `lorral prepare` again") from None
-        except (ValueError, EOFError, OSError) as error:
-            raise DataError(f"{file}: truncated or not a .npy file ({error}); run `lorral prepare` again") from None
+        except Exception as error:  # NumPy raises many kinds on foreign headers
+            why = f"truncated or not a .npy file ({reason(error)})"
+            raise DataError(f"{file}: {why}; run `lorral prepare` again") from None
         if array.shape != shape or array.dtype != ARRAYS[name]:
             raise DataError(
                 f"{file}: shape {array.shape} {array.dtype}, but meta.json says {shape} "
@@ -96,14 +102,15 @@ class PreparedFolder:
         file = self.path / "index.csv"
         try:
             with open(file, newline="", encoding="utf8") as handle:
-                reader = csv.DictReader(handle)
-                index = [(intern(row["subject"]), intern(row["task"]), int(row["frame"])) for row in reader]
+                reader = islice(csv.DictReader(short_lines(handle)), rows + 1)
+                index = [(intern(row["subject"]), intern(row["task"]), int(np.int64(row["frame"]))) for row in reader]
         except FileNotFoundError:
             raise DataError(f"{file}: missing; run `lorral prepare` again") from None
-        except (KeyError, TypeError, ValueError, csv.Error) as error:  # a column, a cell or a number is missing
+        except (KeyError, TypeError, ValueError, OverflowError, csv.Error) as error:  # one is missing
             raise DataError(f"{file}: needs columns subject,task,frame ({error}); run `lorral prepare` again") from None
         if len(index) != rows:
-            raise DataError(f"{file}: {len(index)} rows, but meta.json says {rows}; run `lorral prepare` again")
+            more = "more" if len(index) > rows else f"{len(index)} rows"
+            raise DataError(f"{file}: {more}, but meta.json says {rows}; run `lorral prepare` again")
         columns = zip(*index, strict=True) if index else ((), (), ())
         self.subjects, self.tasks, self.frames = map(np.array, columns)
         people: dict[str, str] = {}
@@ -117,9 +124,10 @@ class PreparedFolder:
         return same_faces(self.images, self.subjects.tolist())
 
     def _check_values(self) -> None:
-        bad = np.flatnonzero(~np.isfinite(self.landmarks).all((1, 2)))
+        bad = np.flatnonzero(~(np.abs(self.landmarks) <= FARTHEST * self.size).all((1, 2)))  # NaN too
         if len(bad):
-            raise DataError(f"{self.path / 'landmarks.npy'}: row {bad[0]} is not finite; run `lorral prepare` again")
+            raise DataError(f"{self.path / 'landmarks.npy'}: row {bad[0]} is not finite, or far outside the face; "
+                            "run `lorral prepare` again")
         bad = np.flatnonzero(~np.isin(self.labels, (-1, 0, 1)).all(1))
         if len(bad):
             raise DataError(f"{self.path / 'labels.npy'}: row {bad[0]} has a label outside -1, 0, 1")

@@ -3,23 +3,22 @@
 import csv
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from ..files import DataError
+from ..files import DataError, check_file, reason, short_lines
 from .folds import protocol_parts
 from .preparing import Frames, Sequence, Skip
 from .videos import Video
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp")
 VIDEOS = (".avi", ".mp4", ".mov", ".mkv")
-LONGEST_ROW = 2**20
-"""Characters; a face mesh in a table takes tens of thousands."""
-
+LARGEST_LABELS = 8 << 20
+"""Bytes of a label file: those of BP4D and DISFA have some 100 thousand, and what is read takes far more memory."""
 _WHOLE = re.compile(r"-?\d{1,9}(\.0*)?", re.ASCII)
 
 
@@ -123,34 +122,17 @@ def numbered(folder: Path, endings=PICTURES) -> dict[int, list[Path]]:
     return found
 
 
-def rows_of(file, **dialect) -> Iterator[tuple[int, list[str]]]:
-    """(its last line, cells) of each row of an open CSV file. A row that goes on and on is a csv.Error, before it fills
-    the memory."""
-    taken = 0
-
-    def lines():
-        nonlocal taken
-        while line := file.readline(LONGEST_ROW + 1 - taken):
-            taken += len(line)
-            if taken > LONGEST_ROW:
-                raise csv.Error(f"a row of more than {LONGEST_ROW:,} characters")
-            yield line
-
-    reader = csv.reader(lines(), **dialect)
-    for cells in reader:
-        taken = 0
-        yield reader.line_num, cells
-
-
 def read_rows(path: Path) -> list[tuple[int, list[str]]]:
     """(line, cells) of a comma-separated text, empty lines left out. A DataError says why it is no such text."""
     try:
+        check_file(path, LARGEST_LABELS)
         with open(path, newline="", encoding="utf-8-sig") as file:
-            rows = [(line, [cell.strip() for cell in row]) for line, row in rows_of(file)]
+            reader = csv.reader(short_lines(file))
+            rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
     except FileNotFoundError:
         raise DataError("no such file") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"not readable as a text table ({' '.join(str(error).split())})") from None
+    except (OSError, ValueError, csv.Error) as error:
+        raise DataError(f"not readable as a text table ({reason(error)})") from None
     rows = [row for row in rows if any(row[1])]
     if not rows:
         raise DataError("is empty; copy it again from the data set")

@@ -15,11 +15,10 @@ from typing import NamedTuple
 import numpy as np
 
 from ..facs import ACTION_UNITS, check_aus
-from ..files import DataError
+from ..files import LONGEST_LINE, DataError, short_lines
 from ..landmarks import interocular, to_49
 from .people import person_key
 from .preparing import Skip
-from .source import LONGEST_ROW, rows_of
 
 MESH_49 = (
     70, 63, 105, 66, 107, 336, 296, 334, 293, 300,
@@ -127,7 +126,7 @@ def read_table(path, aus=None, threshold: float | None = None, confidence: float
     found: list[tuple[float, Row]] = []
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
-            lines = (cells for _, cells in rows_of(file, skipinitialspace=True, strict=True))
+            lines = csv.reader(short_lines(file), skipinitialspace=True, strict=True)
             header = [name.strip() for name in next(lines, [])]
             reader = _RowReader(path, header, aus, threshold, confidence, subject, subject_column)
             table = ToolTable(path, reader.kind, reader.aus, still=reader.still, by_name=reader.by_name)
@@ -224,7 +223,7 @@ def _not_utf8(path: Path) -> int:
 def _separated(path: Path) -> str | None:
     """What is wrong with a table whose cells are separated by something else than commas, or None."""
     with open(path, newline="", encoding="utf-8-sig", errors="replace") as file:
-        first = file.readline(LONGEST_ROW)
+        first = file.readline(LONGEST_LINE)
     for sign, name in ((";", "semicolons"), ("\t", "tabs")):
         if detect([cell.strip('" \r\n') for cell in first.split(sign)]):
             return f"its cells are separated by {name}; save it with commas between them and points in its numbers"

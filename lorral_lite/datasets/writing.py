@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from ..facs import check_aus
-from ..files import DataError, only_one
+from ..files import DataError, only_one, read_json
 from ..landmarks import NUM_LANDMARKS
 from .people import check_people
 
@@ -141,12 +141,9 @@ class PreparedWriter:
 
     def _journal(self) -> dict | None:
         """Sizes of the files at the last checkpoint; None when there is nothing to go on from."""
-        try:
-            journal = json.loads((self.partial / "journal.json").read_text(encoding="utf8"))
-        except FileNotFoundError:
+        if not (self.partial / "journal.json").exists():
             return None
-        except ValueError:
-            journal = {}
+        journal = read_json(self.partial / "journal.json", "remove that folder and give the same command again")
         if journal.get("asked") != self.asked:
             raise DataError(f"{self.partial}: the beginning of another preparation is there (other options, or the "
                             "source changed); remove that folder, or repeat the command that made it")

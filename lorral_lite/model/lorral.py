@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..facs import AU_SETS, check_aus
+from ..files import made_of
 from ..landmarks import NUM_LANDMARKS
 from .au_crops import AUCrops
 from .feat_conv import FeatConv
@@ -102,7 +103,7 @@ class LoRRaLConfig:
         for name in values:
             if name not in known:
                 raise ValueError(f"unknown model field {name!r}: choose from {', '.join(known)}")
-        return cls(**values)
+        return made_of(cls, values, 4096)
 
 
 READINGS = ("mean_head", "detached_head", "local_before", "kept_heads")

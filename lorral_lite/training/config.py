@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 
+from ..files import MOST_SEED, made_of
 from ..model.lorral import LoRRaLConfig
 
 
@@ -18,7 +19,7 @@ class Schedule:
     every: int = 2
 
     def __post_init__(self):
-        if min(self.epochs, self.every) < 1 or self.lr <= 0 or not 0 < self.gamma <= 1:
+        if min(self.epochs, self.every) < 1 or not 0 < self.lr < np.inf or not 0 < self.gamma <= 1:
             raise ValueError(f"a schedule needs epochs and every ≥ 1, lr > 0 and 0 < gamma ≤ 1, got {self}")
 
     def at(self, epoch: int) -> float:
@@ -50,14 +51,13 @@ class RunConfig:
     threads: int | None = None  # D105 CPU threads; None: the run tries what is faster here, and keeps it
 
     def __post_init__(self):
-        if self.select not in ("last", "held_out"):
-            raise ValueError(f"select must be 'last' or 'held_out', got {self.select!r}")
-        if self.precision not in ("fp32", "bf16"):
-            raise ValueError(f"precision must be 'fp32' or 'bf16', got {self.precision!r}")
-        if self.threads is not None and self.threads < 1:
-            raise ValueError(f"threads must be at least 1, or None to try, got {self.threads}")
-        if self.loss not in ("ce", "jaa"):
-            raise ValueError(f"loss must be 'ce' or 'jaa', got {self.loss!r}")
+        choices = {"select": ("last", "held_out"), "precision": ("fp32", "bf16"), "loss": ("ce", "jaa")}
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} must be {' or '.join(map(repr, allowed))}, got {getattr(self, name)!r}")
+        for name, low, high in (("seed", 0, MOST_SEED), ("threads", 1, 1024), ("batch_size", 1, 1 << 20)):
+            if not low <= (low if (value := getattr(self, name)) is None else value) <= high:
+                raise ValueError(f"{name} must be {low} to {high}, got {value}")
 
     @classmethod
     def paper(cls, data, aus, **changes) -> "RunConfig":
@@ -83,8 +83,8 @@ class RunConfig:
     def from_dict(cls, values: dict) -> "RunConfig":
         """The config that :meth:`to_dict` wrote, of this version or an older one."""
         values = upgraded(values)
-        steps = {name: Schedule(**values[name]) for name in ("step1", "step2")}
-        return cls(**{**values, "model": LoRRaLConfig.from_dict(values["model"]), **steps})
+        steps = {name: made_of(Schedule, values[name]) for name in ("step1", "step2")}
+        return made_of(cls, {**values, "model": LoRRaLConfig.from_dict(values["model"]), **steps})
 
 
 def upgraded(values: dict) -> dict:

@@ -1,6 +1,5 @@
 """Testing a run on people the model has never seen: predictions first, then every measure from them."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +8,7 @@ import torch
 from ..datasets.licensed_faces import is_licensed, protect
 from ..datasets.prepared import FaceDataset, PreparedFolder
 from ..device import pick_device, threads
-from ..files import save_tensors, write_json
+from ..files import read_log, save_tensors, write_json
 from ..measure.metrics import always_positive_f1, landmark_errors, summarise
 from ..output import progress_bar
 from .config import RunConfig
@@ -51,13 +50,12 @@ def evaluate(run, relation: str | None = None, device=None, progress: bool = Tru
         found = predict_rows(model, folder, test, device, progress=progress)
     protect(run, folder)
     out, before = (run, "step1_") if relation is None else (run / relation, "")
-    log = out / f"{before}log.jsonl"
     metrics = {
         "relation": relation, **what_was_tested(config, folder, rows, test, made),
         "outputs": {"au": summarise(found["au_logits"], found["labels"], folder.subjects[test]),
                     "local": summarise(found["local_au_logits"], found["labels"], folder.subjects[test])},
         "landmarks": landmark_errors(found["landmarks"], found["true_landmarks"]),
-        "seconds": sum(json.loads(x)["seconds"] for x in log.read_text("utf8").splitlines()) if log.exists() else None,
+        "seconds": sum(line["seconds"] for line in read_log(out / f"{before}log.jsonl")) or None,
         "device": str(device), "parameters": sum(p.numel() for p in model.parameters()),
     }
     save_tensors(out / f"{before}predictions.safetensors", found, made)

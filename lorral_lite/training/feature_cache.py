@@ -7,7 +7,6 @@ the features depend on, has changed. Git ignores it and :func:`lorral_lite.repro
 """
 
 import hashlib
-import json
 import os
 import shutil
 from contextlib import ExitStack
@@ -18,8 +17,8 @@ import torch
 
 from .. import __version__
 from ..datasets.prepared import FaceDataset
-from ..datasets.writing import keep_private
-from ..files import DataError, load_tensors
+from ..datasets.writing import checksum, keep_private
+from ..files import DataError, load_tensors, read_json, write_json
 from ..model.lorral import LoRRaL
 from ..output import progress_bar
 
@@ -57,14 +56,14 @@ def _key(run: Path, dataset: FaceDataset, views: int, device) -> dict:
 
 
 def _open(folder: Path, key: dict) -> dict | None:
-    """The features in a folder; None unless they are whole and of this key."""
+    """The features in a folder; None unless they are those that were written, and of this key."""
     try:
-        if json.loads((folder / "key.json").read_text(encoding="utf8")) != key:
-            return None
         files = sorted(folder.glob("*.npy"))
+        if read_json(folder / "key.json") != {**key, "sha256": {file.name: checksum(file) for file in files}}:
+            return None
         mapped = sum(file.stat().st_size for file in files) > MEMORY_LIMIT
         return {file.stem: torch.from_numpy(np.load(file, mmap_mode="c" if mapped else None)) for file in files}
-    except (OSError, ValueError, EOFError):
+    except (OSError, ValueError):
         return None
 
 
@@ -95,7 +94,7 @@ def _fill(folder: Path, partial: Path, key: dict, model, dataset, views: int, de
                             np.lib.format.write_array_header_1_0(files[name], header)
                         files[name].write(array.tobytes())
                     bar.update()
-        (partial / "key.json").write_text(json.dumps(key, indent=1) + "\n", encoding="utf8")
+        write_json(partial / "key.json", {**key, "sha256": {p.name: checksum(p) for p in partial.glob("*.npy")}})
         if _open(folder, key) is None:  # else another process was faster
             shutil.rmtree(folder, ignore_errors=True)
             os.replace(partial, folder)

@@ -22,7 +22,7 @@ from ..datasets.folds import hold_out
 from ..datasets.licensed_faces import protect
 from ..datasets.prepared import FaceDataset, PreparedFolder, as_batch, counter_uniform
 from ..device import cores, pick_device, threads
-from ..files import DataError, check_fit, load_tensors, only_one, save_tensors, write_text
+from ..files import DataError, check_fit, load_tensors, only_one, parse_json, read_json, save_tensors, write_text
 from ..measure.metrics import summarise
 from ..model.lorral import Features, LoRRaL, Output
 from ..model.losses import Losses, au_weights_from_rates, lorral_loss
@@ -284,8 +284,8 @@ def weights_of_aus(config: RunConfig, material: Material, model: LoRRaL) -> Tens
 def check_still_there(folder: PreparedFolder) -> None:
     """One line when the prepared folder has disappeared, or is another one than when training began."""
     try:
-        there = json.loads((folder.path / "meta.json").read_text(encoding="utf8"))
-    except (OSError, ValueError):
+        there = read_json(folder.path / "meta.json")
+    except DataError:
         there = None
     if there != folder.meta:
         what = "is another one than" if there else "has disappeared"
@@ -325,9 +325,9 @@ def resume(step: int, out: Path, model, optimiser, trained: dict, made: dict) ->
     if missing := [name for name in wanted if name not in tensors]:
         raise DataError(f"{path}: lacks {missing[0]}; {again}")
     try:
-        log = json.loads(metadata["log"])
+        log = parse_json(metadata["log"])
         whole = [line["epoch"] for line in log] == list(range(len(log))) != []
-    except (KeyError, TypeError, ValueError, RecursionError):
+    except (KeyError, TypeError, ValueError):
         whole = False
     if not whole:
         raise DataError(f"{path}: its log is not that of whole epochs from the first on; {again}")

@@ -58,7 +58,7 @@ def settings(name, change):
     (tensors(STEP2, lambda found: {k: v for k, v in found.items() if not k.startswith("relation.")}),
      r"step2\.safetensors: lacks relation"),
     (tensors(STEP1, lambda found: {k: v * float("nan") if k == "mean_shape" else v for k, v in found.items()}),
-     r"step1\.safetensors: mean_shape holds a number that is not finite; train again or restore it"),
+     r"step1\.safetensors: mean_shape holds a number that is not finite, or absurdly large; train again or restore it"),
     (tensors(STEP1, lambda found: {k: v.half() if k == "mean_shape" else v for k, v in found.items()}),
      r"step1\.safetensors: mean_shape has type torch\.float16, this model needs torch\.float32"),
     (content(STEP1, lambda raw: raw[:-1] + bytes([raw[-1] ^ 64])),

@@ -362,7 +362,7 @@ def test_held_out_selection_keeps_the_best_epoch_and_never_sees_the_test_fold(ti
     ({"select": "best"}, "select must be 'last' or 'held_out', got 'best'"),
     ({"precision": "fp16"}, "precision must be 'fp32' or 'bf16', got 'fp16'"),
     ({"loss": "mse"}, "loss must be 'ce' or 'jaa'"),
-    ({"threads": 0}, "threads must be at least 1"),
+    ({"threads": 0}, "threads must be 1 to 1024, got 0"),
 ])
 def test_settings_that_do_not_exist_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):
