@@ -1,15 +1,39 @@
-"""The command ``lorral``: exit code 0 done, 1 a check failed, 2 bad input (one line that says what and where)."""
+"""The command ``lorral``: exit code 0 done, 1 a check failed, 2 bad input (a line that says what and where, for each of
+several; the rest is done)."""
 
 import argparse
 import sys
+import unicodedata
+from collections.abc import Callable, Iterable
+from math import isfinite
 from pathlib import Path
 
 from . import __doc__ as ABOUT
 from . import __version__
 from .device import share_cores
-from .output import drop_what_nobody_reads, forgive_characters, is_broken_pipe
+from .files import MOST_SEED, DataError, data_file, read_json
+from .output import drop_what_nobody_reads, forgive_characters, is_broken_pipe, printable
 
 share_cores()  # before torch is imported
+
+
+def complain(what) -> None:
+    """Say on standard error, in one line, what is wrong."""
+    print(f"lorral: {printable(what)}", file=sys.stderr)
+
+
+def each(items: Iterable, do: Callable) -> int:
+    """Do something with each of several; what is wrong with one is said, the rest is done, and the exit code is 2."""
+    code = 0
+    for item in items:
+        try:
+            do(item)
+        except (ValueError, OSError) as error:
+            if is_broken_pipe(error):
+                raise
+            complain(error)
+            code = 2
+    return code
 
 
 # What each command does. It gets its options under their names, which are those of the functions that it calls.
@@ -21,11 +45,15 @@ def _prepare_faces(out, **options) -> None:
     print(_prepared(out, prepare_faces(out, **options)))
 
 
-def _prepare_table(out, **options) -> None:
+def _prepare_table(out, **options) -> int:
     from .datasets.table import prepare_table
 
     folder = prepare_table(out, **options)
     print(f"{_prepared(out, folder)}; {folder.meta['skipped']} skipped")
+    left_out = folder.meta.get("left_out", [])
+    for table in left_out:
+        complain(f"{table}; the people of this table are not in {out}")
+    return 2 if left_out else 0
 
 
 def _prepared(out, folder) -> str:
@@ -54,7 +82,7 @@ def _prepare_licensed(data, root, out, subjects, size, check, workers, fast_deco
     return 0
 
 
-def _train(data, run, profile, relations, device, progress, workers, **recipe) -> None:
+def _train(data, run, profile, relations, device, progress, workers, **recipe) -> int:
     from .datasets.prepared import open_prepared
     from .training.config import RunConfig
     from .training.evaluation import evaluate
@@ -65,20 +93,25 @@ def _train(data, run, profile, relations, device, progress, workers, **recipe) -
     train_step1(run, config, device, progress, workers=workers)
     if not (Path(run) / "step1_metrics.json").exists():
         evaluate(run, None, device, progress)
-    for relation in relations:
+
+    def step2(relation: str) -> None:
         train_step2(run, relation, device, progress)
         print(_line(evaluate(run, relation, device, progress)))
 
+    return each(relations, step2)
 
-def _evaluate(run, relations, device, progress) -> None:
+
+def _evaluate(run, relations, device, progress) -> int:
     from .training.evaluation import evaluate
 
-    for relation in relations or [None]:
+    def one(relation: str | None) -> None:
         metrics = evaluate(run, relation, device, progress)
         print(_line(metrics))
         for name, output in metrics["outputs"].items():
             cells = "  ".join(f"AU{au} {f1:.1f}" for au, f1 in zip(metrics["aus"], output["f1"], strict=True))
             print(f"  {name:5s} {cells}")
+
+    return each(relations or [None], one)
 
 
 def _line(metrics: dict) -> str:
@@ -91,25 +124,34 @@ def _line(metrics: dict) -> str:
             f"{metrics['subjects']} subjects; data: {metrics['data']['source']}")
 
 
-def _predict(photos, run, relation, out, device) -> None:
-    from .files import data_file
+def _predict(photos, run, relation, out, device) -> int:
     from .photo import predict_photo
     from .training.run_folder import load_model
 
-    stems = [Path(photo).stem for photo in photos]
-    for stem in stems:
-        if stems.count(stem) > 1:
+    stems = [Path(photo).stem.strip(". ") or "photo" for photo in photos]
+    alike = [unicodedata.normalize("NFC", stem).casefold() for stem in stems]  # on some disks one name
+    for stem, name in zip(stems, alike, strict=True):
+        if alike.count(name) > 1:
             raise ValueError(f"two photos are called {stem}: their files would overwrite each other; call twice")
     model = load_model(run or data_file("weights", "faces_lite"), relation, device)
-    for photo, stem in zip(photos, stems, strict=True):
-        prediction = predict_photo(model, photo, Path(out) if len(photos) == 1 else Path(out) / stem)
-        print(f"{photo}: {prediction.line}")
+
+    def one(photo: str, stem: str) -> None:
+        place = Path(out) if len(photos) == 1 else Path(out) / stem
+        for name in ("overlay.png", "aus.csv", "landmarks.csv", "prediction.json"):
+            if (place / name).exists():
+                raise DataError(f"{photo}: {place / name} is there already; name another --out, or remove it")
+        print(printable(f"{photo}: {predict_photo(model, photo, place).line}"))
+
+    return each(zip(photos, stems, strict=True), lambda pair: one(*pair))
 
 
 def _reproduce(**options) -> int:
     from .reproduce.plan import reproduce
 
-    return 1 if reproduce(**options) else 0
+    failures = reproduce(**options)
+    if failures:
+        complain(f"{len(failures)} failed, as said above; the same command tries again what is missing")
+    return 2 if failures else 0
 
 
 def _report(run, check, write, show_licensed_faces) -> int | None:
@@ -129,7 +171,12 @@ def _report(run, check, write, show_licensed_faces) -> int | None:
 
     if not run:
         raise ValueError("name a run folder or a grid of them: lorral report RUN; or --check, --write")
-    print(write_report(run, Path(run) / "report.html", show_licensed_faces=show_licensed_faces))
+    page = write_report(run, Path(run) / "report.html", show_licensed_faces=show_licensed_faces)
+    print(page)
+    problems = read_json(page.with_suffix(".json"))["problems"]
+    for problem in problems:
+        complain(problem)
+    return 2 if problems else 0
 
 
 def _experiment(out, seeds, jobs, results, progress, **size) -> None:
@@ -183,35 +230,36 @@ def parser() -> argparse.ArgumentParser:
     device.add_argument("--device", help="cuda, cpu, …; default: a GPU when there is one; reproduce: every GPU, or "
                         "cuda:0,cuda:1")
     preparing = Parser(add_help=False, parents=[quiet])
-    preparing.add_argument("--workers", type=_positive, help="processes; default: one for each CPU")
+    preparing.add_argument("--workers", type=whole(1, 1024), help="processes; default: one for each CPU")
     preparing.add_argument("--fast-decode", action="store_true",
                            help="let the JPEG decoder halve large pictures: faster, slightly other pixels (D37)")
     preparing.add_argument("--strict", action="store_true", help="stop at the first frame that cannot be used")
-    threads = {"type": _positive, "help": "of the CPU; a run keeps its number (default: 1 or all, whichever is faster "
-               "when the run begins)"}
+    threads = {"type": whole(1, 1024), "help": "of the CPU; a run keeps its number (default: 1 or all, whichever is "
+               "faster when the run begins)"}
     names = {"choices": RelationNames(), "metavar": "RELATION"}
     relations = {"dest": "relations", "nargs": "*", "default": [], **names}
 
-    def command(where, name, function, summary, parents=(device, quiet)):
+    def command(where, name, function, summary, parents=(device, quiet), stopped="stopped; the same command goes on"):
         sub = where.add_parser(name, parents=parents, help=summary, description=summary[0].upper() + summary[1:] + ".",
                                formatter_class=Help)
-        sub.set_defaults(function=function)
+        sub.set_defaults(function=function, stopped=stopped)
         return sub
 
     prepare = commands.add_parser("prepare", help="turn a source of faces into a prepared folder")
     sources = prepare.add_subparsers(required=True, metavar="SOURCE")
-    sub = command(sources, "faces", _prepare_faces, "render procedural faces with known AUs and relations")
+    sub = command(sources, "faces", _prepare_faces, "render procedural faces with known AUs and relations",
+                  stopped="stopped; nothing was kept")
     sub.add_argument("out", metavar="OUT", help="the folder to make")
-    sub.add_argument("--subjects", type=_positive, default=90, help="how many people")
-    sub.add_argument("--frames", type=_positive, default=50, help="frames of each person")
-    sub.add_argument("--size", type=_positive, default=100, help="pixels: 100 for lite, 200 for paper")
+    sub.add_argument("--subjects", type=whole(), default=90, help="how many people")
+    sub.add_argument("--frames", type=whole(), default=50, help="frames of each person")
+    sub.add_argument("--size", type=whole(), default=100, help="pixels: 100 for lite, 200 for paper")
     sub.add_argument("--profile", choices=["bp4d", "disfa"], default="bp4d", help="whose AUs, rates and relations")
     sub.add_argument("--difficulty", choices=["easy", "default", "hard"], default="default", help="how faint AUs are")
-    sub.add_argument("--relation-strength", type=float, default=1.0, help="0 (independent AUs) to 1 (the real data)")
+    sub.add_argument("--relation-strength", type=real, default=1.0, help="0 (independent AUs) to 1 (the real data)")
     sub.add_argument("--structure", choices=["real", "cooccurrence", "exclusion"], default="real",
                      help="which relations the AUs have")
     sub.add_argument("--hidden", type=int, nargs="*", default=[], metavar="AU", help="AUs whose evidence is covered")
-    sub.add_argument("--seed", type=int, default=0)
+    sub.add_argument("--seed", type=whole(0, MOST_SEED), default=0)
 
     sub = command(sources, "table", _prepare_table, "frames and the table that OpenFace, py-feat or LibreFace wrote",
                   [preparing])
@@ -220,13 +268,13 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--images", metavar="PATH", help="the video or the folder of pictures; several tables: the folder "
                      "where those of each table's name are (default: beside the table)")
     sub.add_argument("--aus", type=int, nargs="+", metavar="AU", help="default: all that every table has")
-    sub.add_argument("--threshold", type=float, help="an AU is shown from this intensity (py-feat: probability) on")
-    sub.add_argument("--confidence", type=float, default=0.7, help="leave out frames that the tool trusts less")
+    sub.add_argument("--threshold", type=real, help="an AU is shown from this intensity (py-feat: probability) on")
+    sub.add_argument("--confidence", type=real, default=0.7, help="leave out frames that the tool trusts less")
     sub.add_argument("--subject", help="who is in the pictures (default: a column, else the table's name)")
     sub.add_argument("--subject-column", default="subject", metavar="COLUMN")
     sub.add_argument("--distinct", nargs=2, action="append", default=[], metavar=("A", "B"),
                      help="two names that look like one person's are two people's")
-    sub.add_argument("--size", type=_positive, default=200, help="pixels: 100 for lite, 200 for paper")
+    sub.add_argument("--size", type=whole(), default=200, help="pixels: 100 for lite, 200 for paper")
     sub.add_argument("--may-share", action="store_true",
                      help="everybody in the pictures agreed to be shown; else figures draw landmarks only")
 
@@ -244,7 +292,7 @@ def parser() -> argparse.ArgumentParser:
                              help="an AU is shown from this intensity on, 1 to 5")
             sub.add_argument("--camera", choices=["left", "right"], default="left")
         sub.add_argument("--subjects", nargs="*", default=[], metavar="ID", help="only these; default: all")
-        sub.add_argument("--size", type=_positive, default=200, help="pixels: 200 for paper, 100 for lite")
+        sub.add_argument("--size", type=whole(), default=200, help="pixels: 200 for paper, 100 for lite")
         sub.add_argument("--check", action="store_true",
                          help="write nothing: read all but pixels, count, compare (exit code 1: differs)")
 
@@ -255,21 +303,23 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--relation", **relations, help="for step 2: %(choices)s")
     sub.add_argument("--fold", type=int, default=1)
     sub.add_argument("--folds", type=int, default=3)
-    sub.add_argument("--seed", type=int, default=0)
+    sub.add_argument("--seed", type=whole(0, MOST_SEED), default=0)
     sub.add_argument("--loss", choices=["ce", "jaa"], default="ce", help="jaa: per-AU weights and Dice of JAA-Net")
     sub.add_argument("--precision", choices=["fp32", "bf16"], default="fp32",
                      help="bf16: faster where the processor computes it itself")
     sub.add_argument("--select", choices=["last", "held_out"], default="last",
                      help="keep the last epoch, or the best one on held-out training subjects")
     sub.add_argument("--threads", **threads)
-    sub.add_argument("--workers", type=int, default=0, help="processes that read faces; the result is the same")
+    sub.add_argument("--workers", type=whole(0, 256), default=0,
+                     help="processes that read faces; the result is the same")
 
-    sub = command(commands, "evaluate", _evaluate, "F1, AUC, accuracy and landmark error on the unseen subjects")
+    sub = command(commands, "evaluate", _evaluate, "F1, AUC, accuracy and landmark error on the unseen subjects",
+                  stopped="stopped")
     sub.add_argument("run", metavar="RUN")
     sub.add_argument("--relation", **relations, help="default: the model of step 1")
 
     sub = command(commands, "predict", _predict, "landmarks and AUs of a photograph, as an overlay PNG and a CSV",
-                  [device])
+                  [device], "stopped")
     sub.add_argument("photos", metavar="PHOTO", nargs="+")
     sub.add_argument("--run", help="a run folder; default: the weights that ship")
     sub.add_argument("--relation", **names, default="self_attention")
@@ -284,23 +334,23 @@ def parser() -> argparse.ArgumentParser:
                      help="smoke: lite model, 1 fold, minutes; fast: lite, 3 folds; paper: paper model, 3 folds; "
                      "full: paper model, 3 folds, 5 seeds")
     sub.add_argument("--out", help="default: runs/faces, runs/bp4d or runs/disfa")
-    chosen = {"nargs": "+", "type": int, "help": "only these; default: all of the profile"}
+    chosen = {"nargs": "+", "type": whole(0, MOST_SEED), "help": "only these; default: all of the profile"}
     sub.add_argument("--fold", dest="folds", metavar="FOLD", **chosen)
     sub.add_argument("--seed", dest="seeds", metavar="SEED", **chosen)
     sub.add_argument("--relation", **relations, help="default: all")
-    sub.add_argument("--subjects", type=_positive, help="people to draw; default: 90")
-    sub.add_argument("--frames", type=_positive, help="faces of each person; default: 50")
+    sub.add_argument("--subjects", type=whole(), help="people to draw; default: 90")
+    sub.add_argument("--frames", type=whole(), help="faces of each person; default: 50")
     sub.add_argument("--threads", **threads)
     sub.add_argument("--no-notebooks", dest="notebooks", action="store_false",
                      help="leave out the notebooks of each cell")
     sub.add_argument("--cluster", choices=["slurm", "local"],
                      help="give the cells to Slurm as a job array, or to processes here, through submitit")
     sub.add_argument("--partition", help="of Slurm")
-    sub.add_argument("--hours", type=float, help="most that a job of the cluster may take (default: 24); "
+    sub.add_argument("--hours", type=real, help="most that a job of the cluster may take (default: 24); "
                      "the same command goes on from there")
 
     sub = command(commands, "report", _report, "the HTML report of a run folder or a grid; or --check this repository",
-                  [])
+                  [], "stopped")
     sub.add_argument("run", metavar="RUN", nargs="?", help="a run folder, or a folder of several, fold<f>_seed<s>")
     sub.add_argument("--check", action="store_true",
                      help="is every figure in README and notebooks what its JSON says? What a notebook computes "
@@ -312,28 +362,41 @@ def parser() -> argparse.ArgumentParser:
     sub = command(commands, "experiment", _experiment,
                   "do relation modules help, and when: strength, structure, hidden evidence, modules, seeds", [quiet])
     sub.add_argument("--out", default="runs/relations", help="a folder; an experiment that was stopped goes on")
-    sub.add_argument("--seeds", type=_positive, default=5, help="each has its own people, faces and training")
-    sub.add_argument("--subjects", type=_positive, default=90, help="people of each world; two thirds train")
-    sub.add_argument("--frames", type=_positive, default=30, help="frames of each person")
-    sub.add_argument("--step1-frames", type=_positive, default=50, help="frames of each person for step 1")
-    sub.add_argument("--epochs", type=_positive, help="of each step; default: the full schedules")
-    sub.add_argument("--jobs", type=_positive, default=2, help="processes, one thread each")
+    sub.add_argument("--seeds", type=whole(1, 1000), default=5, help="each has its own people, faces and training")
+    sub.add_argument("--subjects", type=whole(), default=90, help="people of each world; two thirds train")
+    sub.add_argument("--frames", type=whole(), default=30, help="frames of each person")
+    sub.add_argument("--step1-frames", type=whole(), default=50, help="frames of each person for step 1")
+    sub.add_argument("--epochs", type=whole(), help="of each step; default: the full schedules")
+    sub.add_argument("--jobs", type=whole(1, 1024), default=2, help="processes, one thread each")
     sub.add_argument("--results", metavar="FILE.json", help="default: results.json in OUT")
     return top
 
 
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
+def whole(low: int = 1, high: int = 10**9) -> Callable[[str], int]:
+    """The type of an option that is a whole number from ``low`` to ``high``."""
+    def read(text: str) -> int:
+        if not low <= (value := int(text)) <= high:
+            raise argparse.ArgumentTypeError(f"must be {low} to {high}, got {value}")
+        return value
+
+    read.__name__ = "whole number"  # argparse says: invalid whole number value
+    return read
+
+
+def real(text: str) -> float:
+    """The type of an option that is a number."""
+    if not isfinite(value := float(text)):
+        raise argparse.ArgumentTypeError(f"must be a finite number, got {text}")
     return value
 
 
 def main(argv=None) -> int:
     """Run the command line; returns the exit code."""
     forgive_characters()
+    stopped = "stopped"
     try:
         options = vars(parser().parse_args(argv))
+        stopped = options.pop("stopped")
         code = options.pop("function")(**options) or 0
     except SystemExit as end:  # --help; or words that are none of ours, which is said on standard error
         if drop_what_nobody_reads() and not end.code:
@@ -342,10 +405,13 @@ def main(argv=None) -> int:
     except (ValueError, OSError) as error:  # DataError is a ValueError; file errors name their file
         if is_broken_pipe(error) and drop_what_nobody_reads(failed=True):
             return READER_GONE
-        print(f"lorral: {' '.join(str(error).split())}", file=sys.stderr)
+        complain(error)
+        code = 2
+    except MemoryError as error:
+        complain(f"the memory is full ({error})")
         code = 2
     except KeyboardInterrupt:
-        print("lorral: stopped; the same command goes on from here", file=sys.stderr)
+        complain(stopped)
         code = 130
     return READER_GONE if drop_what_nobody_reads() and not code else code
 

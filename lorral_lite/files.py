@@ -291,14 +291,14 @@ def read_json(path: Path, remedy: str | None = None) -> dict:
 
 
 def read_log(path: Path) -> list[dict]:
-    """The lines of a training log, each with epoch, lr, losses and seconds; [] where there is none. DataError when a
-    line says something else."""
+    """The lines of a training log, numbers by their names, epoch and seconds among them; [] where there is none.
+    DataError when a line says something else."""
     try:
         lines = [parse_json(line) for line in _text(path).splitlines() if line.strip()]
         for line in lines:
-            for name in ("epoch", "lr", "train_loss", "seconds"):
-                if not _is(line.get(name), float):
-                    raise ValueError(f"{name} is {line.get(name)!r:.40}")
+            wrong = {name: value for name, value in line.items() if not _is(value, float | None)}
+            if wrong or None in (line.get("epoch"), line.get("seconds")):
+                raise ValueError(f"{wrong or line!r:.60}")
         return lines
     except FileNotFoundError:
         return []
@@ -338,7 +338,7 @@ def _is(value, kind, most: float = 2.0**63) -> bool:
     if get_origin(kind) is tuple:
         return isinstance(value, list | tuple) and all(_is(one, get_args(kind)[0], most) for one in value)
     if get_args(kind):
-        return any(_is(value, one, most) for one in get_args(kind))
+        return any(_is(value, one, most) for one in get_args(kind))  # X | None
     if kind in (int, float):
         return isinstance(value, (int, kind)) and not isinstance(value, bool) and abs(value) < most  # nor is NaN
     return isinstance(value, kind)

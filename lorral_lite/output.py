@@ -57,6 +57,12 @@ def forgive_characters() -> None:
             stream.reconfigure(errors="replace")
 
 
+def printable(text) -> str:
+    """Text from outside as one line that no terminal obeys: control characters, and those that turn the direction of
+    writing, stand there as ``\\x1b``."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in " ".join(str(text).split()))
+
+
 def is_broken_pipe(error: BaseException) -> bool:
     """Whether something was written that nobody reads; on Windows that is an invalid argument."""
     return isinstance(error, BrokenPipeError) or (

@@ -27,7 +27,7 @@ from ..pictures import PictureError, size_of
 from .people import check_people, exactly, shown
 from .prepared import PreparedFolder
 from .preparing import Frames, Sequence, Skip, prepare_sequences
-from .source import numbered
+from .source import Coded, all_skipped, numbered
 from .table_rows import KINDS, Row, ToolTable, read_table
 from .videos import Video
 
@@ -51,19 +51,36 @@ def prepare_table(
     distinct: pairs of names that look like one person's, but are two people's.
     options: those of :func:`lorral_lite.datasets.preparing.prepare_sequences`.
 
+    Of several tables one that cannot be read is left out: meta.json's ``left_out`` and skipped.csv say why; with
+    ``strict`` it is a DataError.
+
     A folder of pictures is matched by number: its lowest number is the table's first frame (D54).
     """
     paths = [Path(tables)] if isinstance(tables, str | Path) else [Path(path) for path in tables]
     read = partial(read_table, threshold=threshold, confidence=confidence, subject=subject,
                    subject_column=subject_column)
-    found = [read(path, aus) for path in paths]
+    left_out: dict[Path, str] = {}
+
+    def unless_bad(path: Path, call):
+        try:
+            return call()
+        except DataError as error:
+            if len(paths) == 1 or options.get("strict"):
+                raise
+            left_out[path] = str(error).removeprefix(f"{path}: ")
+
+    found = [table for path in paths if (table := unless_bad(path, partial(read, path, aus)))]
+    if not found:
+        raise DataError(f"{paths[0]}: {left_out[paths[0]]}; none of the {len(paths)} tables can be used")
     shared = [au for au in found[0].aus if all(au in table.aus for table in found)]
     if not shared:
         raise DataError(f"{paths[-1]}: no AU that all tables have; prepare them one by one")
     found = [table if table.aus == tuple(shared) else read(table.path, shared) for table in found]
     distinct = _check_who(found, distinct)
     _say_who(found, threshold, options.get("say", print))
-    sequences = [one for table in found for one in _sequences(table, images, len(found) > 1)]
+    sequences = [one for table in found
+                 for one in unless_bad(table.path, partial(_sequences, table, images, len(paths) > 1)) or ()]
+    sequences += [_unreadable(path, why, len(shared)) for path, why in left_out.items()]
     names = Counter((one.subject, one.task) for one in sequences)
     twice = next((name for name, count in names.items() if count > 1), None)
     if twice:
@@ -72,6 +89,7 @@ def prepare_table(
         "source": "table", "licensed": not may_share, "tools": sorted({table.kind for table in found}),
         "tables": [path.name for path in paths], "threshold": threshold, "confidence": confidence, "subject": subject,
         "subject_column": subject_column, "distinct": distinct,
+        **({"left_out": [f"{path.name}: {why}" for path, why in left_out.items()]} if left_out else {}),
     }
     return prepare_sequences(out, paths[0].parent, sequences, size, shared, meta, **options)
 
@@ -115,6 +133,12 @@ def _say_who(tables: list[ToolTable], threshold: float | None, say) -> None:
     if threshold is not None and labels and not (np.array(labels) == 1).any():
         say(f"no AU is shown in any frame: the highest value is {max(table.highest for table in tables):g}, below "
             f"--threshold {threshold:g}")
+
+
+def _unreadable(path: Path, reason: str, aus: int) -> Sequence:
+    """The line of skipped.csv about a table that cannot be used at all."""
+    nothing = Coded(np.empty(0, int), np.empty((0, aus), np.int8), [Skip(path, None, reason)])
+    return Sequence(path.stem, path.stem, 0, partial(all_skipped, nothing, path, reason))
 
 
 def _sequences(table: ToolTable, images, several: bool) -> list[Sequence]:

@@ -4,7 +4,6 @@ A run folder is one fold and one seed. A grid folder holds several, ``fold<f>_se
 is a grid of one. Nothing here trains or predicts: every figure comes from the ``metrics.json`` files.
 """
 
-import json
 import math
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -13,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from ..datasets.licensed_faces import licensed_by
-from ..files import DataError, load_tensors, read_json
+from ..facs import check_aus
+from ..files import DataError, load_tensors, read_json, read_log
 from ..measure.statistics import Estimate, at_level, cohens_dz, holm, nested_f1, nested_gain
 from ..model.relations import RELATIONS, label_of
 from ..training.origin import NO_FINGERPRINT, check_results, compare, data_record, origin, settings
@@ -129,41 +129,58 @@ def _check_origin(run: Run) -> None:
 
 
 def _json(run: Run, path: Path) -> dict | None:
-    if not path.is_file():
+    if not path.exists():
         return None
     try:
-        value = json.loads(path.read_text(encoding="utf8"))
-    except (ValueError, OSError):
-        value = None
-    if not isinstance(value, dict):
+        return read_json(path)
+    except DataError:
         run.problems.append(f"{path.name} of {path.parent.name} cannot be read and is left out.")
         return None
-    return value
 
 
 def _metrics(run: Run, path: Path) -> dict | None:
     value = _json(run, path)
-    if value is None:
-        return None
     try:
-        for name in OUTPUTS:
-            part = value["outputs"][name]
-            float(part["mean_f1"])
-            if len(part["f1"]) != len(value["aus"]):
-                raise ValueError("one F1 per AU")
-    except (KeyError, TypeError, ValueError):
-        run.problems.append(f"{path.name} of {path.parent.name} lacks scores and is left out.")
+        return None if value is None else _checked(value)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        run.problems.append(f"{path.name} of {path.parent.name} lacks scores, or holds others than numbers, and is "
+                            "left out.")
         return None
-    return value
+
+
+def _checked(metrics: dict) -> dict:
+    """A metrics.json as it is; an error of some kind where a score, a count or what everybody reads is none."""
+    count = len(check_aus(metrics["aus"]))
+
+    def scores(values, most: float = 100, many: bool = True) -> None:
+        values = values if many else [values]
+        if not isinstance(values, list) or len(values) != (count if many else 1):
+            raise ValueError("one value per AU")
+        if not all(v is None or (type(v) in (int, float) and 0 <= v <= most) for v in values):
+            raise ValueError(f"values from 0 to {most}")
+
+    floor = metrics.get("always_positive") or {}
+    for part in [floor, *(metrics["outputs"][name] for name in OUTPUTS)]:
+        for name in ("f1", "auc", "accuracy"):
+            if name in part or (name == "f1" and part is not floor):
+                scores(part[name])
+            scores(part.get(f"mean_{name}"), many=False)
+        for counts in [part.get("counts") or {}, *(part.get("per_subject") or {}).values()]:
+            for values in counts.values():
+                scores(values, 1e9)
+    for part, names in ((metrics.get("landmarks") or {}, ("nme_percent", "failure_percent")),
+                        (metrics, ("seconds", "parameters", "fold", "folds", "seed", "frames", "subjects"))):
+        for name in names:
+            scores(part.get(name), 1e15, many=False)
+    if type((metrics.get("data") or {}).get("licensed", True)) is not bool:
+        raise ValueError("licensed or not")
+    return metrics
 
 
 def _log(run: Run, path: Path) -> list[dict]:
     try:
-        lines = path.read_text(encoding="utf8").splitlines()
-        return [json.loads(line) for line in lines if line.strip()]
-    except FileNotFoundError:
-        return []
-    except (ValueError, OSError):
+        return read_log(path)
+    except DataError:
         run.problems.append(f"{path.name} of {path.parent.name} cannot be read and is left out.")
         return []
 
