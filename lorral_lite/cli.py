@@ -12,14 +12,14 @@ from . import __doc__ as ABOUT
 from . import __version__
 from .device import share_cores
 from .files import MOST_SEED, DataError, data_file, read_json
-from .output import drop_what_nobody_reads, forgive_characters, is_broken_pipe, printable
+from .output import drop_what_nobody_reads, forgive_characters, is_broken_pipe, plain
 
 share_cores()  # before torch is imported
 
 
 def complain(what) -> None:
     """Say on standard error, in one line, what is wrong."""
-    print(f"lorral: {printable(what)}", file=sys.stderr)
+    print("lorral:", plain(" ".join(str(what).split())), file=sys.stderr)
 
 
 def each(items: Iterable, do: Callable) -> int:
@@ -57,8 +57,10 @@ def _prepare_table(out, **options) -> int:
 
 
 def _prepared(out, folder) -> str:
+    unknown = [str(au) for au, n in zip(folder.aus, folder.meta["unknown"], strict=True) if n == len(folder)]
     return (f"{out}: {len(folder)} frames of {folder.meta['subjects']} subjects, {folder.size} px, "
-            f"AUs {' '.join(map(str, folder.aus))}")
+            f"AUs {' '.join(map(str, folder.aus))}"
+            + (f", no known label of AU {' '.join(unknown)}" if unknown else ""))
 
 
 def _prepare_licensed(data, root, out, subjects, size, check, workers, fast_decode, strict, progress,
@@ -100,28 +102,31 @@ def _train(data, run, profile, relations, device, progress, workers, **recipe) -
 
     return each(relations, step2)
 
-
 def _evaluate(run, relations, device, progress) -> int:
+    from .report.numbers import number
     from .training.evaluation import evaluate
 
     def one(relation: str | None) -> None:
         metrics = evaluate(run, relation, device, progress)
         print(_line(metrics))
         for name, output in metrics["outputs"].items():
-            cells = "  ".join(f"AU{au} {f1:.1f}" for au, f1 in zip(metrics["aus"], output["f1"], strict=True))
+            cells = "  ".join(f"AU{au} {number(f1)}" for au, f1 in zip(metrics["aus"], output["f1"], strict=True))
             print(f"  {name:5s} {cells}")
 
     return each(relations or [None], one)
 
 
 def _line(metrics: dict) -> str:
+    from .report.numbers import number
+
     au, local = metrics["outputs"]["au"], metrics["outputs"]["local"]
-    auc = "undefined" if au["mean_auc"] is None else f"{au['mean_auc']:.1f}"
-    return (f"{metrics['relation'] or 'step 1'}: F1 {au['mean_f1']:.1f} (local {local['mean_f1']:.1f}, "
-            f"always positive {metrics['always_positive']['mean_f1']:.1f}), AUC {auc}, "
-            f"accuracy {au['mean_accuracy']:.1f}, "
+    unknown = [str(a) for a, f1 in zip(metrics["aus"], au["f1"], strict=True) if f1 is None]
+    return (f"{metrics['relation'] or 'step 1'}: F1 {number(au['mean_f1'])} (local {number(local['mean_f1'])}, "
+            f"always positive {number(metrics['always_positive']['mean_f1'])}), AUC {number(au['mean_auc'])}, "
+            f"accuracy {number(au['mean_accuracy'])}, "
             f"landmarks {metrics['landmarks']['nme_percent']:.2f} %, {metrics['frames']} unseen frames of "
-            f"{metrics['subjects']} subjects; data: {metrics['data']['source']}")
+            f"{metrics['subjects']} subjects; data: {metrics['data']['source']}"
+            + (f"; no known label of AU {' '.join(unknown)} in them" if unknown else ""))
 
 
 def _predict(photos, run, relation, out, device) -> int:
@@ -140,7 +145,7 @@ def _predict(photos, run, relation, out, device) -> int:
         for name in ("overlay.png", "aus.csv", "landmarks.csv", "prediction.json"):
             if (place / name).exists():
                 raise DataError(f"{photo}: {place / name} is there already; name another --out, or remove it")
-        print(printable(f"{photo}: {predict_photo(model, photo, place).line}"))
+        print(f"{plain(str(photo))}: {predict_photo(model, photo, place).line}")
 
     return each(zip(photos, stems, strict=True), lambda pair: one(*pair))
 

@@ -4,12 +4,25 @@ import errno
 import os
 import select
 import sys
+import unicodedata
 
 from tqdm.auto import tqdm
 from tqdm.std import tqdm as plain_tqdm
 
 EVERY = 30.0
 """Seconds between two lines of a progress bar that goes into a file."""
+
+UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
+"""Classes of characters that do something instead of being seen: move, colour, turn the direction of reading."""
+
+JOINERS = "\u200c\u200d"
+"""Of these classes, but letters of Persian and Hindi and parts of emoji are joined and kept apart by them."""
+
+
+def plain(text: str) -> str:
+    """One line in which every character is seen: a line break as \\n, a switch of direction as \\u202e."""
+    return "".join(c if c in JOINERS or unicodedata.category(c) not in UNSEEN else
+                   c.encode("unicode_escape").decode() for c in text)
 
 
 class Lines(plain_tqdm):
@@ -55,12 +68,6 @@ def forgive_characters() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # not in a notebook
             stream.reconfigure(errors="replace")
-
-
-def printable(text) -> str:
-    """Text from outside as one line that no terminal obeys: control characters, and those that turn the direction of
-    writing, stand there as ``\\x1b``."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in " ".join(str(text).split()))
 
 
 def is_broken_pipe(error: BaseException) -> bool:

@@ -21,10 +21,11 @@ from skimage.feature import Cascade
 
 from .datasets.prepared import as_input
 from .draw import faces as face_pictures
-from .draw.base import Picture
+from .draw.base import Picture, styled
 from .facs import ACTION_UNITS
 from .files import DataError, data_file, write_text, write_whole
 from .landmarks import NUM_LANDMARKS, alignment, interocular, mirror_landmarks, ruler, warp
+from .output import plain
 from .pictures import A_FOLDER, NO_PICTURE, TOO_LARGE, PictureError, read_picture
 
 NOTE = face_pictures.PHOTO_WARNING
@@ -289,7 +290,7 @@ def predict_photo(model, path, out_dir) -> Prediction:
     """
     path = Path(path)
     image = load_photo(path)
-    prediction = predict_image(model, image, path.name, find_face(image, str(path)))
+    prediction = predict_image(model, image, plain(path.name), find_face(image, str(path)))
     if np.array_equal(image, skimage_data.astronaut()):
         prediction.nme_percent = nme(prediction, portrait()[1])
     write_prediction(prediction, image, out_dir)
@@ -355,6 +356,7 @@ def _number(value: float | None) -> float | None:
     return None if value is None or not np.isfinite(value) else round(float(value), 2)  # JSON knows no NaN
 
 
+@styled
 def overlay(prediction: Prediction, image: np.ndarray) -> Picture:
     """The face cut out of the photo with its points, beside it the AUs, or the line that says why there are none."""
     x, y, side = prediction.box

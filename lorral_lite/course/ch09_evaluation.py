@@ -6,7 +6,7 @@ import ipywidgets as w
 import numpy as np
 from matplotlib.figure import Figure
 
-from ..draw.base import BLUE, GREEN, GREY, INK, ORANGE, PALE, RED, Picture, new_plot, styled
+from ..draw.base import BLUE, FORMULA, GREEN, GREY, INK, ORANGE, PALE, RED, Picture, new_plot, styled
 from ..draw.faces import is_dark
 from ..facs import ACTION_UNITS
 from ..measure.metrics import at_threshold, floor_f1
@@ -50,7 +50,7 @@ def plot_floor(rates: dict[str, dict[int, float]]) -> Picture:
     ax = fig.subplots()
     r = np.linspace(0, 1, 201)
     ax.plot(100 * r, floor_f1(r), color=PALE, lw=4, zorder=1)
-    ax.text(80, 83, r"$\frac{2r}{1+r}$", fontsize=20, color=GREY)
+    ax.text(80, 83, r"$\frac{2r}{1+r}$", fontsize=20, color=GREY, gid=FORMULA)
     for k, (name, values) in enumerate(rates.items()):
         colour = (BLUE, ORANGE, GREEN)[k % 3]
         x = np.array(list(values.values()))

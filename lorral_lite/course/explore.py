@@ -9,13 +9,10 @@ import io
 from collections.abc import Callable, Sequence
 
 import ipywidgets as w
-import matplotlib.style
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
-
-from ..draw.base import STYLE
 
 SLIDER = w.Layout(width="20em")
 
@@ -26,8 +23,7 @@ def picture_html(figure: Figure) -> str:
     The PNG keeps all its colours and is packed fast, not small: what a widget shows is not stored in a notebook.
     """
     canvas = FigureCanvasAgg(figure)
-    with matplotlib.style.context(["default", STYLE]):
-        canvas.draw()
+    canvas.draw()
     return image_html(np.asarray(canvas.buffer_rgba())[..., :3], getattr(figure, "alt", "") or "picture")
 
 

@@ -16,6 +16,7 @@ from ..faces.cohort import UNSEEN, cohort
 from ..faces.population import Population
 from ..facs import check_aus
 from ..landmarks import LINES, align_face, alignment, au_centers, transform, warp
+from .parameters import ParameterError
 
 STUDIO = {
     "yaw": 0.0, "pitch": 0.0, "roll": 0.0, "zoom": 1.0, "shift_x": 0.0, "shift_y": -0.2, "light_azimuth": 25.0,
@@ -45,12 +46,14 @@ def sample_faces(model, subjects: int = 12, frames: int = 6, seed: int = 1) -> S
     """Faces of the BP4D population, aligned and cropped as ``lorral prepare faces`` and the tests do it.
 
     ``seed`` chooses people, labels and scenes: people whom no run has learned from, whatever its seed and this one
-    (:data:`lorral_lite.faces.cohort.UNSEEN`). ValueError when the model's AUs are not those of BP4D.
+    (:data:`lorral_lite.faces.cohort.UNSEEN`). ParameterError when the model's AUs are not those of BP4D.
     """
     seed += UNSEEN
     config, people = model.config, Population("bp4d", seed=seed)
     if config.aus != people.aus:
-        raise ValueError(f"sample_faces draws the AUs of BP4D {people.aus}, but this model knows {config.aus}")
+        known, drawn = (" ".join(map(str, aus)) for aus in (config.aus, people.aus))
+        raise ParameterError(f"run: its model knows AU {known}, but the faces drawn here show those of BP4D, AU "
+                             f"{drawn}; name a run on these, or none")
     drawn = people.subjects(subjects, frames)
     strengths = people.to_render(drawn, DISTRACTORS, people.unrest, seed).reshape(subjects * frames, -1)
     person, scene = cohort(seed, subjects, frames)

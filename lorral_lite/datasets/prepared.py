@@ -28,7 +28,7 @@ from ..facs import check_aus
 from ..files import DataError, check_file, read_json, reason, short_lines
 from ..landmarks import FARTHEST, NUM_LANDMARKS, mirror_landmarks
 from .people import check_people, same_faces
-from .writing import ARRAYS, FORMAT_VERSION, checksum
+from .writing import ARRAYS, FORMAT_VERSION, check_names, checksum, from_cell
 
 META = {"format_version": int, "aus": list, "size": int, "frames": int, "source": str, "licensed": bool}
 """What every meta.json says, and of which type."""
@@ -103,7 +103,8 @@ class PreparedFolder:
         try:
             with open(file, newline="", encoding="utf8") as handle:
                 reader = islice(csv.DictReader(short_lines(handle)), rows + 1)
-                index = [(intern(row["subject"]), intern(row["task"]), int(np.int64(row["frame"]))) for row in reader]
+                index = [(intern(from_cell(row["subject"])), intern(from_cell(row["task"])),
+                          int(np.int64(row["frame"]))) for row in reader]
         except FileNotFoundError:
             raise DataError(f"{file}: missing; run `lorral prepare` again") from None
         except (KeyError, TypeError, ValueError, OverflowError, csv.Error) as error:  # one is missing
@@ -111,7 +112,8 @@ class PreparedFolder:
         if len(index) != rows:
             more = "more" if len(index) > rows else f"{len(index)} rows"
             raise DataError(f"{file}: {more}, but meta.json says {rows}; run `lorral prepare` again")
-        columns = zip(*index, strict=True) if index else ((), (), ())
+        columns = list(zip(*index, strict=True)) if index else ((), (), ())
+        check_names(file, {*columns[0], *columns[1]})
         self.subjects, self.tasks, self.frames = map(np.array, columns)
         people: dict[str, str] = {}
         for row, (name, _, _) in enumerate(index, start=2):

@@ -36,7 +36,7 @@ from ..pictures import NO_PICTURE, PictureError, read_picture
 from .people import two_of
 from .prepared import PreparedFolder, open_prepared
 from .videos import Video
-from .writing import PreparedWriter
+from .writing import PreparedWriter, check_names
 
 CHUNK = 32
 """Frames that one process decodes at a time."""
@@ -110,6 +110,7 @@ def prepare_sequences(
     unwritable disk, nothing usable, or another preparation begun at ``out``.
     """
     out, root = Path(out), Path(root)
+    check_names(root, {name for one in sequences for name in (one.subject, one.task)})
     workers = workers or cores()
     if workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")

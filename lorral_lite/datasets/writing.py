@@ -9,6 +9,7 @@ import io
 import itertools
 import json
 import os
+import re
 import shutil
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -18,6 +19,7 @@ import numpy as np
 from ..facs import check_aus
 from ..files import DataError, only_one, read_json
 from ..landmarks import NUM_LANDMARKS
+from ..output import plain
 from .people import check_people
 
 FORMAT_VERSION = 1
@@ -159,13 +161,14 @@ class PreparedWriter:
 
     def _lines(self, name: str, rows) -> None:
         text = io.StringIO()
-        csv.writer(text).writerows(rows)
+        csv.writer(text).writerows([[as_cell(value) for value in row] for row in rows])
         self.files[name].write(text.getvalue().encode("utf8", "backslashreplace"))  # names of files need not be text
 
     def _read(self, name: str):
         """The lines of a finished CSV after its header, one at a time."""
         with open(self.partial / name, newline="", encoding="utf8") as file:
-            yield from itertools.islice(csv.reader(file), 1, None)
+            for row in itertools.islice(csv.reader(file), 1, None):
+                yield [from_cell(cell) for cell in row]
 
     @contextmanager
     def _clear_errors(self):
@@ -215,6 +218,28 @@ class PreparedWriter:
             (self.partial / "skipped.csv").unlink()
         os.replace(self.partial, self.out)
         (self.out / "journal.json").unlink(missing_ok=True)  # last: until now the same command goes on
+
+
+FORMULA = r"'*[=+\-@\t\r\n＝＋－＠]"
+"""What a spreadsheet would compute begins so; and with apostrophes before it, so that what was written is read back."""
+
+
+def as_cell(value):
+    """A cell of a CSV that is text for a spreadsheet too: an apostrophe stands before what would be a formula."""
+    return f"'{value}" if isinstance(value, str) and re.match(FORMULA, value) else value
+
+
+def from_cell(text: str) -> str:
+    """What :func:`as_cell` was given."""
+    return text[1:] if text.startswith("'") and re.match(FORMULA, text) else text
+
+
+def check_names(where, names) -> None:
+    """DataError for a name with characters that are not seen, such as a line break or a switch of direction."""
+    for name in names:
+        if plain(name) != name:
+            raise DataError(f"{where}: the name {plain(name)} holds a character that is not seen, written here with a "
+                            "backslash; rename it")
 
 
 def keep_private(folder: Path) -> None:

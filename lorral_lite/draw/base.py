@@ -3,19 +3,26 @@
 Figures are drawn with the style file beside this one: opaque white ground (legible in dark mode), large text,
 the colours of Okabe and Ito. They need no pyplot and no open window. Each carries ``alt``, a sentence for
 readers who cannot see it, and shows itself in a notebook as a PNG of at most 150 kB (:func:`png_bytes`).
+Neither the reader's own settings nor the names in a figure change how it is drawn: a ``$`` is a dollar sign.
 """
 
 import base64
 import functools
 import io
 import math
+import sys
+import warnings
 from pathlib import Path
 
 import matplotlib.colors
 import matplotlib.style
 import numpy as np
+from matplotlib import font_manager
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from PIL import Image, ImageColor
+
+from ..output import plain
 
 STYLE = Path(__file__).with_name("lorral.mplstyle")
 PNG_LIMIT = 150_000
@@ -23,25 +30,81 @@ BLUE, ORANGE, GREEN, RED, PINK, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 INK, GREY, PALE = "#222222", "#6f6f6f", "#d4d4d4"
 
 
+FORMULA = "formula"
+"""The gid of a text that is mathematics."""
+
+
 class Picture(Figure):
-    """A Figure with ``alt`` text, which a notebook shows as a small PNG."""
+    """A Figure with ``alt`` text, which a notebook shows as a small PNG; whoever draws it, it has the house's style."""
 
     alt = ""
+
+    def draw(self, renderer):
+        with house_style(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph .* missing from font")  # letter_texts has said it in one line
+            letter_texts(self)
+            super().draw(renderer)
+
+    def savefig(self, *args, **kwargs):
+        with house_style():
+            super().savefig(*args, **kwargs)
 
     def _repr_mimebundle_(self, include=None, exclude=None):
         return {"image/png": base64.b64encode(png_bytes(self)).decode("ascii"),
                 "text/plain": f"<figure: {self.alt}>"}
 
 
+def house_style():
+    """The context of the style file, whatever the reader's own matplotlib settings are."""
+    return matplotlib.style.context(["default", STYLE])
+
+
 def styled(function):
-    """Draw inside the style file, whatever the reader's own matplotlib settings are."""
+    """Make a function that draws do so in the style file."""
 
     @functools.wraps(function)
     def drawn(*args, **kwargs):
-        with matplotlib.style.context(["default", STYLE]):
+        with house_style():
             return function(*args, **kwargs)
 
     return drawn
+
+
+def letter_texts(fig: Figure) -> None:
+    """Make every text of a figure what it says: mathematics are only formulas and the powers on log axes. Characters
+    that our font lacks come from another one; those that none has are said, once, on standard error."""
+    powers = {label for ax in fig.axes for axis in (ax.xaxis, ax.yaxis) if axis.get_scale() == "log"
+              for label in axis.get_ticklabels(which="both")}
+    lost = set()
+    for text in fig.findobj(Text):
+        text.set_usetex(False)
+        text.set_parse_math(text in powers or text.get_gid() == FORMULA)
+        found = {c: font_with(c) for c in sorted(set(text.get_text())) if not (c == "\n" or " " <= c <= "~")}
+        lost |= {c for c, font in found.items() if font is None}
+        if others := sorted(set(found.values()) - {FONT, None}):
+            text.set_fontfamily([FONT, *others])
+    if new := sorted(lost - SAID):
+        SAID.update(new)
+        print(f"a figure has boxes for {plain(' '.join(new))}, which no font here has; install one that does, such as "
+              "Noto Sans CJK, and draw it again", file=sys.stderr)
+
+
+FONT = "DejaVu Sans"
+"""That of the style file; it comes with matplotlib."""
+SAID: set[str] = set()
+"""Characters that a figure could not show, and that the reader knows of."""
+
+
+@functools.cache
+def font_with(character: str) -> str | None:
+    """The family of a font on this machine that has the character, ours if it does; None when there is none."""
+    for font in sorted(font_manager.fontManager.ttflist, key=lambda font: font.name != FONT):
+        try:
+            if "Last" not in font.name and font_manager.get_font(font.fname).get_char_index(ord(character)):
+                return font.name  # those called LastResort have a box for everything
+        except (OSError, RuntimeError):  # a font that cannot be read, or not drawn with
+            continue
+    return None
 
 
 def new_plot(width: float, height: float, alt: str) -> Picture:
@@ -76,14 +139,13 @@ def titled(title: str | None, what: str) -> str:
     return f"{title}: {what}" if title else what[0].upper() + what[1:]
 
 
-def png_bytes(fig: Figure, limit: int = PNG_LIMIT) -> bytes:
+def png_bytes(fig: Picture, limit: int = PNG_LIMIT) -> bytes:
     """The figure as PNG of at most ``limit`` bytes: fewer colours first, fewer pixels only when that is not enough.
 
     ValueError when even a quarter of the size does not fit.
     """
     buffer = io.BytesIO()
-    with matplotlib.style.context(["default", STYLE]):
-        fig.savefig(buffer, format="png", dpi=fig.dpi)
+    fig.savefig(buffer, format="png", dpi=fig.dpi)
     return shrink_png(buffer.getvalue(), limit)
 
 

@@ -46,12 +46,12 @@ def training_curves(log, title: str | None = None) -> Picture:
         else:
             for key, (label, line_colour, dash) in parts.items():
                 if any(row.get(key) is not None for row in rows):
-                    axes[0].plot(epochs, [np.nan if row.get(key) is None else row[key] for row in rows], dash,
-                                 color=line_colour, marker=dot, label=label)
+                    axes[0].plot(epochs, _numbers(row.get(key) for row in rows), dash, color=line_colour, marker=dot,
+                                 label=label)
         axes[1].plot(epochs, [row.get("lr", np.nan) for row in rows], color=colour if several else INK, marker=dot,
                      drawstyle="steps-mid")
         if scored:
-            axes[2].plot(epochs, [row.get("val_mean_f1", np.nan) for row in rows], marker=marker, ms=5,
+            axes[2].plot(epochs, _numbers(row.get("val_mean_f1") for row in rows), marker=marker, ms=5,
                          color=colour if several else BLUE)
     axes[0].set(title="Training loss", ylim=(0, None))
     axes[1].set(title="Learning rate", yscale="log")
@@ -68,38 +68,37 @@ def training_curves(log, title: str | None = None) -> Picture:
 
 
 @styled
-def f1_bars(metrics_by_relation: dict, floor: dict | Sequence[float] | None = None, *, output: str = "local",
+def f1_bars(metrics_by_relation: dict, floor: dict | None = None, *, output: str = "local",
             intervals: dict | None = None, title: str | None = None) -> Picture:
     """F1 per AU and mean: one mark per relation over the grey bars of the always-positive floor.
 
-    ``metrics_by_relation``: {relation: metrics.json}. ``floor``: F1 per AU of always saying yes (default: the
-    ``always_positive`` part of the metrics). ``intervals``: {relation: (low, high)} of the mean, drawn as a
-    bar.
+    ``metrics_by_relation``: {relation: metrics.json}, all of the same AUs. ``floor``: that of always saying yes, as in
+    the ``always_positive`` part of the metrics, which is the default. ``intervals``: {relation: (low, high)} of the
+    mean, drawn as a bar. None: no label is known, so nothing is drawn.
     """
     if not metrics_by_relation:
         raise ValueError("no relation to draw: metrics_by_relation is empty")
+    if len({tuple(metrics["aus"]) for metrics in metrics_by_relation.values()}) > 1:
+        raise ValueError("what stands in one picture must have the same AUs")
     if output not in OUTPUT_NAMES:
         raise ValueError(f"unknown output {output!r}: choose from {', '.join(OUTPUT_NAMES)}")
     first = next(iter(metrics_by_relation.values()))
     aus = first["aus"]
     floor = first.get("always_positive") if floor is None else floor
-    floor = floor["f1"] if isinstance(floor, dict) else floor
     means = [(label_of(n), m["outputs"][output]["mean_f1"]) for n, m in metrics_by_relation.items()]
     fig = new_plot(11.5, 4.8, f"F1 per action unit, {output} output; means: " + ", ".join(
-        f"{n} {v:.1f}" for n, v in means if v is not None))
+        f"{n} {or_dash(v)}" for n, v in means))
     ax = fig.subplots()
     x = np.append(np.arange(len(aus)), len(aus) + 0.5)
     ax.axvspan(len(aus) - 0.25, len(aus) + 1.25, color="#f3f3f3", lw=0)
     if floor is not None:
-        known = _numbers(floor)
-        mean = known[~np.isnan(known)].mean() if not np.isnan(known).all() else np.nan
-        ax.bar(x, np.append(known, mean), width=0.86, color=PALE, label="always positive")
+        ax.bar(x, _numbers([*floor["f1"], floor["mean_f1"]]), width=0.86, color=PALE, label="always positive")
     n = len(metrics_by_relation)
     for k, (name, metrics) in enumerate(metrics_by_relation.items()):
         part = metrics["outputs"][output]
         colour, marker = look_of(name)
         shift = (k - (n - 1) / 2) * min(0.14, 0.72 / n)
-        ax.plot(x + shift, np.append(_numbers(part["f1"]), part["mean_f1"]), marker, color=colour, ms=7.5, mec="white",
+        ax.plot(x + shift, _numbers([*part["f1"], part["mean_f1"]]), marker, color=colour, ms=7.5, mec="white",
                 mew=0.6, label=label_of(name), zorder=3)
         if intervals and name in intervals:
             ax.plot([x[-1] + shift] * 2, intervals[name], color=colour, lw=1.6, zorder=2)
@@ -113,6 +112,11 @@ def f1_bars(metrics_by_relation: dict, floor: dict | Sequence[float] | None = No
 
 def _numbers(values) -> np.ndarray:
     return np.array([np.nan if v is None else v for v in values], dtype=np.float64)
+
+
+def or_dash(value: float | None, form: str = "{:.1f}") -> str:
+    """A figure in words; a dash where none is known."""
+    return "–" if value is None or math.isnan(value) else form.format(value)
 
 
 @styled
@@ -184,8 +188,8 @@ def matrix(values, labels: Sequence[str], title: str = "", *, column_labels: Seq
         for i, j in np.ndindex(array.shape):
             share = array[i, j] / top
             dark = abs(share) > 0.6
-            text = f"{array[i, j]:.2f}".replace("0.", ".").replace("-", "−")
-            ax.text(j, i, text if abs(array[i, j]) < 0.995 else f"{array[i, j]:.0f}", ha="center", va="center",
+            text = or_dash(array[i, j], "{:.2f}").replace("0.", ".").replace("-", "−")
+            ax.text(j, i, f"{array[i, j]:.0f}" if abs(array[i, j]) >= 0.995 else text, ha="center", va="center",
                     fontsize=11, color="white" if dark else INK)
     bar = fig.colorbar(shown, ax=ax, shrink=0.8, pad=0.03)
     bar.set_label(unit)
@@ -211,7 +215,7 @@ def bars(series: dict[str, Sequence[float]], labels: Sequence[str], title: str =
     for k, (name, values) in enumerate(series.items()):
         x = np.arange(len(labels)) + (k - (len(series) - 1) / 2) * width
         shown = ax.bar(x, values, 0.94 * width, color=(BLUE, ORANGE, GREEN, PINK)[k % 4], label=name)
-        ax.bar_label(shown, [form.format(v) for v in values], fontsize=11, padding=2)
+        ax.bar_label(shown, [or_dash(v, form) for v in values], fontsize=11, padding=2)
     ax.set_xticks(range(len(labels)), labels)
     ax.set(ylabel=ylabel, title=title, yscale="log" if log else "linear")
     tallest = [max(group) for group in zip(*series.values(), strict=True)]  # of each label
@@ -233,7 +237,7 @@ def plot_estimates(groups: dict[str, dict[str, object]], title: str, xlabel: str
     if not labels or any(list(values) != labels for values in groups.values()):
         raise ValueError("estimates need at least one series, and every series the same labels")
     words = "; ".join((f"{name}: " if name else "") + ", ".join(
-        f"{k} {e.value:.1f}" + ("" if math.isnan(e.low) else f" ({e.low:.1f} to {e.high:.1f})")
+        f"{k} {or_dash(e.value)}" + ("" if math.isnan(e.low) else f" ({e.low:.1f} to {e.high:.1f})")
         for k, e in values.items()) for name, values in groups.items())
     fig = new_plot(8.8, 1.7 + 0.42 * len(labels) * max(1, 0.7 * len(groups)), titled(title, words))
     ax = fig.subplots()

@@ -87,10 +87,9 @@ def auc(au_logits, labels) -> np.ndarray:
 def always_positive_f1(labels) -> list[float]:
     """The F1 (%) of saying yes to every frame, 2 r / (1 + r) for an AU of rate r: the floor to clear, A numbers.
 
-    An AU without any known label has a floor of 0.
-    """
+    NaN for an AU without any known label, as any other F1: means of the two are then over the same AUs."""
     labels = as_array(labels)
-    return [float(v) for v in np.nan_to_num(f1_from_counts(counts(np.zeros(labels.shape), labels)))]
+    return f1_from_counts(counts(np.zeros(labels.shape), labels)).tolist()
 
 
 def summarise(au_logits, labels, subjects=None) -> dict:
@@ -156,5 +155,6 @@ def or_none(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-def mean_or_none(values: np.ndarray) -> float | None:
-    return or_none(np.mean(values[~np.isnan(values)])) if not np.isnan(values).all() else None
+def mean_or_none(values) -> float | None:
+    known = [value for value in values if value is not None and not np.isnan(value)]
+    return float(np.mean(known)) if known else None

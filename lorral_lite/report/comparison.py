@@ -56,9 +56,13 @@ def _of_dataset(grid: Grid, dataset: str) -> list[dict]:
 
     def add(table, kind, what, au, paper, where, relation=None, measured=None, verdict=None, command=None, dev="level"):
         """``relation`` None: not something this repository trains."""
-        ours = measured if mine and relation in grid.names else None
-        if verdict is None:
-            verdict = _verdict(grid, kind, paper, ours) if ours else f"not attempted: needs {name}"
+        there = mine and relation in grid.names
+        ours = measured if there else None
+        if verdict is None and ours:
+            verdict = _verdict(grid, kind, paper, ours)
+        elif verdict is None:
+            nothing = "no known label" if kind == "level" else "no control that was tested on the same people"
+            verdict = f"not attempted: {grid.lacking.get(relation, nothing) if there else f'needs {name}'}"
         rows.append({
             "table": table, "dataset": dataset, "kind": kind, "au": au, "row": what,
             "paper": f"{number(paper) if kind == 'level' else signed(paper, 1)} ({where}, v1)",
@@ -95,8 +99,7 @@ def _of_dataset(grid: Grid, dataset: str) -> list[dict]:
         gain = averages[method] - INFERRED_BASE[dataset]
         best = round(gain, 1) == STATED_GAINS[dataset]
         add(ablation, "gain", f"{method} over no relation", "mean", gain, "§4.3" if best else "inferred from §4.3",
-            relation if measured else None, measured, dev="gain",
-            verdict=None if measured else f"not attempted: needs {name}")
+            relation, measured, dev="gain")
     add(main, "claim", "LoRRaL over the best earlier method", "mean", STATED_LEADS[dataset], "§4.2", dev="none",
         verdict=f"cannot: needs {name} and the other method's answers on it")
     return rows
@@ -110,7 +113,7 @@ def _of_other_data(grid: Grid) -> list[dict]:
     rows = []
     for name in grid.names:
         measured = _measured_level(grid, name)
-        what = "no relation, before step 2" if name == STEP1 else name_of(name)
+        what = "no relation, before step 2" + " †" * (name in grid.lacking) if name == STEP1 else grid.label(name)
         rows.append({**common, "kind": "level", "row": what, "measured": measured, "ours": _ours(measured, "level"),
                      "deviations": DEVIATIONS["baseline" if is_baseline(name) else "level"]})
     for name in grid.relations:
@@ -120,11 +123,11 @@ def _of_other_data(grid: Grid) -> list[dict]:
     return rows
 
 
-def _measured_level(grid: Grid, name: str, au: int | None = None) -> dict:
-    """F1 of one thing that was scored; ``au``: of this AU, else the mean."""
-    figures = {output: grid.table[name][output] for output in OUTPUTS}
-    return {"source": grid.source, **{output: vars(found["mean_f1"] if au is None else found["f1"][f"AU{au}"])
-                                      for output, found in figures.items()}}
+def _measured_level(grid: Grid, name: str, au: int | None = None) -> dict | None:
+    """F1 of one thing that was scored; ``au``: of this AU, else the mean. None where it has none."""
+    figures = {output: vars(found["mean_f1"] if au is None else found["f1"][f"AU{au}"])
+               for output, found in ((output, grid.table[name][output]) for output in OUTPUTS)}
+    return None if math.isnan(figures["au"]["value"]) else {"source": grid.source, **figures}
 
 
 def _measured_gain(grid: Grid, relation: str) -> dict | None:
@@ -149,7 +152,7 @@ def _how(grid: Grid | None, dataset: str | None) -> dict[str, str]:
 
 def minutes(grid: Grid) -> float:
     """Of all training in the grid."""
-    return sum(found["seconds"] or 0 for found in grid.table.values()) / 60
+    return sum(m.get("seconds") or 0 for run in grid.cells.values() for m in run.scored.values()) / 60
 
 
 def _ours(measured: dict | None, kind: str) -> str:
@@ -158,11 +161,8 @@ def _ours(measured: dict | None, kind: str) -> str:
         return "–"
     key, show = ("value", number) if kind == "level" else ("gain", signed)
 
-    def said(figure: dict) -> str:
-        known = not math.isnan(figure[key])
-        return span(figure[key], figure["low"], figure["high"], show) if known else "undefined"
-
-    au, local = (said(measured[output]) for output in ("au", "local"))
+    au, local = (span(figure[key], figure["low"], figure["high"], show)
+                 for figure in (measured["au"], measured["local"]))
     return au if au == local else f"{au}; local output {local}"  # a baseline has one output
 
 
@@ -209,13 +209,13 @@ def faults(rows: list[dict], reported: str) -> list[str]:
             if measured is not None and source != dataset:
                 found.append(f"{what}: a figure measured on {source or 'unknown data'!r} stands in a column of "
                              f"{dataset.upper()}")
-            if (measured is None) != (row.get("ours") == "–"):
-                found.append(f"{what}: prints {row.get('ours')!r} but was{'' if measured else ' not'} measured")
         else:
-            if source in AU_SETS or not measured:
-                found.append(f"{what}: stands among the rows of other data, but was measured on {source or 'nothing'}")
+            if source in AU_SETS:
+                found.append(f"{what}: stands among the rows of other data, but was measured on {source}")
             if row.get("paper") != "none: other data":
                 found.append(f"{what}: the paper has no value on {row.get('data')!r}")
+        if (measured is None) != (row.get("ours") == "–"):
+            found.append(f"{what}: prints {row.get('ours')!r} but was{'' if measured else ' not'} measured")
         if measured is not None and row.get("ours") != _ours(measured, row.get("kind")):
             found.append(f"{what}: prints {row.get('ours')!r}, measured was {_ours(measured, row.get('kind'))!r}")
     there = {(row.get("dataset"), row.get("row"), row.get("au"), row.get("paper")) for row in rows}

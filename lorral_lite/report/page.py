@@ -1,14 +1,16 @@
 """What a report is made of, tables, pictures and sections, and its page (report.html.jinja)."""
 
 import base64
-import html
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
+from ..output import plain
 from .numbers import number
 
 
@@ -65,33 +67,41 @@ class Illustration:
 
 @dataclass
 class Section:
-    """A heading and what stands below it, in order: str paragraphs, dicts of facts, tables, illustrations,
-    or lists of str (bullets)."""
+    """A heading and what stands below it, in order: str paragraphs, dicts of facts, tables, illustrations, or lists of
+    str (bullets). A str is text; :class:`Markup` is HTML of ours."""
 
     id: str
     title: str
     parts: list
 
 
-def _inline(text: str) -> Markup:
-    """Text with **strong**, `code` and [label](link) as HTML."""
-    done = html.escape(text)
-    for mark, tag in (("**", "strong"), ("`", "code")):
-        pieces = done.split(mark)
-        if len(pieces) % 2:
-            done = "".join(p if i % 2 == 0 else f"<{tag}>{p}</{tag}>" for i, p in enumerate(pieces))
-    if done.startswith("[") and "](" in done and done.endswith(")"):
-        label, link = done[1:-1].split("](", 1)
-        done = f'<a href="{link}">{label}</a>'
-    return Markup(done)
-
-
 def template(name: str) -> Template:
-    """A template of this folder: what is put into a page is escaped, into Markdown not; figures by ``| number``."""
+    """A template of this folder, into which text from files comes as text: what is not :class:`Markup` of ours is
+    escaped, in Markdown too, and every character of it is seen. Figures are written by ``| number``."""
     pages = Environment(loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined,
-                        autoescape=lambda page: page == "report.html.jinja", keep_trailing_newline=True)
-    pages.filters.update(inline=_inline, number=number)
+                        autoescape=lambda page: page == "report.html.jinja", keep_trailing_newline=True,
+                        finalize=_as_text if name == "report.html.jinja" else as_markdown)
+    pages.filters.update(number=number)
     return pages.get_template(name)
+
+
+def _as_text(value):
+    return plain(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def as_markdown(value):
+    """Text as Markdown that shows it and does nothing else; what is no text stays as it is."""
+    return re.sub(r"[<>&`\[\]|$*]", lambda c: f"&#{ord(c[0])};", plain(value)) if isinstance(value, str) else value
+
+
+def link(path: str, label: str) -> Markup:
+    """A link to a file, whatever its name."""
+    return Markup('<a href="{}">{}</a>').format(quote(path), plain(label))
+
+
+def code(text: str) -> Markup:
+    """What a reader types."""
+    return Markup("<code>{}</code>").format(plain(text))
 
 
 def html_page(data_name: str, summary: list[str], tiles: list[tuple[str, str]], sections: list[Section]) -> str:

@@ -14,8 +14,10 @@ import numpy as np
 from ..datasets.licensed_faces import licensed_by
 from ..facs import check_aus
 from ..files import DataError, load_tensors, read_json, read_log
+from ..measure.metrics import mean_or_none
 from ..measure.statistics import Estimate, at_level, cohens_dz, holm, nested_f1, nested_gain
 from ..model.relations import RELATIONS, label_of
+from ..output import plain
 from ..training.origin import NO_FINGERPRINT, check_results, compare, data_record, origin, settings
 
 CONTROLS = ("none", "mlp")
@@ -100,7 +102,8 @@ def load_runs(run_folder) -> Run:
     if (folder / "photo" / "overlay.png").is_file():
         run.overlay = (folder / "photo" / "overlay.png").read_bytes()
     run.notebooks = [p for p in sorted((folder / "notebooks").glob("*.ipynb")) if not p.name.endswith(".failed.ipynb")]
-    run.times = _json(run, folder / "times.json") or _json(run, folder.parent / "times.json") or {}
+    times = _json(run, folder / "times.json") or _json(run, folder.parent / "times.json") or {}
+    run.times = times if only_numbers(times) else {}
     _check_origin(run)
     return run
 
@@ -141,15 +144,24 @@ def _json(run: Run, path: Path) -> dict | None:
 def _metrics(run: Run, path: Path) -> dict | None:
     value = _json(run, path)
     try:
-        return None if value is None else _checked(value)
+        if value is None:
+            return None
+        _check(value)
+        au, floor = value["outputs"]["au"], value["always_positive"]
+        # older files count a floor of 0 where no label is known
+        floor["f1"] = [None if f1 is None else least for least, f1 in zip(floor["f1"], au["f1"], strict=True)]
+        for part, keys in ((floor, ["f1"]), *((value["outputs"][name], PER_AU) for name in OUTPUTS)):
+            for key in keys:
+                part[f"mean_{key}"] = mean_or_none(part[key])  # of all that stand beside each other the same mean
     except (AttributeError, KeyError, TypeError, ValueError):
         run.problems.append(f"{path.name} of {path.parent.name} lacks scores, or holds others than numbers, and is "
                             "left out.")
         return None
+    return value
 
 
-def _checked(metrics: dict) -> dict:
-    """A metrics.json as it is; an error of some kind where a score, a count or what everybody reads is none."""
+def _check(metrics: dict) -> None:
+    """An error of some kind where a score, a count or what everybody reads in a metrics.json is none."""
     count = len(check_aus(metrics["aus"]))
 
     def scores(values, most: float = 100, many: bool = True) -> None:
@@ -174,7 +186,16 @@ def _checked(metrics: dict) -> dict:
             scores(part.get(name), 1e15, many=False)
     if type((metrics.get("data") or {}).get("licensed", True)) is not bool:
         raise ValueError("licensed or not")
-    return metrics
+
+
+PER_AU = ("f1", "auc", "accuracy")
+
+
+def only_numbers(value) -> bool:
+    """Whether nested dicts and lists hold finite numbers and None, no text."""
+    if isinstance(value, dict | list):
+        return all(map(only_numbers, value.values() if isinstance(value, dict) else value))
+    return value is None or (isinstance(value, int | float) and math.isfinite(value))
 
 
 def _log(run: Run, path: Path) -> list[dict]:
@@ -201,19 +222,48 @@ class Grid:
     def first(self) -> Run:
         return self.runs[0]
 
+    def __post_init__(self):
+        if len(seen := {tuple(m["aus"]) for run in self.runs for m in run.scored.values()}) > 1:
+            raise DataError(f"{self.folder}: holds scores of different AUs ({', '.join(sorted(map(str, seen)))}); "
+                            "report each run by itself")
+        if left := sorted(set(self.cells) - set(self.shared)):
+            self.problems.append(f"In no mean and no comparison, as less was scored there: {_words(left)}.")
+        if self.lacking:
+            self.problems.append(self.footnote)
+
     @cached_property
     def cells(self) -> dict[tuple[int, int], Run]:
         """{(fold, seed): run}, of the runs in which something was evaluated."""
         return {(int(run.metrics.get("fold", 1)), int(run.metrics.get("seed", 0))): run
                 for run in self.runs if run.scored}
 
+    @cached_property
+    def shared(self) -> list[tuple[int, int]]:
+        """The cells that every mean and every comparison is over: those of whatever makes the most scores comparable.
+
+        A failure leaves one thing without a score in one cell, which then has no mean (:attr:`lacking`); a grid that
+        is half done has cells in which most is missing, and these are in no mean.
+        """
+        def scores(chosen: frozenset) -> tuple[int, int]:
+            return len(chosen) * sum(chosen <= own for own in every), len(chosen)
+
+        every = [frozenset(cell for cell, run in self.cells.items() if name in run.scored) for name in self.names]
+        return sorted(max(every, key=scores, default=()))
+
+    @cached_property
+    def lacking(self) -> dict[str, str]:
+        """{name: "not scored in fold 3, seed 0"} of what was not scored in all the :attr:`shared` cells."""
+        lost = {name: [cell for cell in self.shared if name not in self.cells[cell].scored] for name in self.names}
+        return {name: f"not scored in {_words(cells)}" for name, cells in lost.items() if cells}
+
     @property
     def folds(self) -> list[int]:
-        return sorted({fold for fold, _ in self.cells})
+        """Those that the means are over."""
+        return sorted({fold for fold, _ in self.shared})
 
     @property
     def seeds(self) -> list[int]:
-        return sorted({seed for _, seed in self.cells})
+        return sorted({seed for _, seed in self.shared})
 
     @property
     def example(self) -> Run:
@@ -250,9 +300,20 @@ class Grid:
     def relations(self) -> list[str]:
         return [name for name in self.names if name != STEP1 and not is_baseline(name)]
 
+    def label(self, name: str) -> str:
+        """How tables name what was scored, with a mark where it is :attr:`lacking`."""
+        return name_of(name) + (" †" if name in self.lacking else "")
+
+    @property
+    def footnote(self) -> str:
+        """What the mark means, "" where nothing has it."""
+        marked = "; ".join(f"{name_of(name)} was {why}" for name, why in self.lacking.items())
+        return f"† In no mean and no comparison, which are over the same cells for all: {marked}." if marked else ""
+
     def of(self, name: str) -> dict[tuple[int, int], dict]:
-        """{(fold, seed): metrics} of one of :attr:`names`."""
-        return {cell: run.scored[name] for cell, run in self.cells.items() if name in run.scored}
+        """{(fold, seed): metrics} of one of :attr:`names` in the :attr:`shared` cells, {} where it is :attr:`lacking`:
+        all that stands beside each other is over the same people."""
+        return {} if name in self.lacking else {cell: self.cells[cell].scored[name] for cell in self.shared}
 
     def average(self, name: str, *path: str | int) -> float | None:
         """Mean over folds of the mean over seeds of one number in the metrics; None where no cell has it.
@@ -297,7 +358,7 @@ def load_grid(folder) -> Grid:
     folder = Path(folder)
     holder = Run(folder)
     record = _json(holder, folder / "grid.json") or {}
-    planned = [folder / str(cell.get("run")) for cell in record.get("cells") or []]
+    planned = _planned(folder, record)
     places = [p for p in planned or sorted(folder.glob("fold*_seed*")) if p.is_dir()]
     if not places:
         return as_grid(load_runs(folder))
@@ -332,6 +393,22 @@ def check_cells(runs: list[Run]) -> None:
             if first.setdefault(key, value) != value:
                 raise DataError(f"{run.folder}: other {key} than the cells before it; a grid holds runs of one kind: "
                                 "report each by itself")
+
+
+def _planned(folder: Path, record: dict) -> list[Path]:
+    """The run folders of a grid.json; DataError for what is no name of a folder in the grid, as a path out of it."""
+    try:
+        names = [cell["run"] for cell in record.get("cells") or ()]
+        if odd := [name for name in names if Path(name).name != name or name in ("", "..") or plain(name) != name]:
+            raise ValueError(f"{odd[0]!r} is no folder in it")
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{folder / 'grid.json'}: not the plan of a grid ({plain(str(error))}); report its run folders "
+                        "one by one") from None
+    return [folder / name for name in names]
+
+
+def _words(cells) -> str:
+    return " and ".join(f"fold {fold}, seed {seed}" for fold, seed in cells)
 
 
 def as_grid(results: Run | Grid) -> Grid:
@@ -383,7 +460,7 @@ def figures_of(grid: Grid, name: str) -> dict:
     "frames", "subjects"}, in percent.
     """
     cells = list(grid.of(name).values())
-    first, aus = cells[0], range(len(grid.metrics["aus"]))
+    first, aus = next(iter(cells), {}), range(len(grid.metrics["aus"]))
 
     def of_au(output: str, au: int) -> Estimate:
         e = estimate(grid, name, output, au)
@@ -405,7 +482,8 @@ def figures_of(grid: Grid, name: str) -> dict:
 
 
 def mean_estimates(results: Run | Grid) -> dict[str, dict[str, Estimate]]:
-    """{relation, "step 1" or baseline: {output: mean F1 with its jackknife interval over subjects}}."""
+    """{relation, "step 1" or baseline: {output: mean F1 with its jackknife interval over subjects}}, all over the same
+    cells; nan for what was not scored in one of them."""
     grid = as_grid(results)
     return {name: {output: estimate(grid, name, output) for output in OUTPUTS} for name in grid.names}
 
@@ -415,14 +493,14 @@ def gains(results: Run | Grid) -> list[dict]:
 
     → dicts with relation, control, output, gain, se, low, high (95 %), n, dz (Cohen's), seed_sd, p, p_holm,
     corrected_low, corrected_high (the interval at the level Holm tested it at), ``clear`` (Holm rejects: the corrected
-    interval lies off 0), ``verdict``. Positive gains favour the relation. Rows without the same subjects on both sides
-    are left out.
+    interval lies off 0), ``verdict``. Positive gains favour the relation. All rows are over the same cells of the grid;
+    those without the same subjects on both sides, or without a known label, are left out.
     """
     grid = as_grid(results)
-    rows = []
+    rows, there = [], [name for name in grid.relations if name not in grid.lacking]
     for control in CONTROLS:
-        for name in grid.relations:
-            if control not in grid.relations or name == control or (control == "mlp" and name == "none"):
+        for name in there:
+            if control not in there or name == control or (control == "mlp" and name == "none"):
                 continue
             for output in OUTPUTS:
                 sides = [{cell: m["outputs"][output].get("per_subject") or {} for cell, m in grid.of(n).items()}
@@ -432,6 +510,7 @@ def gains(results: Run | Grid) -> list[dict]:
                 except (TypeError, ValueError):
                     grid.problems.append(f"{name_of(name)} and {name_of(control)} were not scored on the same people: "
                                          "no gain is given.")
+    rows = [row for row in rows if not math.isnan(row[3].value)]
     if not rows:
         return []
     adjusted, levels = holm([row[3].p for row in rows], ALPHA)

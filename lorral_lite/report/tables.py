@@ -8,7 +8,7 @@ from ..facs import ACTION_UNITS, AU_SETS
 from ..measure.statistics import Estimate, minimum_detectable
 from .comparison import COLUMNS
 from .numbers import between, number, signed
-from .page import Entry, PageTable
+from .page import Entry, PageTable, code
 from .published import FLOORS, INFERRED_BASE, TABLE_NUMBERS, VARIANTS, audit_published, published, rounded
 from .results import ALPHA, OUTPUTS, STEP1, Grid, is_baseline, name_of
 
@@ -57,7 +57,7 @@ def _summary_table(grid: Grid) -> PageTable:
         count, seconds, landmarks = found["parameters"], found["seconds"], found["landmarks"]
         spread = getattr(found["au"]["mean_f1"], "seed_sd", None)
         rows.append([
-            "step 1 (no relation, before step 2)" if name == STEP1 else name_of(name),
+            grid.label(name) + " (no relation, before step 2)" * (name == STEP1),
             *(with_interval(found[output]["mean_f1"]) for output in OUTPUTS),
             *([number(spread, 2)] if several else []),
             *(number(found[output][key]) for key in ("mean_auc", "mean_accuracy") for output in OUTPUTS),
@@ -70,24 +70,27 @@ def _summary_table(grid: Grid) -> PageTable:
         "F1, AUC and accuracy in %, mean over AUs; small: 95 % jackknife interval over subjects. "
         + ("Counts are pooled in a fold, figures averaged over seeds, then over folds; between seeds: standard "
            "deviation of the AU output's mean over folds, which the intervals do not contain. "
-           if len(grid.cells) > 1 else "")
+           if len(grid.shared) > 1 else "")
         + "Landmark error in % of the inter-ocular distance; a failure is a face above 10 %, in % of faces. The local "
         "output sees only what the relation module passes on; the AU output sees everything"
-        + (". A baseline has one output." if any(map(is_baseline, grid.names)) else "."),
+        + (". A baseline has one output. " if any(map(is_baseline, grid.names)) else ". ") + grid.footnote,
     )
 
 
 def _fold_table(grid: Grid, output: str) -> PageTable:
-    people = sum(run.metrics.get("subjects", 0) for (_, seed), run in grid.cells.items() if seed == grid.seeds[0])
-    rows = [[f"fold {fold}, seed {seed}",
+    first = {fold: grid.cells[fold, seed] for fold, seed in reversed(grid.shared)}
+    people = sum(run.metrics.get("subjects") or 0 for run in first.values())
+    rows = [[f"fold {fold}, seed {seed}" + " ‡" * ((fold, seed) not in grid.shared),
              *(number(run.scored[name]["outputs"][output]["mean_f1"] if name in run.scored else None)
                for name in grid.names), f"{run.metrics.get('subjects', '–')}"]
             for (fold, seed), run in sorted(grid.cells.items())]
     rows.append(["mean F1", *(number(found[output]["mean_f1"].value) for found in grid.table.values()), str(people)])
     return PageTable(
         f"folds-{output}", f"Mean F1 of each fold and seed, {OUTPUTS[output]}", grid.data_name,
-        ["", *map(name_of, grid.names), "people"], rows,
-        "In %. Folds differ because other people are tested; seeds because the training is another.",
+        ["", *map(grid.label, grid.names), "people"], rows,
+        "In %. Folds differ because other people are tested; seeds because the training is another. "
+        + ("‡ Not in the means, as less was scored there. " if len(grid.shared) < len(grid.cells) else "")
+        + grid.footnote,
     )
 
 
@@ -98,12 +101,12 @@ def _au_table(grid: Grid, output: str) -> PageTable:
             for au, floor in zip(grid.metrics["aus"], grid.floors, strict=True)]
     rows.append(["mean F1", number(grid.floor), *(with_interval(part["mean_f1"]) for part in found.values())])
     rows.append(["mean AUC", "50.0", *(number(part["mean_auc"]) for part in found.values())])
-    folds = ", then averaged over seeds and folds" if len(grid.cells) > 1 else ""
+    folds = ", then averaged over seeds and the folds that have labels of the AU" if len(grid.shared) > 1 else ""
     return PageTable(
         f"f1-{output}", f"F1 per action unit, {OUTPUTS[output]}", grid.data_name,
-        ["", "always positive", *map(name_of, found)], rows,
-        f"In %, counts pooled over the test frames of a fold{folds}; threshold 0.5, unknown labels left out; small: "
-        "95 % jackknife interval over subjects. AUC per AU is in report.json.",
+        ["", "always positive", *map(grid.label, found)], rows,
+        f"In %, counts pooled over the test frames of a fold{folds}; threshold 0.5, unknown labels left out (–: no "
+        "other is there); small: 95 % jackknife interval over subjects. AUC per AU is in report.json. " + grid.footnote,
     )
 
 
@@ -141,7 +144,7 @@ def _gain_table(grid: Grid) -> PageTable:
            f"comparison finds with 80 % power is {least['bp4d']:.2f} points with the 41 people of BP4D and "
            f"{least['disfa']:.2f} with the 27 of DISFA. " if least else "")
         + ("Another training seed is not in these intervals; its spread stands beside them." if several else
-           "Another training seed is not in these intervals."),
+           "Another training seed is not in these intervals.") + " " + grid.footnote,
     )
 
 
@@ -175,7 +178,7 @@ def _comparison_tables(rows: list[dict]) -> list[PageTable]:
 
 def _comparison_cell(column: str, said: str) -> Entry | str:
     if column == "command" and said != "none":
-        return f"`{said}`"
+        return code(said)
     if column == "ours" and "; " in said:
         return Entry(*said.replace(" ", "\N{NO-BREAK SPACE}").replace(";\N{NO-BREAK SPACE}", "; ").split("; "))
     if column == "paper" and said.endswith(")"):

@@ -17,6 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+from markupsafe import Markup
 
 from ..datasets.licensed_faces import is_licensed, licensed_by
 from ..datasets.prepared import open_prepared
@@ -30,7 +31,7 @@ from ..measure.statistics import Estimate
 from ..training.origin import check_faces, faces_of
 from .comparison import comparison, faults, minutes
 from .numbers import number, signed
-from .page import Illustration, PageTable, Section, html_page
+from .page import Illustration, PageTable, Section, code, html_page, link
 from .published import audit_published, published
 from .results import CONTROLS, OUTPUTS, STEP1, Grid, Run, is_baseline, load_grid, name_of
 from .tables import smallest_gain, tables
@@ -211,8 +212,9 @@ def _abstract(grid: Grid) -> list[str]:
 
 
 def _base(grid: Grid) -> str:
-    """What the first sentence and the tiles are about: no relation, or the first thing that was scored."""
-    return "none" if "none" in grid.relations else grid.names[0]
+    """What the first sentence and the tiles are about: no relation, or the first thing that has a mean."""
+    there = [name for name in grid.names if name not in grid.lacking]
+    return "none" if "none" in there else there[0]
 
 
 def _tiles(grid: Grid) -> list[tuple[str, str]]:
@@ -273,8 +275,8 @@ def _sections(grid: Grid, made: list[PageTable], examples, show_licensed, base: 
     sections.append(Section("faces", "Faces of the test fold", _faces(grid, examples, show_licensed)))
     hidden = grid.licensed and not show_licensed
     sections.append(Section("photograph", "One real photograph", _photograph(grid.first, hidden)))
-    links = [_link(f"{run.folder.name + ': ' if len(grid.runs) > 1 else ''}{p.stem.replace('_', ' ')}", p, base,
-                   grid.folder) for run in grid.runs for p in run.notebooks]
+    links = [_link((run.folder.name + ": ") * (len(grid.runs) > 1) + p.stem.replace("_", " "), p, base, grid.folder)
+             for run in grid.runs for p in run.notebooks]
     course = [[_link("the course as web pages", SITE, base, SITE.parents[1])]] if SITE.is_file() else []
     sections.append(Section("notebooks", "Notebooks executed on this run",
                             [links or "No notebook was executed on this run.", *course]))
@@ -286,7 +288,7 @@ def _link(label: str, to: Path, base: Path, shared: Path) -> str:
     """A link from the folder ``base``, or the label alone from outside the ``shared`` folder: the way from there would
     tell of this machine."""
     inside = base.resolve().is_relative_to(shared.resolve())
-    return f"[{label}]({Path(os.path.relpath(to, base)).as_posix()})" if inside else label
+    return link(Path(os.path.relpath(to, base)).as_posix(), label) if inside else label
 
 
 def _interval_limits(grid: Grid) -> list[str]:
@@ -301,9 +303,9 @@ def _interval_limits(grid: Grid) -> list[str]:
         boot = [row[-1] for row in found["rows"] if row[-1] is not None]
         said.append(f"On simulated data sets such 95 % intervals held the true mean F1 in {min(shares):.1f} to "
                     f"{max(shares):.1f} of 100 cases, percentile bootstrap intervals in {min(boot):.1f} to "
-                    f"{max(boot):.1f} (`python -m benchmarks coverage`, data/results/coverage.json).")
+                    f"{max(boot):.1f} (" + code("python -m benchmarks coverage") + ", data/results/coverage.json).")
     except (FileNotFoundError, KeyError, ValueError, IndexError):
-        said.append("How often such intervals hold the truth: `python -m benchmarks coverage`.")
+        said.append("How often such intervals hold the truth: " + code("python -m benchmarks coverage") + ".")
     if len(grid.folds) < 3:
         said.append(f"{'One fold was' if len(grid.folds) < 2 else 'Two folds were'} tested; the paper averages three.")
     return said
@@ -325,15 +327,16 @@ def _other_limits(grid: Grid) -> list[str]:
 def _f1_picture(grid: Grid, output: str) -> Illustration:
     drawn, spans = {}, {}
     for name, found in grid.table.items():
-        if name == STEP1:
+        if name == STEP1 or name in grid.lacking:
             continue
         shown, mean = name_of(name) if is_baseline(name) else name, found[output]["mean_f1"]
         f1 = [e.value for e in found[output]["f1"].values()]
         drawn[shown] = {"aus": grid.metrics["aus"], "outputs": {output: {"f1": f1, "mean_f1": mean.value}}}
         if not math.isnan(mean.low):
             spans[shown] = (mean.low, mean.high)
-    fig = f1_bars(drawn, grid.floors, output=output, intervals=spans,
-                          title=f"{OUTPUTS[output][:1].upper()}{OUTPUTS[output][1:]}, {grid.data_name}")
+    floor = {"f1": grid.floors, "mean_f1": grid.floor}
+    fig = f1_bars(drawn, floor, output=output, intervals=spans,
+                  title=f"{OUTPUTS[output][:1].upper()}{OUTPUTS[output][1:]}, {grid.data_name}")
     return _picture(fig, f"F1 per action unit of every relation, {OUTPUTS[output]}. Grey: always positive. Bars at the "
                          "mean: 95 % interval over subjects.")
 
@@ -361,11 +364,11 @@ def _faces(grid: Grid, examples: Examples | None, show_licensed: bool) -> list:
 
 def _photograph(run: Run, hidden: bool) -> list:
     if run.photo is None and run.overlay is None:
-        return ["No photograph was looked at in this run (`lorral predict PHOTO`)."]
+        return ["No photograph was looked at in this run (" + code("lorral predict PHOTO") + ")."]
     photo = run.photo or {}
-    said = [f"**{PHOTO_WARNING[:1].upper()}{PHOTO_WARNING[1:]}.**"]
+    said: list = [Markup("<strong>{}.</strong>").format(PHOTO_WARNING[:1].upper() + PHOTO_WARNING[1:])]
     error = photo.get("nme_percent")
-    if error is not None:
+    if isinstance(error, int | float):
         said.append(f"Landmark error on this photograph: {number(error)} % of the inter-ocular distance, against 49 "
                     "points measured independently of the model.")
     if photo.get("withheld"):

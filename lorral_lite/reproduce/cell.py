@@ -22,6 +22,7 @@ from ..files import DataError, Scratch, read_json, without_paths, write_json, wr
 from ..model.relations import RELATIONS
 from ..output import is_broken_pipe, nobody_reads, on_terminal
 from ..photo import portrait_file, predict_photo
+from ..report.page import as_markdown
 from ..report.write import write_report
 from ..training.config import RunConfig
 from ..training.evaluation import evaluate
@@ -194,8 +195,8 @@ def failure_notebook(plan: Plan, cell: Cell, error: BaseException) -> str:
     shown = v4.new_output("error", ename=type(error).__name__, evalue=str(error), traceback=lines)
     strip_paths(shown, plan.out)
     notebook = v4.new_notebook(cells=[
-        v4.new_markdown_cell(f"# {cell.name} failed\n\n{time.strftime('%Y-%m-%d %H:%M')}, `{plan.command}`. The cell "
-                             f"below does what is missing; so does the command, which also removes this file."),
+        v4.new_markdown_cell(f"# {cell.name} failed\n\n{time.strftime('%Y-%m-%d %H:%M')}, {as_markdown(plan.command)}. "
+                             "The cell below does what is missing; so does the command, which also removes this file."),
         v4.new_code_cell(call, outputs=[shown], execution_count=1),
     ], metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}})
     return writes(notebook)

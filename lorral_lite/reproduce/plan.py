@@ -21,6 +21,7 @@ from ..datasets.writing import keep_private
 from ..facs import AU_SETS
 from ..files import DataError, load_tensors, only_one, read_json, save_tensors, without_paths, write_json, write_text
 from ..model.relations import RELATIONS
+from ..output import plain
 from ..report.model_card import model_card
 from ..report.results import load_runs
 from ..report.write import write_report
@@ -71,6 +72,9 @@ def reproduce(out=None, data: str = "faces", root=None, profile: str = "smoke", 
     names = [device] if cluster == "slurm" else devices(device)  # Slurm's nodes have other devices than this machine
     if cluster == "slurm" and device not in (None, "cpu"):
         raise ValueError("--device with --cluster slurm is cpu, or left out for a GPU a job")
+    for value in (str(plan.out.absolute()), partition or ""):
+        if cluster == "slurm" and plain(value) != value:  # a line break would be a line of the job script
+            raise ValueError(f"--cluster slurm: {plain(value)} holds a character that is not seen; choose another name")
     if cluster:
         need_submitit(cluster)
     if notebooks:

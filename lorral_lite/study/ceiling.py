@@ -90,25 +90,28 @@ def others_f1(labels, logits=None, others: bool = True, blocks: int = 5) -> np.n
     Given ``logits`` (N, A) it also sees the AU's own logit; with ``others=False`` it sees that alone. The difference
     of the two is what an all-knowing relation could add: a ceiling for what relations of a linear kind can give.
     Cross-fitted: the frames are cut into ``blocks`` successive blocks (of people, where frames are stored person by
-    person) and each is read by a logistic regression fitted on the rest. Frames with an unknown label are left out;
-    nan when fewer than ``blocks`` remain.
+    person) and each is read by a logistic regression fitted on the rest. nan for an AU without any known label; frames
+    with another unknown label are left out; nan for all when fewer than ``blocks`` remain.
     """
     labels = np.asarray(labels)
-    known = (labels >= 0).all(1)
+    result, there = np.full(labels.shape[1], np.nan), np.flatnonzero((labels >= 0).any(0))
+    known = (labels[:, there] >= 0).all(1)
     if logits is None and not others:
         raise ValueError("the reader needs logits, the other labels, or both")
-    labels = labels[known]
-    if len(labels) < blocks:
-        return np.full(labels.shape[1], np.nan)
+    if known.sum() < blocks or not len(there):
+        return result
+    labels = labels[known][:, there]
+    logits = None if logits is None else np.asarray(logits, dtype=np.float64)[known][:, there]
     told = np.zeros(labels.shape)
     for a, y in enumerate(labels.T):
         x = np.delete(labels, a, axis=1).astype(np.float64) if others else np.empty((len(y), 0))
         if logits is not None:
-            x = np.column_stack([np.asarray(logits, dtype=np.float64)[known, a], x])
+            x = np.column_stack([logits[:, a], x])
         for block in np.array_split(np.arange(len(y)), blocks):
             rest = np.delete(np.arange(len(y)), block)
             if len(np.unique(y[rest])) < 2:
                 told[block, a] = y[rest][0]
             else:
                 told[block, a] = LogisticRegression(max_iter=1000).fit(x[rest], y[rest]).predict(x[block])
-    return f1_from_counts(counts(told - 0.5, labels))
+    result[there] = f1_from_counts(counts(told - 0.5, labels))
+    return result

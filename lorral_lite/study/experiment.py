@@ -253,8 +253,9 @@ def attention_correlation(cells: list[dict]) -> Estimate:
 
 
 def modules_of(result: dict) -> tuple[str, ...]:
-    """The modules that an experiment tested against its controls, none and mlp."""
-    return tuple(name for name in result["cells"][0]["relations"] if name not in ("none", "mlp"))
+    """The modules that an experiment tested in every cell against its controls, none and mlp."""
+    first, *rest = (cell["relations"] for cell in result["cells"])
+    return tuple(name for name in first if name not in ("none", "mlp") and all(name in other for other in rest))
 
 
 def all_gains(result: dict, control: str = "none") -> list[dict]:
@@ -290,6 +291,8 @@ def summary(result: dict) -> str:
                 values = [*[relation_gain(cells, m, output) for m in modules], ceiling_gain(cells, output)]
                 lines.append(f"{hiding:7}{strength:<9g}{structure:11}{output:7}" + "".join(
                     f"{f'{e.value:+.1f} ({e.low:+.1f} to {e.high:+.1f})':>20}" for e in values))
+    if lost := sorted({name for cell in result["cells"] for name in cell["relations"]} - {"none", *modules}):
+        lines.append(f"not in every cell, so left out: {', '.join(lost)}")
     return "\n".join(lines)
 
 

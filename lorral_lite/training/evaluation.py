@@ -9,7 +9,7 @@ from ..datasets.licensed_faces import is_licensed, protect
 from ..datasets.prepared import FaceDataset, PreparedFolder
 from ..device import pick_device, threads
 from ..files import read_log, save_tensors, write_json
-from ..measure.metrics import always_positive_f1, landmark_errors, summarise
+from ..measure.metrics import always_positive_f1, landmark_errors, mean_or_none, or_none, summarise
 from ..output import progress_bar
 from .config import RunConfig
 from .origin import open_fold, results_of
@@ -75,7 +75,7 @@ def what_was_tested(config: RunConfig, folder: PreparedFolder, rows: np.ndarray,
         "data": {"source": source, "licensed": is_licensed(folder), "frames": len(folder),
                  "path": Path(config.data).name, "fingerprint": made["data"]},
         "weights": made["weights"],
-        "always_positive": {"f1": floor, "mean_f1": float(np.mean(floor))},
+        "always_positive": {"f1": [or_none(v) for v in floor], "mean_f1": mean_or_none(floor)},
         "frames": len(test), "train_frames": len(rows),
         "subjects": len(set(folder.subjects[test])), "train_subjects": len(set(folder.subjects[rows])),
     }

@@ -35,14 +35,16 @@ from .run_folder import claim, load_model, new_model, read_run_config, save_weig
 
 
 class Material(NamedTuple):
-    """What a step learns from: rows of a prepared folder, held-out rows for choosing an epoch (or none), and the rows
-    of the fold's training people and of its test people."""
+    """What a step learns from: rows of a prepared folder, held-out rows for choosing an epoch (or none), the rows of
+    the fold's training people and of its test people, and JAA-Net's weight of each AU for ``loss="jaa"``, from the
+    rates of the training rows, else None (D14)."""
 
     folder: PreparedFolder
     rows: np.ndarray
     held: np.ndarray
     train: np.ndarray
     test: np.ndarray
+    au_weights: Tensor | None
 
 
 def train_step1(run, config: RunConfig, device=None, progress: bool = True, on_epoch=None, workers: int = 0) -> LoRRaL:
@@ -165,10 +167,10 @@ def fit(step: int, out: Path, model: LoRRaL, batches: Callable[[int], Iterable[d
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     optimiser = torch.optim.SGD(trained.values(), lr=schedule.lr, momentum=config.momentum,
                                 weight_decay=config.weight_decay, foreach=True)  # the same numbers, fewer calls
-    au_weights = weights_of_aus(config, material, model)
     made = origin(out) if step == 1 else origin(out.parent, out.name)
     log, best = resume(step, out, model, optimiser, trained, made)
     device = model.mean_shape.device
+    au_weights = None if material.au_weights is None else material.au_weights.to(device)
     bar = progress_bar(total=schedule.epochs * length, initial=len(log) * length, disable=not progress,
                        desc=f"step {step}" + (f" {out.name}" if step == 2 else ""), unit="batch")
     for epoch in range(len(log), schedule.epochs):
@@ -192,7 +194,8 @@ def fit(step: int, out: Path, model: LoRRaL, batches: Callable[[int], Iterable[d
                 **dict(zip(("train_loss", "au", "local_au", "landmark"), means, strict=True)),
                 "seconds": time.perf_counter() - started}
         if len(material.held):
-            line["val_mean_f1"] = held_out_f1(model, material)
+            found = predict_rows(model, material.folder, material.held)
+            line["val_mean_f1"] = summarise(found["au_logits"], found["labels"])["mean_f1"]
             if line["val_mean_f1"] > max((x["val_mean_f1"] for x in log), default=-1):
                 best = {f"best.{k}": v.detach().cpu().clone() for k, v in model.state_dict().items()}
         log.append(line)
@@ -269,16 +272,18 @@ def training_material(run: Path, config: RunConfig) -> Material:
     held = rows[:0]
     if config.select == "held_out":
         rows, held = hold_out(folder, rows, seed=config.seed)
-    return Material(folder, rows, held, train, test)
+        if not (folder.labels[held] >= 0).any():
+            raise DataError(f"{folder.path}: no label of the held-out people is known; use --select last")
+    weights = weights_of_aus(config, folder, folder.labels[rows]) if config.loss == "jaa" else None
+    return Material(folder, rows, held, train, test, weights)
 
 
-def weights_of_aus(config: RunConfig, material: Material, model: LoRRaL) -> Tensor | None:
-    """JAA-Net's weight of each AU from the rates of the training rows, for ``loss="jaa"``; else None (D14)."""
-    if config.loss != "jaa":
-        return None
-    labels = np.asarray(material.folder.labels[material.rows])
+def weights_of_aus(config: RunConfig, folder: PreparedFolder, labels: np.ndarray) -> Tensor:
     rates = (labels == 1).sum(0) / np.maximum((labels >= 0).sum(0), 1)
-    return au_weights_from_rates(torch.tensor(rates, dtype=torch.float32)).to(model.mean_shape.device)
+    if never := [str(au) for au, rate in zip(folder.aus, rates, strict=True) if not rate]:
+        raise DataError(f"{folder.path}: --loss jaa divides by how often an AU is shown, but no training face of fold "
+                        f"{config.fold} shows AU {' '.join(never)}; use --loss ce, or prepare without it")
+    return au_weights_from_rates(torch.tensor(rates, dtype=torch.float32))
 
 
 def check_still_there(folder: PreparedFolder) -> None:
@@ -291,11 +296,6 @@ def check_still_there(folder: PreparedFolder) -> None:
         what = "is another one than" if there else "has disappeared"
         raise DataError(f"{folder.path}: this prepared folder {what} since training began; put it back and give the "
                         "same command again: it goes on after the last whole epoch")
-
-
-def held_out_f1(model: LoRRaL, material: Material) -> float:
-    found = predict_rows(model, material.folder, material.held)
-    return summarise(found["au_logits"], found["labels"], material.folder.subjects[material.held])["mean_f1"]
 
 
 # ---------------------------------------------------------------------------------------------- stopping and going on
