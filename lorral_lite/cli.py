@@ -279,6 +279,10 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--subject-column", default="subject", metavar="COLUMN")
     sub.add_argument("--distinct", nargs=2, action="append", default=[], metavar=("A", "B"),
                      help="two names that look like one person's are two people's")
+    sub.add_argument("--orientation", choices=["upright", "stored"],
+                     help="how the tool saw pictures that are stored turned (default: told by tool and landmarks)")
+    sub.add_argument("--order", choices=["names", "numbers"],
+                     help="which picture of a folder is which frame, where that cannot be told")
     sub.add_argument("--size", type=whole(), default=200, help="pixels: 100 for lite, 200 for paper")
     sub.add_argument("--may-share", action="store_true",
                      help="everybody in the pictures agreed to be shown; else figures draw landmarks only")

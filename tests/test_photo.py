@@ -261,10 +261,10 @@ def test_large_photos_are_shrunk_for_the_detector_and_the_largest_face_wins(monk
 
 @pytest.fixture
 def on_file(tmp_path, monkeypatch):
-    """A photo on disk with a face that a plausible model sees; ``find_face`` says where."""
+    """A photo on disk with a face that a plausible model sees; ``find_faces`` says where."""
     model, photo, face, box = stage(degrees=10)
     Image.fromarray(photo).save(tmp_path / "map.png")
-    monkeypatch.setattr(predict, "find_face", lambda *_: box)
+    monkeypatch.setattr(predict, "find_faces", lambda *_: [box])
     return SimpleNamespace(model=model, path=tmp_path / "map.png", face=face, out=tmp_path / "out")
 
 

@@ -6,7 +6,7 @@ from PIL import Image
 
 from lorral_lite.files import DataError
 from lorral_lite.photo import load_photo
-from lorral_lite.pictures import PictureError, _formats, read_picture, size_of
+from lorral_lite.pictures import STORED, UPRIGHT, PictureError, _formats, look_at, read_picture
 
 FACE = np.arange(48 * 40 * 3, dtype=np.uint8).reshape(48, 40, 3)
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 160 160\n%%EndComments\n{ 1 pop } loop\nshowpage\n"
@@ -17,7 +17,7 @@ def test_every_format_that_is_named_is_read_under_any_name(tmp_path, name):
     Image.fromarray(FACE).save(tmp_path / "photo.xyz", name)
     picture, shrunk = read_picture(tmp_path / "photo.xyz")
     assert (picture.shape, picture.dtype, shrunk) == ((48, 40, 3), np.uint8, 1)
-    assert size_of(tmp_path / "photo.xyz") == (40, 48)
+    assert look_at(tmp_path / "photo.xyz") == (40, 48, 1)
 
 
 def test_a_program_under_the_name_of_a_photograph_is_not_run(tmp_path):
@@ -25,7 +25,7 @@ def test_a_program_under_the_name_of_a_photograph_is_not_run(tmp_path):
     with pytest.raises(PictureError, match=r"^unknown format$"):
         read_picture(tmp_path / "photo.jpg")
     with pytest.raises(PictureError):
-        size_of(tmp_path / "photo.jpg")
+        look_at(tmp_path / "photo.jpg")
 
 
 @pytest.mark.parametrize(("values", "expected"), [
@@ -44,8 +44,8 @@ def test_orientation_is_undone_when_asked_for(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # turn by 90° to see it upright
     Image.fromarray(FACE).save(tmp_path / "phone.png", exif=exif)
-    np.testing.assert_array_equal(read_picture(tmp_path / "phone.png")[0], FACE)
-    np.testing.assert_array_equal(read_picture(tmp_path / "phone.png", upright=True)[0], np.rot90(FACE, -1))
+    np.testing.assert_array_equal(read_picture(tmp_path / "phone.png", STORED)[0], FACE)
+    np.testing.assert_array_equal(read_picture(tmp_path / "phone.png", UPRIGHT)[0], np.rot90(FACE, -1))
 
 
 @pytest.mark.parametrize(("content", "reason"), [

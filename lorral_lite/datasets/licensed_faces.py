@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 
 from ..files import DataError, read_json
 from ..landmarks import LINES
-from ..pictures import read_picture, size_of
+from ..pictures import STORED, look_at, read_picture
 from .prepared import PreparedFolder
 from .writing import is_marked, keep_private
 
@@ -81,7 +81,8 @@ def shown_pictures(paths, landmarks, show_licensed_faces: bool = False) -> list[
     """
     found = []
     for path, points in zip(paths, landmarks, strict=True):
-        found.append(read_picture(path)[0] if show_licensed_faces else drawn_face(points, *size_of(path)))
+        size = look_at(path).size(STORED)
+        found.append(read_picture(path, STORED)[0] if show_licensed_faces else drawn_face(points, *size))
     return found
 
 

@@ -72,7 +72,8 @@ class Frames:
     :class:`lorral_lite.datasets.videos.Video` with n positions. landmarks: (n, 49, 2) pixels of the source picture,
     counted from 0. labels: (n, A) int8 of 1, 0 and −1 (unknown). filled: (n,) bool, True where the landmarks are not
     the source's own; the prepared folder lists these rows. absent: how many rows the source itself calls without
-    (good) landmarks, where that can be told.
+    (good) landmarks, where that can be told. seen: "upright" or "stored", how pictures that are stored turned were
+    seen when the landmarks were made (a Video knows it itself); None skips such pictures.
     """
 
     numbers: np.ndarray
@@ -82,6 +83,7 @@ class Frames:
     skips: list[Skip] = field(default_factory=list)
     filled: np.ndarray | None = None
     absent: int | None = None
+    seen: str | None = None
 
 
 @dataclass(frozen=True)
@@ -235,10 +237,10 @@ def _decode(jobs: Iterator[_Job], size: int, workers: int, fast: bool):
                 pictures = images.read(chosen) if job.count else []
                 waiting.append((job, [_aligned(picture, p, size) for picture, p in zip(pictures, points, strict=True)]))
             elif workers == 1 or not job.count:
-                waiting.append((job, align_files(images[chosen], points, size, fast)))
+                waiting.append((job, align_files(images[chosen], points, size, fast, job.frames.seen)))
             else:
                 pool = pool or ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _quiet_child)
-                waiting.append((job, pool.submit(align_files, images[chosen], points, size, fast)))
+                waiting.append((job, pool.submit(align_files, images[chosen], points, size, fast, job.frames.seen)))
             if len(waiting) > 2 * workers or pool is None:
                 yield _result(*waiting.popleft())
         while waiting:
@@ -268,18 +270,18 @@ def _quiet_child() -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
-def align_files(paths: list[Path], points: np.ndarray, size: int, fast: bool = False) -> list:
+def align_files(paths: list[Path], points: np.ndarray, size: int, fast: bool = False, seen: str | None = None) -> list:
     """Pictures and their (k, 49, 2) landmarks → k times (face (size, size, 3) uint8, landmarks) or a reason why not."""
-    return [_aligned_file(path, p, size, fast) for path, p in zip(paths, points, strict=True)]
+    return [_aligned_file(path, p, size, fast, seen) for path, p in zip(paths, points, strict=True)]
 
 
-def _aligned_file(path: Path, points: np.ndarray, size: int, fast: bool):
+def _aligned_file(path: Path, points: np.ndarray, size: int, fast: bool, seen: str | None):
     def smaller(sides):  # D37 fast decoding
         room = _room(points, size)
         return [int(np.ceil(side / room)) for side in sides]
 
     try:
-        pixels, shrunk = read_picture(path, smaller=smaller if fast else None)
+        pixels, shrunk = read_picture(path, seen, smaller if fast else None)
     except PictureError as error:
         return str(error) if str(error) == NO_PICTURE else f"not readable as a picture ({error})"
     if shrunk == 1:

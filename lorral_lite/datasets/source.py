@@ -74,8 +74,15 @@ class Source:
         self.sequences.append(Sequence(subject, task, coded.rows, load))
 
 
+def is_data(name: str) -> bool:
+    """Whether a file or folder of this name can be data. What systems put beside them is not: ``._a.jpg`` of macOS and
+    other hidden names, ``__MACOSX`` of its archives, thumbnails of Synology, the bin of Windows."""
+    return not name.startswith((".", "$")) and name not in ("__MACOSX", "@eaDir")
+
+
 def walk(root: Path, leaf: re.Pattern | None = None):
-    """Every folder below ``root`` as (folder, file names), sorted; links are followed, but no folder is seen twice.
+    """Every folder below ``root`` as (folder, file names), sorted, without what :func:`is_data` excludes; links are
+    followed, but no folder is seen twice.
 
     A folder whose path seen from ``root`` matches ``leaf`` comes as (folder, None): it is not read. A folder that
     cannot be read, or a missing root, is a DataError.
@@ -98,7 +105,8 @@ def walk(root: Path, leaf: re.Pattern | None = None):
         if not is_new(folder):
             folders.clear()
             continue
-        yield folder, sorted(names)
+        yield folder, sorted(filter(is_data, names))
+        folders[:] = filter(is_data, folders)
         for name in sorted(folders):
             if leaf and leaf.search((folder / name).relative_to(root).as_posix()):
                 if is_new(folder / name):
@@ -111,7 +119,7 @@ def numbered(folder: Path, endings=PICTURES) -> dict[int, list[Path]]:
     """Files by the last number in their name: ``0643.jpg``, ``643.jpg`` and ``F007_T1_0643.jpg`` are 643."""
     found: dict[int, list[Path]] = {}
     try:
-        names = sorted(os.listdir(folder))
+        names = sorted(filter(is_data, os.listdir(folder)))
     except OSError:
         return {}
     for name in names:

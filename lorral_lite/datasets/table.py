@@ -15,24 +15,21 @@ Our own table may also have ``subject``, ``task`` and ``frame``; ``image`` is a 
 OpenFace and LibreFace write a table for each picture, which has the picture's name and lies beside it.
 """
 
-import os
 from collections import Counter
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from ..files import DataError
-from ..pictures import PictureError, size_of
 from .people import check_people, exactly, shown
 from .prepared import PreparedFolder
 from .preparing import Frames, Sequence, Skip, prepare_sequences
-from .source import Coded, all_skipped, numbered
-from .table_rows import KINDS, Row, ToolTable, read_table
+from .source import Coded, all_skipped
+from .table_pictures import Place, TablePictures
+from .table_rows import Row, ToolTable, read_table
 from .videos import Video
 
-PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
-VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".wmv", ".mpg", ".mpeg")
 MOST_PEOPLE = 20
 """Lines about people that :func:`prepare_table` prints."""
 
@@ -40,7 +37,7 @@ MOST_PEOPLE = 20
 def prepare_table(
     out, tables, images=None, aus=None, threshold: float | None = None, confidence: float = 0.7,
     subject: str | None = None, subject_column: str = "subject", distinct=(), size: int = 200, may_share: bool = False,
-    **options,
+    orientation: str | None = None, order: str | None = None, **options,
 ) -> PreparedFolder:
     """Prepare the frames of one or more ``tables`` (CSV files); arguments as in :func:`read_table`.
 
@@ -49,12 +46,13 @@ def prepare_table(
     aus: None takes those that all tables have. may_share: everybody in the pictures has agreed to be shown; else the
         folder is ``licensed``, and figures, reports and notebooks draw landmarks only.
     distinct: pairs of names that look like one person's, but are two people's.
+    orientation: "upright" or "stored", how the tool saw pictures and videos that are stored turned. order: "names" or
+        "numbers", what numbers the pictures of a folder (D54). None: as tool, names and landmarks tell; where they
+        leave two answers that is a DataError.
     options: those of :func:`lorral_lite.datasets.preparing.prepare_sequences`.
 
     Of several tables one that cannot be read is left out: meta.json's ``left_out`` and skipped.csv say why; with
     ``strict`` it is a DataError.
-
-    A folder of pictures is matched by number: its lowest number is the table's first frame (D54).
     """
     paths = [Path(tables)] if isinstance(tables, str | Path) else [Path(path) for path in tables]
     read = partial(read_table, threshold=threshold, confidence=confidence, subject=subject,
@@ -77,9 +75,11 @@ def prepare_table(
         raise DataError(f"{paths[-1]}: no AU that all tables have; prepare them one by one")
     found = [table if table.aus == tuple(shared) else read(table.path, shared) for table in found]
     distinct = _check_who(found, distinct)
-    _say_who(found, threshold, options.get("say", print))
-    sequences = [one for table in found
-                 for one in unless_bad(table.path, partial(_sequences, table, images, len(paths) > 1)) or ()]
+    say = options.get("say", print)
+    _say_who(found, say)
+    look = partial(TablePictures, images=images, several=len(paths) > 1, orientation=orientation, order=order)
+    pictures = [one for table in found if (one := unless_bad(table.path, partial(look, table)))]
+    sequences = [one for place in pictures for one in _sequences(place)]
     sequences += [_unreadable(path, why, len(shared)) for path, why in left_out.items()]
     names = Counter((one.subject, one.task) for one in sequences)
     twice = next((name for name, count in names.items() if count > 1), None)
@@ -88,9 +88,11 @@ def prepare_table(
     meta = {
         "source": "table", "licensed": not may_share, "tools": sorted({table.kind for table in found}),
         "tables": [path.name for path in paths], "threshold": threshold, "confidence": confidence, "subject": subject,
-        "subject_column": subject_column, "distinct": distinct,
+        "subject_column": subject_column, "distinct": distinct, "orientation": orientation, "order": order,
         **({"left_out": [f"{path.name}: {why}" for path, why in left_out.items()]} if left_out else {}),
     }
+    for line in [table.note for table in found if table.note] + [line for one in pictures for line in one.notes]:
+        say(line)
     return prepare_sequences(out, paths[0].parent, sequences, size, shared, meta, **options)
 
 
@@ -119,8 +121,8 @@ def _check_who(tables: list[ToolTable], distinct) -> list[list[str]]:
     return distinct
 
 
-def _say_who(tables: list[ToolTable], threshold: float | None, say) -> None:
-    """Print the people that there are, and what else a reader should see before hours of work."""
+def _say_who(tables: list[ToolTable], say) -> None:
+    """Print the people that there are."""
     count = Counter(row.subject for table in tables for row in table.rows)
     by_name = any(table.by_name for table in tables) and len(tables) > 1
     say(f"people: {len(count)}" + (", one for each table's name (--subject or a column `subject` says otherwise)"
@@ -129,10 +131,6 @@ def _say_who(tables: list[ToolTable], threshold: float | None, say) -> None:
         say(f"  {shown(name)}: {count[name]:,} frame{'s' * (count[name] != 1)}")
     if len(count) > MOST_PEOPLE:
         say(f"  … and {len(count) - MOST_PEOPLE:,} more")
-    labels = [row.labels for table in tables for row in table.rows]
-    if threshold is not None and labels and not (np.array(labels) == 1).any():
-        say(f"no AU is shown in any frame: the highest value is {max(table.highest for table in tables):g}, below "
-            f"--threshold {threshold:g}")
 
 
 def _unreadable(path: Path, reason: str, aus: int) -> Sequence:
@@ -141,123 +139,33 @@ def _unreadable(path: Path, reason: str, aus: int) -> Sequence:
     return Sequence(path.stem, path.stem, 0, partial(all_skipped, nothing, path, reason))
 
 
-def _sequences(table: ToolTable, images, several: bool) -> list[Sequence]:
+def _sequences(pictures: TablePictures) -> list[Sequence]:
     """The rows of each (subject, task) in the order of their frames; what cannot be used goes with the first."""
+    table = pictures.table
     groups: dict[tuple[str, str], list[Row]] = {}
     for row in table.rows:
         groups.setdefault((row.subject, row.task), []).append(row)
     if not groups:
         groups[table.path.stem, table.path.stem] = []
-    where = _Pictures(table, images, several)
     skips = [table.skips] + [[]] * (len(groups) - 1)
-    return [Sequence(subject, task, len(rows) + len(lost), partial(_load, table, rows, lost, where))
+    return [Sequence(subject, task, len(rows) + len(lost), partial(_load, pictures, rows, lost))
             for ((subject, task), rows), lost in zip(groups.items(), skips, strict=True)]
 
 
-def _load(table: ToolTable, rows: list[Row], skips: list[Skip], where: "_Pictures") -> Frames:
+def _load(pictures: TablePictures, rows: list[Row], skips: list[Skip]) -> Frames:
+    table = pictures.table
     rows = sorted(rows, key=lambda row: (row.frame, row.line))
-    skips, kept, places, points = list(skips), [], [], []
-    for row in rows:
-        try:
-            place = where.of(row)
-            scale = np.array(_size(place[0])) if table.relative else None
-        except (OSError, DataError) as error:
-            skips.append(Skip(table.path, row.line, str(error)))
-            continue
-        kept.append(row)
-        places.append(place)
-        points.append(row.points if scale is None else row.points * scale - 0.5)
-    files = sorted({place[0] for place in places if place[1] is not None})
-    if len(files) > 1 or (files and any(place[1] is None for place in places)):
+    skips = [*skips, *(Skip(table.path, row.line, place) for row in rows
+                       if not isinstance(place := pictures.places[row.line], Place))]
+    kept = [row for row in rows if isinstance(pictures.places[row.line], Place)]
+    places = [pictures.places[row.line] for row in kept]
+    points = [pictures.scaled(row.points, pictures.look(place.path), pictures.seen)
+              for row, place in zip(kept, places, strict=True)]
+    files = sorted({place.path for place in places if place.position is not None})
+    if len(files) > 1 or (files and any(place.position is None for place in places)):
         raise DataError(f"{table.path}: one subject and task in more than one video; give each video its own table")
-    images = Video(files[0], [place[1] for place in places]) if files else [place[0] for place in places]
+    images = Video(files[0], [place.position for place in places], pictures.seen) if files else [
+        place.path for place in places]
     return Frames(np.array([row.frame for row in kept], int), images, np.array(points, np.float32).reshape(-1, 49, 2),
-                  np.array([row.labels for row in kept], np.int8).reshape(-1, len(table.aus)), skips)
-
-
-@lru_cache(maxsize=64)
-def _size(path: Path) -> tuple[int, int]:
-    """Width and height of a picture, or of the frames of a video; DataError when it cannot be read."""
-    if path.suffix.lower() not in VIDEOS:
-        try:
-            return size_of(path)
-        except PictureError as error:
-            raise DataError(f"{path.name}: {error}") from error
-    first = Video(path, [0]).read(slice(0, 1))[0]
-    if isinstance(first, str):
-        raise DataError(first)
-    return first.shape[1], first.shape[0]
-
-
-class _Pictures:
-    """Where the picture of a row is: (picture, None) or (video, position from 0)."""
-
-    def __init__(self, table: ToolTable, images, several: bool):
-        self.table, self.first = table, KINDS[table.kind].first
-        self.source = Path(images) if images is not None else None
-        if self.source is not None and not self.source.exists():
-            raise DataError(f"{self.source}: no such file or folder; name the pictures of {table.path} with --images")
-        if table.still:
-            self.beside = self._picture(self.source or table.path.parent, table.path.stem)
-        elif self.source is None or several:
-            self.beside = self._beside(self.source or table.path.parent, table.path.stem)
-        else:
-            self.beside = self.source
-        self.numbers = self._numbers(self.beside) if self.beside and self.beside.is_dir() else {}
-        if not self.beside and any(row.image is None for row in table.rows):
-            raise DataError(f"{table.path}: no video and no folder of pictures called {table.path.stem} beside it; "
-                            "name it with --images")
-
-    @staticmethod
-    def _beside(folder: Path, stem: str) -> Path | None:
-        for path in [folder / stem, *(folder / f"{stem}{suffix}" for suffix in VIDEOS)]:
-            if path.is_dir() or (path.suffix in VIDEOS and path.is_file()):
-                return path
-        return None
-
-    @staticmethod
-    def _picture(place: Path, stem: str) -> Path:
-        """The picture that a table called ``stem`` is about: ``place``, or in it."""
-        found = sorted(place.glob("*")) if place.is_dir() else [place]
-        found = [path for path in found if path.suffix.lower() in PICTURES and (path == place or path.stem == stem)]
-        if len(found) != 1:
-            what = f"{found[1].name} is there too; keep one" if found else "there is none; name it with --images"
-            raise DataError(f"{found[0] if found else place / stem}: the picture that {stem}.csv is about; {what}")
-        return found[0]
-
-    @staticmethod
-    def _numbers(folder: Path) -> dict[int, Path]:
-        """Position from 0 → picture, by the last number in each name."""
-        found = numbered(folder, PICTURES)
-        for first, *others in found.values():
-            if others:
-                raise DataError(f"{others[0]}: the same number as {first.name}; keep one")
-        return {number - min(found): paths[0] for number, paths in found.items()}  # D54 picture numbers
-
-    def of(self, row: Row) -> tuple[Path, int | None]:
-        if self.table.still:
-            return self.beside, None
-        place = self._named(row.image) if row.image is not None else None
-        if place and place.suffix.lower() not in VIDEOS:
-            return place, None
-        if not place and (self.table.kind == "own" or not self.beside):
-            raise DataError(f"no such picture: {row.image}")
-        video = self.beside or place  # the video that --images names stands before the one that the table names
-        position = row.frame - self.first
-        if position < 0:
-            raise DataError(f"frame {row.frame}, but this tool counts from {self.first}")
-        if video.is_file():
-            return video, position
-        if position not in self.numbers:
-            raise DataError(f"no picture of frame {row.frame} in {video.name}")
-        return self.numbers[position], None
-
-    def _named(self, image: str) -> Path | None:
-        here, name = self.table.path.parent, Path(image.replace("\\", "/"))
-        tries = [here / name, name] + [here / name.name] + ([self.source / name.name] if self.source else [])
-        found = [path for path in tries if image and path.is_file()]
-        inside = [path for path in found if any(Path(os.path.abspath(path)).is_relative_to(os.path.abspath(place))
-                                                for place in (here, self.source) if place is not None)]
-        if found and not inside:
-            raise DataError(f"{image[:200]} lies outside the table's folder; name its folder with --images")
-        return inside[0] if inside else None
+                  np.array([row.labels for row in kept], np.int8).reshape(-1, len(table.aus)), skips,
+                  seen=pictures.seen)

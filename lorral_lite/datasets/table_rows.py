@@ -17,6 +17,7 @@ import numpy as np
 from ..facs import ACTION_UNITS, check_aus
 from ..files import LONGEST_LINE, DataError, short_lines
 from ..landmarks import interocular, to_49
+from ..pictures import STORED, UPRIGHT
 from .people import person_key
 from .preparing import Skip
 
@@ -33,7 +34,11 @@ connection lists. The mesh has no vertex exactly where the nose points of the 68
 
 @dataclass(frozen=True)
 class Kind:
-    """How one tool names its columns. ``first`` is its number of the first frame, ``top`` its highest AU value."""
+    """How one tool names its columns. ``first`` is its number of the first frame, ``top`` its highest AU value.
+
+    sees_pictures, sees_videos: "upright" or "stored", how it sees those that are stored turned, where all its versions
+    do the same.
+    """
 
     name: str
     shown: str
@@ -42,12 +47,16 @@ class Kind:
     top: float = 5.0
     threshold: float | None = None
     score: str | None = None
+    sees_pictures: str | None = None
+    sees_videos: str | None = None
 
 
 KINDS = {
-    "openface": Kind("OpenFace", r"AU(\d+)_c", r"AU(\d+)_r", score="confidence"),
-    "py-feat": Kind("py-feat", r"AU(\d+)", r"AU(\d+)", first=0, top=1.0, threshold=0.5, score="FaceScore"),
-    "libreface": Kind("LibreFace", r"au_(\d+)", r"au_(\d+)_intensity", first=0),
+    "openface": Kind("OpenFace", r"AU(\d+)_c", r"AU(\d+)_r", score="confidence", sees_pictures=UPRIGHT),
+    "py-feat": Kind("py-feat", r"AU(\d+)", r"AU(\d+)", first=0, top=1.0, threshold=0.5, score="FaceScore",
+                    sees_pictures=STORED),
+    "libreface": Kind("LibreFace", r"au_(\d+)", r"au_(\d+)_intensity", first=0, sees_pictures=UPRIGHT,
+                      sees_videos=UPRIGHT),
     "own": Kind("own", r"AU(\d+)", r"AU(\d+)"),
 }
 
@@ -65,7 +74,7 @@ NOBODY = ("", "nan", "NaN", "None", "NULL", "null", "N/A", "#N/A")
 
 class Row(NamedTuple):
     """One usable row: ``image`` as the table writes it, or None when the frame number says it; (49, 2) points; ``face``
-    as the tool numbers it."""
+    as the tool numbers it; ``frame_size``: width and height of the picture that the tool saw, where it says them."""
 
     subject: str
     task: str
@@ -75,6 +84,7 @@ class Row(NamedTuple):
     points: np.ndarray
     labels: np.ndarray
     face: str = ""
+    frame_size: tuple[int, int] | None = None
 
 
 @dataclass
@@ -82,8 +92,9 @@ class ToolTable:
     """What one table of another tool says. ``skips`` are the rows that cannot be used.
 
     relative: points are shares of the picture's width and height, not pixels. still: it is about one picture, which has
-    its name. by_name: no column and no option says who the person is, so the table's name does. highest: the highest
-    value of an AU.
+    its name. by_name: no column and no option says who the person is, so the table's name does. last: the highest frame
+    in any row, usable or not. rate: frames a second as the times of the frames say; 0 when no frame has a time, None
+    when nothing says it. note: what the reader should know of the values.
     """
 
     path: Path
@@ -94,7 +105,9 @@ class ToolTable:
     relative: bool = False
     still: bool = False
     by_name: bool = False
-    highest: float = 0.0
+    last: int = 0
+    rate: float | None = None
+    note: str | None = None
 
 
 def detect(header: list[str]) -> str | None:
@@ -150,8 +163,11 @@ def read_table(path, aus=None, threshold: float | None = None, confidence: float
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
     reader.check_subject()
     table.rows = _one_face_each(table, _people_of(reader, found))
-    table.highest = reader.highest
     table.relative = reader.mesh and all(np.abs(row.points).max() <= 2 for row in table.rows)
+    table.last, table.rate = reader.last, reader.rate()
+    if reader.highest is not None and reader.highest < reader.threshold:
+        table.note = (f"{path}: no AU is ever shown: the highest value is {reader.highest:g}, below the threshold of "
+                      f"{reader.threshold:g}")
     return table
 
 
@@ -262,14 +278,14 @@ class _RowReader:
             raise DataError(f"--subject {subject} and --subject-column {subject_column}: give one of them")
         if subject_column != "subject" and subject_column not in place:
             raise DataError(f"{path}: no column {subject_column}; name another one, or the person with --subject")
-        self.path, self.width, self.stem, self.highest = path, len(header), path.stem.strip(), 0.0
+        self.path, self.width, self.stem = path, len(header), path.stem.strip()
         self.threshold = tool.threshold if threshold is None else threshold
         if self.threshold is not None and not 0 < self.threshold <= tool.top:
             raise DataError(f"--threshold {threshold:g}: {tool.name}'s AUs go from 0 to {tool.top:g}; choose a value "
                             "above 0 and up to that")
         self.confidence, self.subject = confidence, subject
         self.au_columns = [found[au] for au in self.aus]
-        self.point_columns, self.mesh = _points(path, place)
+        self.point_columns, self.mesh = _points(path, place, self.kind)
         self.frame_column = next((place[name] for name in FRAME_COLUMNS if name in place), None)
         self.image_column = next((place[name] for name in IMAGE_COLUMNS if name in place), None)
         self.still = self.frame_column is self.image_column is None and self.kind in ("openface", "libreface")
@@ -287,6 +303,9 @@ class _RowReader:
         self.face_column = place.get(self.face_name)
         self.before = f"{self.stem}_" if subject_column.casefold() in FACE_COLUMNS else ""
         self.overruled: set[str] = set()
+        self.size_columns = [place[name] for name in ("FrameWidth", "FrameHeight") if name in place]
+        self.time_column = place.get("timestamp") if self.kind == "openface" else None
+        self.last, self.latest, self.highest = tool.first, (0.0, tool.first), None
         self.task_column = place.get("task") if self.kind == "own" else None
 
     def read(self, line: int, cells: list[str]) -> tuple[float, Row]:
@@ -294,6 +313,7 @@ class _RowReader:
         if len(cells) != self.width:
             raise DataError(f"{len(cells)} cells, but the header has {self.width}")
         cells = [cell.strip() for cell in cells]
+        self._remember(line, cells)
         score = 1.0
         if self.success_column is not None and _number(cells[self.success_column], "success") != 1:
             raise _LeftOut("success is not 1: no face was found")
@@ -308,11 +328,7 @@ class _RowReader:
         if not points.any():
             raise DataError("all landmarks are zero")
         image = cells[self.image_column] if self.image_column is not None else None
-        frame = self.tool.first if self.still else line - 2 + self.tool.first
-        if self.frame_column is not None:
-            frame = _number(cells[self.frame_column], "the frame")
-            if not (math.isfinite(frame) and frame == int(frame) and 0 <= frame < 1e9):
-                raise DataError(f"frame {cells[self.frame_column][:20]!r} is no whole number")
+        frame = self._frame(line, cells)
         labels = [self._label(cells[k], au) for k, au in zip(self.au_columns, self.aus, strict=True)]
         who = self.stem if self.subject is None else self.subject.strip()
         if self.subject_column is not None:
@@ -326,7 +342,9 @@ class _RowReader:
         task = cells[self.task_column] if self.task_column is not None else self.stem
         face = cells[self.face_column] if self.face_column is not None else ""
         points, labels = points.astype(np.float32), np.array(labels, np.int8)
-        return score, Row(who, task, int(frame), image, line, points, labels, face)
+        seen = [_number(cells[k], "the size of the picture") for k in self.size_columns]
+        size = tuple(map(int, seen)) if len(seen) == 2 and all(map(math.isfinite, seen)) else None
+        return score, Row(who, task, frame, image, line, points, labels, face, size)
 
     def check_subject(self) -> None:
         """DataError when --subject names one person and the table's own column names several."""
@@ -334,6 +352,31 @@ class _RowReader:
             names = sorted(self.overruled)
             raise DataError(f"{self.path}: --subject names one person, but column {self.subject_name} has "
                             f"{names[0][:60]!r} and {names[-1][:60]!r}; leave --subject out")
+
+    def _frame(self, line: int, cells: list[str]) -> int:
+        if self.still:
+            return self.tool.first
+        if self.frame_column is None:
+            return line - 2 + self.tool.first
+        frame = _number(cells[self.frame_column], "the frame")
+        if not (math.isfinite(frame) and frame == int(frame) and 0 <= frame < 1e9):
+            raise DataError(f"frame {cells[self.frame_column][:20]!r} is no whole number")
+        return int(frame)
+
+    def _remember(self, line: int, cells: list[str]) -> None:
+        """What a row tells of the whole table, also when it cannot be used."""
+        with suppress(DataError):
+            frame = self._frame(line, cells)
+            self.last = max(self.last, frame)
+            if self.time_column is not None:
+                self.latest = max(self.latest, (_number(cells[self.time_column], "the time"), frame))
+
+    def rate(self) -> float | None:
+        """Frames a second, see :class:`ToolTable`."""
+        time, frame = self.latest
+        if self.time_column is None or self.last == self.tool.first:
+            return None
+        return (frame - self.tool.first) / time if time > 0 else 0.0
 
     def _label(self, cell: str, au: int) -> int:
         """1, 0 or −1 of a cell; DataError when it holds none of the values that the tool writes."""
@@ -346,24 +389,26 @@ class _RowReader:
             return int(value)
         if not 0 <= value <= self.tool.top:
             raise DataError(f"AU {au} is {cell[:20]}, outside 0 to {self.tool.top:g}")
-        self.highest = max(self.highest, value)
+        self.highest = max(value, self.highest or 0)
         return int(value >= self.threshold)
 
 
-def _points(path: Path, place: dict[str, int]) -> tuple[list[int], bool]:
+def _points(path: Path, place: dict[str, int], kind: str) -> tuple[list[int], bool]:
     """Columns of x and y of 68, 49 or mesh points, in turn, and whether they are of the mesh."""
-    for count in (68, 49):
+    count = 1 + max((int(name[2:]) for name in place if re.fullmatch(r"x_\d{1,4}", name)), default=-1)
+    if count in (68, 49):
         names = [f"{axis}_{k}" for k in range(count) for axis in "xy"]
-        if f"x_{count - 1}" in place:
-            absent = next((name for name in names if name not in place), None)
-            if absent:
-                raise DataError(f"{path}: no column {absent}; all {count} landmarks are needed")
-            return [place[name] for name in names], False
-    for pattern in ("lm_mp_{}_{}", "mesh_{1}_{0}"):
+        absent = next((name for name in names if name not in place), None)
+        if absent:
+            raise DataError(f"{path}: no column {absent}; all {count} landmarks are needed")
+        return [place[name] for name in names], False
+    patterns = ("lm_mp_{}_{}", "mesh_{1}_{0}") + (("{1}_{0}",) if kind == "py-feat" and count in (468, 478) else ())
+    for pattern in patterns:
         names = [pattern.format(k, axis) for k in MESH_49 for axis in "xy"]
         if all(name in place for name in names):
             return [place[name] for name in names], True
-    raise DataError(f"{path}: no landmarks (x_0 … x_67, x_0 … x_48 or a face mesh); write the table again with them")
+    what = f"x_0 … x_{count - 1} are {count} landmarks, which nobody here knows" if count else "no landmarks"
+    raise DataError(f"{path}: {what} (x_0 … x_67, x_0 … x_48 or a face mesh are read); write the table again with them")
 
 
 def _number(cell: str, what: str) -> float:

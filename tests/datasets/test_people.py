@@ -121,10 +121,16 @@ def test_names_that_nobody_can_type_are_confirmed_by_their_codes(table, tmp_path
 
 def test_the_people_of_a_table_are_printed_but_not_hundreds(table, tmp_path):
     heard = []
-    prepare_table(tmp_path / "out", table(*(f"P{k:02d}" for k in range(60)), "\x1b[31m"), size=32,
+    prepare_table(tmp_path / "out", table(*(f"P{k:02d}" for k in range(60))), size=32,
                   **{**QUIET, "say": heard.append})
-    assert heard[:2] == ["people: 61", "  '\\x1b[31m': 1 frame"]
-    assert heard[MOST_PEOPLE + 1] == "  … and 41 more"
+    assert heard[:2] == ["people: 60", "  P00: 1 frame"]
+    assert heard[MOST_PEOPLE + 1] == "  … and 40 more"
+
+
+def test_a_name_with_a_character_that_is_not_seen_is_refused(table, tmp_path):
+    with pytest.raises(DataError, match=r"the name \\x1b\[31m holds a character that is not seen"):
+        prepare_table(tmp_path / "out", table("Ann", "\x1b[31m"), size=32, **QUIET)
+    assert not (tmp_path / "out").exists()
 
 
 # --- faces
