@@ -386,7 +386,8 @@ def test_a_threshold_that_nothing_reaches_is_said(home, faces, tmp_path):
     prepare_table(tmp_path / "out", save(tmp_path / "t.csv", rows), home / "rec", threshold=2, size=32,
                   **{**QUIET, "say": heard.append})
     assert heard[:3] == ["people: 1", "  t: 4 frames",
-                         f"{tmp_path / 't.csv'}: no AU is ever shown: the highest value is 0.25, below the threshold of 2"]
+                         f"{tmp_path / 't.csv'}: no AU is ever shown: the highest value is 0.25, below the threshold "
+                         "of 2"]
 
 
 def test_two_pictures_of_one_number(home, tmp_path):
