@@ -87,6 +87,8 @@ def test_published_parts(source, sizes):
 def test_bad_requests():
     with pytest.raises(ValueError, match="2 subjects cannot be cut into 3 parts"):
         fold_rows(Folder(["a", "b"]), 1)
+    with pytest.raises(DataError, match=r"one person \(ann\): nobody would be left to test on"):
+        fold_rows(Folder(["ann", "ann"]), 1)
     with pytest.raises(ValueError, match="fold must be 1 to 3, got 4"):
         fold_rows(Folder(["a", "b", "c"]), 4)
     with pytest.raises(DataError, match="subject F099 is in no published fold"):

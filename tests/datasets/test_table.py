@@ -358,6 +358,11 @@ def picture_table(points, writer):
     return [[row[k] for k in keep] for row in writer(points)]
 
 
+def test_two_faces_in_one_picture_are_two_people(faces, tmp_path):
+    rows = picture_table(faces[1], lambda points: two_faces(points, "LR", (1, 1), "01", "face"))
+    assert [row.subject for row in read_table(save(tmp_path / "p.csv", rows)).rows] == ["p_0", "p_1"]
+
+
 @pytest.mark.parametrize("writer", [openface, libreface])
 def test_a_table_about_one_picture(faces, tmp_path, writer):
     for k in range(2):
