@@ -5,7 +5,6 @@ import argparse
 import sys
 import unicodedata
 from collections.abc import Callable, Iterable
-from math import isfinite
 from pathlib import Path
 
 from . import __doc__ as ABOUT
@@ -232,14 +231,14 @@ def parser() -> argparse.ArgumentParser:
     quiet = Parser(add_help=False)
     quiet.add_argument("--quiet", dest="progress", action="store_false", help="no progress bars")
     device = Parser(add_help=False)
-    device.add_argument("--device", help="cuda, cpu, …; default: a GPU when there is one; reproduce: every GPU, or "
-                        "cuda:0,cuda:1")
+    device.add_argument("--device", type=device_name, help="cuda, cpu, …; default: a GPU when there is one; reproduce: "
+                        "every GPU, or cuda:0,cuda:1")
     preparing = Parser(add_help=False, parents=[quiet])
-    preparing.add_argument("--workers", type=whole(1, 1024), help="processes; default: one for each CPU")
+    preparing.add_argument("--workers", type=within(1, 1024), help="processes; default: one for each CPU")
     preparing.add_argument("--fast-decode", action="store_true",
                            help="let the JPEG decoder halve large pictures: faster, slightly other pixels (D37)")
     preparing.add_argument("--strict", action="store_true", help="stop at the first frame that cannot be used")
-    threads = {"type": whole(1, 1024), "help": "of the CPU; a run keeps its number (default: 1 or all, whichever is "
+    threads = {"type": within(1, 1024), "help": "of the CPU; a run keeps its number (default: 1 or all, whichever is "
                "faster when the run begins)"}
     names = {"choices": RelationNames(), "metavar": "RELATION"}
     relations = {"dest": "relations", "nargs": "*", "default": [], **names}
@@ -255,16 +254,17 @@ def parser() -> argparse.ArgumentParser:
     sub = command(sources, "faces", _prepare_faces, "render procedural faces with known AUs and relations",
                   stopped="stopped; nothing was kept")
     sub.add_argument("out", metavar="OUT", help="the folder to make")
-    sub.add_argument("--subjects", type=whole(), default=90, help="how many people")
-    sub.add_argument("--frames", type=whole(), default=50, help="frames of each person")
-    sub.add_argument("--size", type=whole(), default=100, help="pixels: 100 for lite, 200 for paper")
+    sub.add_argument("--subjects", type=within(1), default=90, help="how many people")
+    sub.add_argument("--frames", type=within(1), default=50, help="frames of each person")
+    sub.add_argument("--size", type=within(1), default=100, help="pixels: 100 for lite, 200 for paper")
     sub.add_argument("--profile", choices=["bp4d", "disfa"], default="bp4d", help="whose AUs, rates and relations")
     sub.add_argument("--difficulty", choices=["easy", "default", "hard"], default="default", help="how faint AUs are")
-    sub.add_argument("--relation-strength", type=real, default=1.0, help="0 (independent AUs) to 1 (the real data)")
+    sub.add_argument("--relation-strength", type=within(0, 1, float), default=1.0,
+                     help="0 (independent AUs) to 1 (the real data)")
     sub.add_argument("--structure", choices=["real", "cooccurrence", "exclusion"], default="real",
                      help="which relations the AUs have")
     sub.add_argument("--hidden", type=int, nargs="*", default=[], metavar="AU", help="AUs whose evidence is covered")
-    sub.add_argument("--seed", type=whole(0, MOST_SEED), default=0)
+    sub.add_argument("--seed", type=within(0, MOST_SEED), default=0)
 
     sub = command(sources, "table", _prepare_table, "frames and the table that OpenFace, py-feat or LibreFace wrote",
                   [preparing])
@@ -273,8 +273,9 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--images", metavar="PATH", help="the video or the folder of pictures; several tables: the folder "
                      "where those of each table's name are (default: beside the table)")
     sub.add_argument("--aus", type=int, nargs="+", metavar="AU", help="default: all that every table has")
-    sub.add_argument("--threshold", type=real, help="an AU is shown from this intensity (py-feat: probability) on")
-    sub.add_argument("--confidence", type=real, default=0.7, help="leave out frames that the tool trusts less")
+    finite = within(-1e9, 1e9, float)
+    sub.add_argument("--threshold", type=finite, help="an AU is shown from this intensity (py-feat: probability) on")
+    sub.add_argument("--confidence", type=finite, default=0.7, help="leave out frames that the tool trusts less")
     sub.add_argument("--subject", help="who is in the pictures (default: a column, else the table's name)")
     sub.add_argument("--subject-column", default="subject", metavar="COLUMN")
     sub.add_argument("--distinct", nargs=2, action="append", default=[], metavar=("A", "B"),
@@ -283,7 +284,7 @@ def parser() -> argparse.ArgumentParser:
                      help="how the tool saw pictures that are stored turned (default: told by tool and landmarks)")
     sub.add_argument("--order", choices=["names", "numbers"],
                      help="which picture of a folder is which frame, where that cannot be told")
-    sub.add_argument("--size", type=whole(), default=200, help="pixels: 100 for lite, 200 for paper")
+    sub.add_argument("--size", type=within(1), default=200, help="pixels: 100 for lite, 200 for paper")
     sub.add_argument("--may-share", action="store_true",
                      help="everybody in the pictures agreed to be shown; else figures draw landmarks only")
 
@@ -301,7 +302,7 @@ def parser() -> argparse.ArgumentParser:
                              help="an AU is shown from this intensity on, 1 to 5")
             sub.add_argument("--camera", choices=["left", "right"], default="left")
         sub.add_argument("--subjects", nargs="*", default=[], metavar="ID", help="only these; default: all")
-        sub.add_argument("--size", type=whole(), default=200, help="pixels: 200 for paper, 100 for lite")
+        sub.add_argument("--size", type=within(1), default=200, help="pixels: 200 for paper, 100 for lite")
         sub.add_argument("--check", action="store_true",
                          help="write nothing: read all but pixels, count, compare (exit code 1: differs)")
 
@@ -312,14 +313,14 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--relation", **relations, help="for step 2: %(choices)s")
     sub.add_argument("--fold", type=int, default=1)
     sub.add_argument("--folds", type=int, default=3)
-    sub.add_argument("--seed", type=whole(0, MOST_SEED), default=0)
+    sub.add_argument("--seed", type=within(0, MOST_SEED), default=0)
     sub.add_argument("--loss", choices=["ce", "jaa"], default="ce", help="jaa: per-AU weights and Dice of JAA-Net")
     sub.add_argument("--precision", choices=["fp32", "bf16"], default="fp32",
                      help="bf16: faster where the processor computes it itself")
     sub.add_argument("--select", choices=["last", "held_out"], default="last",
                      help="keep the last epoch, or the best one on held-out training subjects")
     sub.add_argument("--threads", **threads)
-    sub.add_argument("--workers", type=whole(0, 256), default=0,
+    sub.add_argument("--workers", type=within(0, 256), default=0,
                      help="processes that read faces; the result is the same")
 
     sub = command(commands, "evaluate", _evaluate, "F1, AUC, accuracy and landmark error on the unseen subjects",
@@ -343,20 +344,20 @@ def parser() -> argparse.ArgumentParser:
                      help="smoke: lite model, 1 fold, minutes; fast: lite, 3 folds; paper: paper model, 3 folds; "
                      "full: paper model, 3 folds, 5 seeds")
     sub.add_argument("--out", help="default: runs/faces, runs/bp4d or runs/disfa")
-    chosen = {"nargs": "+", "type": whole(0, MOST_SEED), "help": "only these; default: all of the profile"}
+    chosen = {"nargs": "+", "type": within(0, MOST_SEED), "help": "only these; default: all of the profile"}
     sub.add_argument("--fold", dest="folds", metavar="FOLD", **chosen)
     sub.add_argument("--seed", dest="seeds", metavar="SEED", **chosen)
     sub.add_argument("--relation", **relations, help="default: all")
-    sub.add_argument("--subjects", type=whole(), help="people to draw; default: 90")
-    sub.add_argument("--frames", type=whole(), help="faces of each person; default: 50")
+    sub.add_argument("--subjects", type=within(1), help="people to draw; default: 90")
+    sub.add_argument("--frames", type=within(1), help="faces of each person; default: 50")
     sub.add_argument("--threads", **threads)
     sub.add_argument("--no-notebooks", dest="notebooks", action="store_false",
                      help="leave out the notebooks of each cell")
     sub.add_argument("--cluster", choices=["slurm", "local"],
                      help="give the cells to Slurm as a job array, or to processes here, through submitit")
     sub.add_argument("--partition", help="of Slurm")
-    sub.add_argument("--hours", type=real, help="most that a job of the cluster may take (default: 24); "
-                     "the same command goes on from there")
+    sub.add_argument("--hours", type=within(0.01, 1e4, float), help="most that a job of the cluster may take "
+                     "(default: 24); the same command goes on from there")
 
     sub = command(commands, "report", _report, "the HTML report of a run folder or a grid; or --check this repository",
                   [], "stopped")
@@ -371,32 +372,32 @@ def parser() -> argparse.ArgumentParser:
     sub = command(commands, "experiment", _experiment,
                   "do relation modules help, and when: strength, structure, hidden evidence, modules, seeds", [quiet])
     sub.add_argument("--out", default="runs/relations", help="a folder; an experiment that was stopped goes on")
-    sub.add_argument("--seeds", type=whole(1, 1000), default=5, help="each has its own people, faces and training")
-    sub.add_argument("--subjects", type=whole(), default=90, help="people of each world; two thirds train")
-    sub.add_argument("--frames", type=whole(), default=30, help="frames of each person")
-    sub.add_argument("--step1-frames", type=whole(), default=50, help="frames of each person for step 1")
-    sub.add_argument("--epochs", type=whole(), help="of each step; default: the full schedules")
-    sub.add_argument("--jobs", type=whole(1, 1024), default=2, help="processes, one thread each")
+    sub.add_argument("--seeds", type=within(1, 1000), default=5, help="each has its own people, faces and training")
+    sub.add_argument("--subjects", type=within(1), default=90, help="people of each world; two thirds train")
+    sub.add_argument("--frames", type=within(1), default=30, help="frames of each person")
+    sub.add_argument("--step1-frames", type=within(1), default=50, help="frames of each person for step 1")
+    sub.add_argument("--epochs", type=within(1), help="of each step; default: the full schedules")
+    sub.add_argument("--jobs", type=within(1, 1024), default=2, help="processes, one thread each")
     sub.add_argument("--results", metavar="FILE.json", help="default: results.json in OUT")
     return top
 
 
-def whole(low: int = 1, high: int = 10**9) -> Callable[[str], int]:
-    """The type of an option that is a whole number from ``low`` to ``high``."""
-    def read(text: str) -> int:
-        if not low <= (value := int(text)) <= high:
-            raise argparse.ArgumentTypeError(f"must be {low} to {high}, got {value}")
+def within(low: float, high: float = 10**9, kind: type = int) -> Callable[[str], float]:
+    """The type of an option that is a number from ``low`` to ``high``."""
+    def read(text: str) -> float:
+        if not low <= (value := kind(text)) <= high:  # nor is NaN
+            raise argparse.ArgumentTypeError(f"must be {low} to {high}, got {text}")
         return value
 
-    read.__name__ = "whole number"  # argparse says: invalid whole number value
+    read.__name__ = {int: "whole number", float: "number"}[kind]  # argparse says: invalid whole number value
     return read
 
 
-def real(text: str) -> float:
-    """The type of an option that is a number."""
-    if not isfinite(value := float(text)):
-        raise argparse.ArgumentTypeError(f"must be a finite number, got {text}")
-    return value
+def device_name(text: str) -> str:
+    """The type of --device: PyTorch's device for tensors without numbers is none."""
+    if text.startswith("meta"):
+        raise argparse.ArgumentTypeError("meta computes nothing; use auto, cpu or cuda")
+    return text
 
 
 def main(argv=None) -> int:

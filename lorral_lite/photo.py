@@ -393,5 +393,5 @@ def overlay(prediction: Prediction, image: np.ndarray) -> Picture:
     title = prediction.name
     if prediction.nme_percent is not None:
         title += f": landmark error {prediction.nme_percent:.1f} % of the inter-ocular distance"
-    picture.suptitle(title, fontsize=12)
+    picture.suptitle(title, fontsize=12, parse_math=False)  # $ in a name is no formula
     return picture

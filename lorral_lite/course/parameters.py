@@ -44,7 +44,8 @@ def check_parameters(namespace: dict, **allowed) -> None:
         kind, value = namespace["__annotations__"][name], namespace[name]
         wanted = _wanted(kind, limits)
         if not _fits(value, kind, limits):
-            seen = f"; seen from {Path.cwd()}" if limits in ("folder", "file") and isinstance(value, str) else ""
+            path = limits in ("folder", "file") and isinstance(value, str) and not Path(value).is_absolute()
+            seen = f" (its path is seen from {Path.cwd()})" if path else ""
             raise ParameterError(f"{name} = {value!r}: give {wanted}{seen}")
 
 

@@ -116,6 +116,8 @@ def prepare_sequences(
     workers = workers or cores()
     if workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")
+    if not 16 <= size <= 1024:
+        raise ValueError(f"size must be 16 to 1024 pixels, got {size}; 200 for paper, 100 for lite")
     plan = [(s.subject, s.task, s.rows) for s in sequences]
     digest = hashlib.sha256(json.dumps([2, plan]).encode()).hexdigest()  # 2: what a journal holds
     total = sum(s.rows for s in sequences)

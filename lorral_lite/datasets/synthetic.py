@@ -12,6 +12,7 @@ from .prepared import PreparedFolder, open_prepared
 from .writing import PreparedWriter
 
 BLOCK = 64
+MOST_FACES = 1_000_000  # what is drawn of them is held in memory before the first is rendered
 DISTRACTORS = 0.1  # D72 other AUs: the share of frames that show one (open mouths, closed eyes)
 RENDER_SCALE = 1.25  # faces are rendered larger than the aligned size, so that alignment rarely has to enlarge them
 
@@ -36,6 +37,8 @@ def prepare_faces(
         raise ValueError(f"size must be a whole number of pixels from {MIN_SIZE} to {largest}, got {size!r}")
     if seed >= UNSEEN:
         raise ValueError(f"seed must be below {UNSEEN}, got {seed}: people from there on are kept for tests")
+    if not 0 < subjects * frames <= MOST_FACES:
+        raise ValueError(f"{subjects} subjects with {frames} frames each: from 1 to {MOST_FACES:,} faces can be drawn")
     people = Population(profile=profile, relation_strength=relation_strength, structure=structure, hidden=hidden,
                         difficulty=difficulty, seed=seed)
     draw = people.subjects(subjects, frames)

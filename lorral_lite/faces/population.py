@@ -20,7 +20,7 @@ from functools import cached_property
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from ..files import data_file
+from ..files import MOST_SEED, data_file
 from .correlation import (
     between_subjects,
     bisect,
@@ -416,5 +416,5 @@ def _one_of(name: str, value, allowed: tuple[str, ...]) -> None:
 
 
 def _count(name: str, value, smallest: int = 1) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < smallest:
-        raise ValueError(f"{name} must be a whole number, {smallest} or more, got {value!r}")
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not smallest <= value <= MOST_SEED:
+        raise ValueError(f"{name} must be a whole number from {smallest} to {MOST_SEED}, got {value!r}")

@@ -96,6 +96,8 @@ def load_runs(run_folder) -> Run:
         rows = _log(run, path)
         if rows:
             run.logs[name] = rows
+    if (folder / "meta.json").exists():
+        raise DataError(f"{folder}: a prepared folder; name a run folder, which `lorral train` makes of it")
     run.photo = read_json_or_say(run, folder / "photo" / "prediction.json")
     if (folder / "photo" / "overlay.png").is_file():
         run.overlay = (folder / "photo" / "overlay.png").read_bytes()

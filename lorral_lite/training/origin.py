@@ -120,6 +120,8 @@ def people_of(config, folder: PreparedFolder, rows, test) -> dict:
 def write_record(run, config, folder: PreparedFolder, rows, test) -> None:
     """Keep the faces and the fold's people in ``run``, once. DataError when weights are there that lack them."""
     run = Path(run)
+    if (run / "meta.json").exists():
+        raise DataError(f"{run}: a prepared folder; name another folder for the run")
     if data_record(run):
         return
     for name in ("step1.safetensors", "step1_resume.safetensors"):

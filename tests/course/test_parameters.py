@@ -14,6 +14,7 @@ from lorral_lite.model.relations import RELATIONS
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
 NOTEBOOKS = [*sorted(FOLDER.glob("*.ipynb")), *sorted((FOLDER / "solutions").glob("*.ipynb"))]
+SEEN, NOWHERE = f"(its path is seen from {Path.cwd()})", str(FOLDER / "no")
 KERNEL = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
 
 
@@ -33,8 +34,9 @@ def space(source, cells=()):
     ("x: bool = 'true'", None, "x = 'true': give True or False"),
     ("x: str = 3", None, "x = 3: give text"),
     ("x: str = 'gpu'", ("auto", "cpu"), "x = 'gpu': give one of auto, cpu"),
-    ("x: str = 'no/such'", "folder", "x = 'no/such': give a folder that exists, or nothing"),
-    ("x: str = '.'", "file", "x = '.': give a file that exists, or nothing"),
+    ("x: str = 'no/such'", "folder", f"x = 'no/such': give a folder that exists, or nothing {SEEN}"),
+    (f"x: str = {NOWHERE!r}", "folder", f"x = {NOWHERE!r}: give a folder that exists, or nothing"),
+    ("x: str = '.'", "file", f"x = '.': give a file that exists, or nothing {SEEN}"),
 ])  # fmt: skip
 def test_a_value_out_of_range_is_refused_in_one_line(source, limits, said):
     with pytest.raises(ParameterError) as caught:
