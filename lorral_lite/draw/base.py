@@ -85,7 +85,7 @@ def letter_texts(fig: Figure) -> None:
             text.set_fontfamily([FONT, *others])
     if new := sorted(lost - SAID):
         SAID.update(new)
-        print(f"a figure has boxes for {plain(' '.join(new))}, which no font here has; install one that does, such as "
+        print(f"a figure shows boxes for {plain(' '.join(new))}: no font here has them; install one that does, such as "
               "Noto Sans CJK, and draw it again", file=sys.stderr)
 
 

@@ -10,7 +10,7 @@ import math
 from ..facs import AU_SETS
 from .numbers import number, signed, span
 from .published import INFERRED_BASE, STATED_GAINS, STATED_LEADS, TABLE_NUMBERS, VARIANTS, published
-from .results import OUTPUTS, STEP1, Grid, is_baseline, name_of
+from .results import OUTPUTS, STEP1, Grid, is_baseline, name_of, unknown
 
 COLUMNS = ("row", "paper", "ours", "seeds × folds", "protocol", "data", "command", "hardware, minutes", "verdict",
            "deviations")
@@ -125,7 +125,7 @@ def _of_other_data(grid: Grid) -> list[dict]:
 
 def _measured_level(grid: Grid, name: str, au: int | None = None) -> dict | None:
     """F1 of one thing that was scored; ``au``: of this AU, else the mean. None where it has none."""
-    figures = {output: vars(found["mean_f1"] if au is None else found["f1"][f"AU{au}"])
+    figures = {output: vars(found["mean_f1"] if au is None else found["f1"].get(f"AU{au}", unknown(None)))
                for output, found in ((output, grid.table[name][output]) for output in OUTPUTS)}
     return None if math.isnan(figures["au"]["value"]) else {"source": grid.source, **figures}
 

@@ -45,9 +45,17 @@ class Grid:
             raise DataError(f"{self.folder}: holds scores of different AUs ({', '.join(sorted(map(str, seen)))}); "
                             "report each run by itself")
         if left := sorted(set(self.cells) - set(self.shared)):
-            self.problems.append(f"In no mean and no comparison, as less was scored there: {_words(left)}.")
+            self.say(f"In no mean and no comparison, as less was scored there: {_words(left)}.")
         if self.lacking:
-            self.problems.append(self.footnote)
+            self.say(self.footnote)
+        for a, au in enumerate(self.metrics.get("aus", ())):
+            if bare := [cell for cell in self.shared if self.cells[cell].metrics["outputs"]["au"]["f1"][a] is None]:
+                where = f" in {_words(bare)}; there it" if len(bare) < len(self.shared) else "; it"
+                self.say(f"AU{au}: no label is known{where} is in no mean, nor in that of always saying yes.")
+
+    def say(self, problem: str) -> None:
+        """Add a line to ``problems``, once."""
+        self.problems += [problem] * (problem not in self.problems)
 
     @cached_property
     def cells(self) -> dict[tuple[int, int], Run]:
@@ -140,9 +148,12 @@ class Grid:
         """
         folds: dict[int, list[float]] = {}
         for (fold, _), value in self.of(name).items():
-            for key in path:
-                value = None if value is None else value[key] if isinstance(value, list) else value.get(key)
-            if value is not None and not math.isnan(value):
+            try:
+                for key in path:
+                    value = value[key]
+            except (KeyError, IndexError, TypeError):
+                continue
+            if isinstance(value, int | float):
                 folds.setdefault(fold, []).append(float(value))
         return float(np.mean([np.mean(values) for values in folds.values()])) if folds else None
 
@@ -255,14 +266,13 @@ def estimate(grid: Grid, name: str, output: str, au: int | None = None) -> Estim
 
     nan where the output was not scored; without an interval where the counts of each person are not there.
     """
+    path = ["mean_f1"] if au is None else ["f1", au]
     parts = {cell: metrics["outputs"][output] for cell, metrics in grid.of(name).items()}
     try:
-        found = nested_f1({cell: part["per_subject"] for cell, part in parts.items()}, au=au)
-        if au is not None or not math.isnan(found.value):
-            return found
+        return nested_f1({cell: part["per_subject"] for cell, part in parts.items()
+                          if (part["mean_f1"] if au is None else part["f1"][au]) is not None}, au=au)
     except (KeyError, ValueError):
-        pass
-    return unknown(grid.average(name, "outputs", output, *(["mean_f1"] if au is None else ["f1", au])))
+        return unknown(grid.average(name, "outputs", output, *path))
 
 
 def figures_of(grid: Grid, name: str) -> dict:
@@ -316,14 +326,15 @@ def gains(results: Run | Grid) -> list[dict]:
             if control not in there or name == control or (control == "mlp" and name == "none"):
                 continue
             for output in OUTPUTS:
-                sides = [{cell: m["outputs"][output].get("per_subject") or {} for cell, m in grid.of(n).items()}
-                         for n in (name, control)]
+                sides = [{cell: m["outputs"][output].get("per_subject") or {} for cell, m in grid.of(n).items()
+                          if m["outputs"][output]["mean_f1"] is not None} for n in (name, control)]
+                if not any(sides):
+                    continue
                 try:
                     rows.append((control, name, output, nested_gain(*sides)))
                 except (TypeError, ValueError):
-                    grid.problems.append(f"{name_of(name)} and {name_of(control)} were not scored on the same people: "
-                                         "no gain is given.")
-    rows = [row for row in rows if not math.isnan(row[3].value)]
+                    grid.say(f"{name_of(name)} and {name_of(control)} were not scored on the same people: "
+                             "no gain is given.")
     if not rows:
         return []
     adjusted, levels = holm([row[3].p for row in rows], ALPHA)

@@ -10,7 +10,7 @@ from .comparison import COLUMNS
 from .numbers import between, number, signed
 from .page import Entry, PageTable, code
 from .published import FLOORS, INFERRED_BASE, TABLE_NUMBERS, VARIANTS, audit_published, published, rounded
-from .results import ALPHA, OUTPUTS, STEP1, Grid, is_baseline, name_of
+from .results import ALPHA, OUTPUTS, STEP1, Grid, is_baseline, name_of, unknown
 
 ABLATIONS = tuple(ablation for _, ablation in TABLE_NUMBERS.values())
 
@@ -203,8 +203,8 @@ def _published_table(grid: Grid, dataset: str, audit: list[dict]) -> PageTable:
         body.append(row)
         if ours.get(method) in grid.names:
             found = grid.table[ours[method]]["au"]
-            body.append([f"ours: {name_of(ours[method])}", *map(with_interval, found["f1"].values()),
-                         with_interval(found["mean_f1"]), "–"])
+            each = [found["f1"].get(f"AU{au}", unknown(None)) for au in AU_SETS[dataset]]
+            body.append([f"ours: {grid.label(ours[method])}", *map(with_interval, [*each, found["mean_f1"]]), "–"])
     return PageTable(
         f"published-{dataset}", f"Table {TABLE_NUMBERS[dataset][0]} of the paper, every AU: F1 on {name}",
         f"{name}, as published" if same else f"another data set: {name}, not comparable",
