@@ -168,7 +168,7 @@ def fit(step: int, out: Path, model: LoRRaL, batches: Callable[[int], Iterable[d
     optimiser = torch.optim.SGD(trained.values(), lr=schedule.lr, momentum=config.momentum,
                                 weight_decay=config.weight_decay, foreach=True)  # the same numbers, fewer calls
     made = origin(out) if step == 1 else origin(out.parent, out.name)
-    log, best = resume(step, out, model, optimiser, trained, made)
+    log, best = resume(step, out, model, optimiser, trained, schedule.epochs, made)
     device = model.mean_shape.device
     au_weights = None if material.au_weights is None else material.au_weights.to(device)
     bar = progress_bar(total=schedule.epochs * length, initial=len(log) * length, disable=not progress,
@@ -310,9 +310,9 @@ def save_resume(step: int, out: Path, model, optimiser, trained: dict, log: list
     write_log(step, out, log)
 
 
-def resume(step: int, out: Path, model, optimiser, trained: dict, made: dict) -> tuple[list[dict], dict]:
-    """(log, best weights) of the epochs done so far; model and optimiser are set to the end of the last one. DataError
-    when they are not ``made`` of what this run is."""
+def resume(step: int, out: Path, model, optimiser, trained: dict, most: int, made: dict) -> tuple[list[dict], dict]:
+    """(log, best weights) of the epochs done so far, not above ``most``; model and optimiser are set to their end.
+    DataError when they are not ``made`` of what this run is."""
     path = out / f"step{step}_resume.safetensors"
     if not path.exists():
         return [], {}
@@ -326,7 +326,7 @@ def resume(step: int, out: Path, model, optimiser, trained: dict, made: dict) ->
         raise DataError(f"{path}: lacks {missing[0]}; {again}")
     try:
         log = parse_json(metadata["log"])
-        whole = [line["epoch"] for line in log] == list(range(len(log))) != []
+        whole = [line["epoch"] for line in log] == list(range(min(len(log), most))) != []
     except (KeyError, TypeError, ValueError):
         whole = False
     if not whole:

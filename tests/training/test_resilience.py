@@ -238,6 +238,8 @@ def first(tensors: dict, part: str) -> str:
     (edited(lambda t: t.pop(first(t, "momentum."))), r"lacks momentum\."),
     (edited(lambda t: None, []), "its log is not that of whole epochs"),
     (edited(lambda t: None, [{"epoch": 1}]), "its log is not that of whole epochs"),
+    (edited(lambda t: None, [{"epoch": k} for k in range(4)]), "its log is not that of whole epochs"),
+    (edited(lambda t: None, "deep"), "its log is not that of whole epochs"),
 ])
 def test_a_resume_file_that_is_damaged_or_not_of_this_run_is_refused(tiny_data, tmp_path, damage, message):
     with pytest.raises(KeyboardInterrupt):
