@@ -19,6 +19,7 @@ from lorral_lite.photo import (
     LIMITS,
     NOTE,
     find_face,
+    find_faces,
     load_photo,
     nme,
     out_of_order,
@@ -254,6 +255,23 @@ def test_large_photos_are_shrunk_for_the_detector_and_the_largest_face_wins(monk
     monkeypatch.setattr(predict, "Cascade", Detector)
     assert find_face(np.zeros((1280, 2560, 3), np.uint8)) == (160.0, 200.0, 240.0)
     assert seen == [(320, predict.DETECT_AT, 3)]
+
+
+def test_a_photo_of_two_faces_says_which_one_is_read(monkeypatch, on_file):
+    def detector(*boxes):
+        found = [{"c": c, "r": 0, "width": width, "height": width} for c, width in boxes]
+        return lambda file: SimpleNamespace(detect_multi_scale=lambda image, **_: found)
+
+    image = np.zeros((640, 640, 3), np.uint8)
+    for boxes, count in (([(0, 90), (300, 100)], 2), ([(300, 100), (310, 90)], 1), ([(0, 50), (300, 100)], 1)):
+        monkeypatch.setattr(predict, "Cascade", detector(*boxes))
+        found = find_faces(image)
+        assert len(found) == count
+        assert found[0] == (300.0, 0.0, 100.0)
+    here = predict.find_faces(image)[0]
+    monkeypatch.setattr(predict, "find_faces", lambda *_: [here, (0.0, 0.0, 9.0)])
+    assert predict_photo(on_file.model, on_file.path, on_file.out).line.startswith("the largest of 2 faces: AU6 0.88")
+    assert json.loads((on_file.out / "prediction.json").read_text(encoding="utf8"))["faces"] == 2
 
 
 # --------------------------------------------------------------------------------------------------------------- files

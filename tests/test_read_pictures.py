@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from lorral_lite.files import DataError
 from lorral_lite.photo import load_photo
-from lorral_lite.pictures import STORED, UPRIGHT, PictureError, _formats, look_at, read_picture
+from lorral_lite.pictures import STORED, TURNS, UPRIGHT, PictureError, _formats, look_at, read_picture
 
 FACE = np.arange(48 * 40 * 3, dtype=np.uint8).reshape(48, 40, 3)
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 160 160\n%%EndComments\n{ 1 pop } loop\nshowpage\n"
@@ -58,6 +58,50 @@ def test_what_is_wrong_is_said_in_a_few_words(tmp_path, content, reason):
         read_picture(tmp_path / "x.jpg")
     with pytest.raises(PictureError, match="is a folder"):
         read_picture(tmp_path)
+
+
+@pytest.mark.parametrize("orientation", TURNS)
+def test_orientations_are_those_of_pillow(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(FACE).save(tmp_path / "phone.webp", exif=exif, lossless=True)
+    look = look_at(tmp_path / "phone.webp")
+    assert look == (40, 48, orientation)
+    with Image.open(tmp_path / "phone.webp") as picture:
+        wanted = np.asarray(ImageOps.exif_transpose(picture))
+    seen = read_picture(tmp_path / "phone.webp", UPRIGHT)[0]
+    np.testing.assert_array_equal(seen, wanted)
+    assert look.size(UPRIGHT) == seen.shape[1::-1]
+    if orientation != 1:
+        with pytest.raises(PictureError, match=f"is stored turned .EXIF orientation {orientation}"):
+            read_picture(tmp_path / "phone.webp")
+
+
+def test_a_tiff_is_turned_by_its_decoder_and_an_unknown_orientation_is_none(tmp_path):
+    Image.fromarray(FACE).save(tmp_path / "a.tiff", tiffinfo={0x0112: 6})
+    assert look_at(tmp_path / "a.tiff") == (48, 40, 1)
+    np.testing.assert_array_equal(read_picture(tmp_path / "a.tiff")[0], np.rot90(FACE, -1))
+    exif = Image.Exif()
+    exif[0x0112] = 11
+    Image.fromarray(FACE).save(tmp_path / "a.png", exif=exif)
+    assert look_at(tmp_path / "a.png").orientation == 1
+
+
+@pytest.mark.parametrize("name", ["GIF", "WEBP", "PNG", "TIFF"])
+def test_a_file_of_several_pictures_is_not_one(tmp_path, name):
+    pictures = [Image.fromarray(FACE), Image.fromarray(255 - FACE)]
+    pictures[0].save(tmp_path / "x", name, save_all=True, append_images=pictures[1:])
+    with pytest.raises(PictureError, match="holds several pictures, not one"):
+        read_picture(tmp_path / "x")
+    pictures[0].save(tmp_path / "phone.jpg", "MPO", save_all=True, append_images=pictures[1:], quality=98)
+    assert np.abs(read_picture(tmp_path / "phone.jpg")[0].astype(int) - FACE).mean() < 9  # a preview beside it
+
+
+@pytest.mark.parametrize("values", [np.array([[0, 70000]], np.int32), np.array([[0.0, 1.02]], np.float32)])
+def test_grey_levels_of_no_known_range_are_refused(tmp_path, values):
+    Image.fromarray(values).save(tmp_path / "x.tiff")
+    with pytest.raises(PictureError, match="its grey levels end at"):
+        read_picture(tmp_path / "x.tiff")
 
 
 def test_whatever_a_decoder_raises_is_a_reason(tmp_path, monkeypatch):

@@ -116,18 +116,26 @@ def walk(root: Path, leaf: re.Pattern | None = None):
 
 
 def numbered(folder: Path, endings=PICTURES) -> dict[int, list[Path]]:
-    """Files by the last number in their name: ``0643.jpg``, ``643.jpg`` and ``F007_T1_0643.jpg`` are 643."""
-    found: dict[int, list[Path]] = {}
+    """Files by the last number in their name: ``0643.jpg``, ``643.jpg``, or ``F007_T1_0643.jpg`` are 643.
+
+    Of several series, names that differ in more than the number, the longest counts: ``643 (1).jpg`` is not frame 1.
+    """
+    return max(series(folder, endings), key=lambda one: sum(map(len, one.values())), default={})
+
+
+def series(folder: Path, endings) -> list[dict[int, list[Path]]]:
+    """As :func:`numbered`, each series of names for itself."""
+    found: dict[str, dict[int, list[Path]]] = {}
     try:
         names = sorted(filter(is_data, os.listdir(folder)))
     except OSError:
-        return {}
+        return []
     for name in names:
         stem, ending = os.path.splitext(name)
-        digits = re.findall(r"\d+", stem)
-        if ending.lower() in endings and digits and len(digits[-1]) < 10:
-            found.setdefault(int(digits[-1]), []).append(folder / name)
-    return found
+        before, digits, after = re.fullmatch(r"(.*?)(\d*)(\D*)", stem, re.DOTALL).groups()
+        if ending.lower() in endings and 0 < len(digits) < 10:
+            found.setdefault(f"{before}#{after}", {}).setdefault(int(digits), []).append(folder / name)
+    return list(found.values())
 
 
 def read_rows(path: Path) -> list[tuple[int, list[str]]]:

@@ -5,7 +5,6 @@ asked: another picture's pixels under right labels look as good as right ones.
 """
 
 import os
-import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +12,7 @@ import numpy as np
 
 from ..files import DataError
 from ..pictures import STORED, TURNS, UPRIGHT, Look, PictureError, look_at
-from .source import is_data, numbered
+from .source import is_data, series
 from .table_rows import KINDS, Row, ToolTable
 from .videos import VideoLook, look_at_video
 
@@ -193,18 +192,15 @@ class TablePictures:
         return numbers
 
     def _by_number(self, folder: Path) -> dict[int, Path]:
-        found = numbered(folder, PICTURES)
+        found, *others = series(folder, PICTURES) or [{}]
         if not found:
             raise DataError(f"{folder}: no pictures with a number in their names")
+        if others:
+            one, other = (next(iter(paths.values()))[0].name for paths in (found, others[0]))
+            raise DataError(f"{folder}: {one} and {other} are not of one series of numbers; keep one series")
         for first, *others in found.values():
             if others:
                 raise DataError(f"{others[0]}: the same number as {first.name}; keep one")
-        series: dict[str, Path] = {}
-        for (path,) in found.values():
-            series.setdefault(re.sub(r"\d+(?=\D*$)", "#", path.stem), path)
-        if len(series) > 1:
-            one, other, *_ = series.values()
-            raise DataError(f"{folder}: {one.name} and {other.name} are not of one series of numbers; keep one series")
         low, high = min(found), max(found)
         if low == 0:
             first = 0

@@ -5,6 +5,7 @@ import shutil
 import h5py
 import numpy as np
 import pytest
+from PIL import Image
 from preparations import SOURCES, append, assert_same_as, edit, prepare, rename_files, skipped
 from scipy.io import savemat
 
@@ -178,3 +179,39 @@ def test_what_is_there_twice_is_said_and_one_of_them_is_read(stand_ins, copied, 
     assert SOURCES[name](root).found[4:] == [
         f"{count} twice, such as {first}, which is read, and {second}, which is not" for count, first, second in said]
     assert_same_as(stand_ins[name], prepare(name, root, tmp_path / "p"))
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_what_systems_put_beside_files_is_no_data(stand_ins, copied, tmp_path, name):
+    root = copied(name)
+    files = [path for path in root.rglob("*") if path.is_file()]
+    shutil.copytree(root, root / "__MACOSX" / root.name)
+    for path in files:
+        path.with_name(f"._{path.name}").write_bytes(b"\0\5\x16\7\0\2\0\0Mac OS X")
+        thumbnail = path.parent / "@eaDir" / path.name / "THUMB_1.jpg"
+        thumbnail.parent.mkdir(parents=True)
+        thumbnail.write_bytes(b"no picture")
+        (path.parent / "Thumbs.db").write_bytes(b"no picture")
+    assert_same_as(stand_ins[name], prepare(name, root, tmp_path / "out", strict=True))
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_endings_in_any_case(stand_ins, copied, tmp_path, name):
+    root = copied(name)
+    rename_files(root, "*.[cmtjp]*", lambda path: path.stem + path.suffix.upper())
+    assert not list(root.rglob("*.mat"))
+    assert_same_as(stand_ins[name], prepare(name, root, tmp_path / "out", strict=True))
+
+
+def test_a_copy_of_a_picture_and_a_turned_one_are_no_frames(stand_ins, copied, tmp_path):
+    root = copied("bp4d")
+    picture = root / PICTURES / "2441.jpg"
+    shutil.copy(picture, picture.with_name("2441 (1).jpg"))
+    assert_same_as(stand_ins["bp4d"], prepare("bp4d", root, tmp_path / "out", strict=True))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    with Image.open(picture) as opened:
+        opened.save(picture, exif=exif)
+    assert (picture.relative_to(root).as_posix(), "2441",
+            "not readable as a picture (is stored turned (EXIF orientation 6))") in skipped(
+                prepare("bp4d", root, tmp_path / "turned"))

@@ -396,9 +396,9 @@ def test_a_threshold_that_nothing_reaches_is_said(home, faces, tmp_path):
 
 
 def test_two_pictures_of_one_number(home, tmp_path):
-    for name in ("a_1.png", "b_1.png"):
+    for name in ("a_1.png", "a_01.png"):
         write_image(tmp_path / "twice" / name, np.zeros((8, 8, 3), np.uint8))
-    with pytest.raises(DataError, match=r"the same number as a_1\.png"):
+    with pytest.raises(DataError, match=r"a_1\.png: the same number as a_01\.png"):
         prepare_table(tmp_path / "o", home / "openface.csv", tmp_path / "twice", **QUIET)
 
 
