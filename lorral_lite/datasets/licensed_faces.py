@@ -24,18 +24,21 @@ def is_licensed(folder: PreparedFolder) -> bool:
     return folder.meta.get("licensed", True) is not False or is_marked(folder.path)
 
 
+WITNESSES = ("step1_metrics.json", "*/metrics.json", "baselines/*/metrics.json", "data.json")
+"""Files of a run folder that say whether its faces are licensed."""
+
+
 def licensed_by(run) -> str:
     """The file that says that a run's faces are licensed, or were; an empty text when none does.
 
-    Asked are all metrics and other JSON of the run folder, its mark as a private folder, and the prepared folder where
-    the run looks for its faces, as it is now.
+    Asked are all metrics and the record of the faces in the run folder, its mark as a private folder, and the prepared
+    folder where the run looks for its faces, as it is now. (Reports only repeat what these said when they were made.)
     """
     run = Path(run)
-    for path in sorted([*run.glob("*.json"), *run.glob("*/*.json"), *run.glob("baselines/*/*.json")]):
+    for path in sorted(path for name in WITNESSES for path in run.glob(name)):
         said = _json(path)
-        about = [part for part in (said, *said.values()) if isinstance(part, dict)]
-        unsaid = path.name.endswith("metrics.json") and said and not any("licensed" in part for part in about)
-        if unsaid or any(part.get("licensed", False) is not False for part in about):
+        about = said.get("data") if path.name.endswith("metrics.json") else said
+        if said and (not isinstance(about, dict) or about.get("licensed", True) is not False):
             return path.relative_to(run).as_posix()
     if is_marked(run):
         return ".gitignore"

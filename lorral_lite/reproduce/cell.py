@@ -246,8 +246,8 @@ def execute_notebook(name: str, out: Path, parameters: dict, progress: bool = Tr
     unknown = set(parameters) - set(papermill.inspect_notebook(str(source)))
     if unknown:
         raise DataError(f"{source}: has no parameter {min(unknown)}")
-    parameters = {key: os.path.relpath(value, out.resolve()) if isinstance(value, str) and os.path.isabs(value) else
-                  value for key, value in parameters.items()}
+    paths = {key: Path(value) for key, value in parameters.items() if isinstance(value, str) and os.path.isabs(value)}
+    parameters = parameters | {key: os.path.relpath(path, out.resolve()) for key, path in paths.items()}
     with Scratch() as work:
         made = Path(work, source.name)
         try:
@@ -262,6 +262,12 @@ def execute_notebook(name: str, out: Path, parameters: dict, progress: bool = Tr
     for cell in notebook.cells:
         for output in cell.get("outputs", ()):
             strip_paths(output, out, out.parent)
+    for key, path in paths.items():
+        if not path.is_relative_to(out.resolve().parent):  # the way there would tell of this machine
+            notebook.metadata["papermill"]["parameters"][key] = f"…/{path.name}"
+            for cell in notebook.cells:
+                if "injected-parameters" in cell.metadata.get("tags", ()):
+                    cell.source = cell.source.replace(parameters[key], f"…/{path.name}")
     write_text(failed, nbformat.writes(notebook) + "\n")
     if line:
         raise DataError(line)

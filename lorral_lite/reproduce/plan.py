@@ -27,7 +27,7 @@ from ..report.results import load_runs
 from ..report.write import write_report
 from ..training.config import RunConfig
 from ..training.jobs import CLUSTERS, need_submitit
-from ..training.origin import RECORD, stored_path
+from ..training.origin import NO_FINGERPRINT, RECORD, data_record, stored_path
 from ..training.run_folder import read_run_config
 from .cell import NOTEBOOKS, ONCE, PROFILES, Cell, Plan, notebooks_folder, stopwatch
 from .cost import Cost, cost_of_cell, measure
@@ -251,15 +251,20 @@ def report(plan: Plan, failures: list[str], say) -> None:
 
 def publish(run, to) -> None:
     """Copy what of a run ships with the package: weights, configs, logs, metrics, predictions without landmarks, what
-    the faces were drawn from (``data.json``), and the model card (``README.md``).
+    the faces were drawn from (``data.json``), and the model card (``README.md``). No path of this machine is among it.
 
-    DataError for licensed faces, an unfinished run, or more than 8 MB.
+    DataError for faces that are licensed or were (:func:`lorral_lite.datasets.licensed_faces.licensed_by`), or were not
+    drawn here, an unfinished run, or more than 8 MB; what ships already then stays.
     """
     run, to = Path(run), Path(to)
     if said := licensed_by(run):
         raise DataError(f"{run}: trained on licensed faces ({said} says so); such weights are not published")
     load_runs(run)  # all of it is of one kind
-    config = read_run_config(run)
+    config, record = read_run_config(run), data_record(run)
+    if record is None:
+        raise DataError(f"{run}: {NO_FINGERPRINT}; train it again to publish it")
+    if record["source"] != "faces":
+        raise DataError(f"{run}: trained on faces from {record['source']}; only weights of drawn faces are published")
     names = ["config.json", RECORD, *[f"step1{end}" for end in (".safetensors", "_log.jsonl", "_metrics.json",
                                                         "_predictions.safetensors")]]
     for relation in RELATIONS:
@@ -268,17 +273,24 @@ def publish(run, to) -> None:
                                                         "predictions.safetensors")]
     if missing := [name for name in names if not (run / name).exists()]:
         raise DataError(f"{run / missing[0]}: missing; finish the run first")
-    shutil.rmtree(to, ignore_errors=True)
-    for name in names:
-        (to / name).parent.mkdir(parents=True, exist_ok=True)
-        if name.endswith("predictions.safetensors"):
-            tensors, made = load_tensors(run / name)
-            save_tensors(to / name, {k: v for k, v in tensors.items() if "landmarks" not in k}, made)
-        elif name.endswith("config.json"):
-            write_text(to / name, without_paths((run / name).read_text(encoding="utf8")))
-        else:
-            shutil.copyfile(run / name, to / name)
-    write_json(to / "config.json", {**read_json(run / "config.json"), "data": stored_path(config.data, to)})
-    (to / "README.md").write_text(model_card(to), encoding="utf8")
-    if (size := sum(path.stat().st_size for path in to.rglob("*") if path.is_file())) > SHIP_LIMIT:
-        raise DataError(f"{to}: {size:,} bytes, more than the {SHIP_LIMIT:,} that may ship; publish a smaller model")
+    partial = to.with_name(f".{to.name}.partial")
+    new = partial / to.name
+    try:
+        for name in names:
+            (new / name).parent.mkdir(parents=True, exist_ok=True)
+            if name.endswith("predictions.safetensors"):
+                tensors, made = load_tensors(run / name)
+                save_tensors(new / name, {k: v for k, v in tensors.items() if "landmarks" not in k}, made)
+            elif name.endswith("config.json"):
+                write_text(new / name, without_paths((run / name).read_text(encoding="utf8")))
+            else:
+                shutil.copyfile(run / name, new / name)
+        write_json(new / "config.json", {**read_json(run / "config.json"), "data": stored_path(config.data, to)})
+        (new / "README.md").write_text(model_card(new), encoding="utf8")
+        if (size := sum(path.stat().st_size for path in new.rglob("*") if path.is_file())) > SHIP_LIMIT:
+            raise DataError(f"{to}: {size:,} bytes, more than the {SHIP_LIMIT:,} that may ship; publish a smaller "
+                            "model")
+        shutil.rmtree(to, ignore_errors=True)
+        new.replace(to)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

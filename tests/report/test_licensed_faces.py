@@ -26,7 +26,7 @@ from lorral_lite.datasets.synthetic import prepare_faces
 from lorral_lite.datasets.writing import PreparedWriter
 from lorral_lite.files import DataError
 from lorral_lite.report.results import load_runs
-from lorral_lite.report.write import write_report
+from lorral_lite.report.write import find_examples, write_report
 from lorral_lite.reproduce.cell import execute_notebook
 from lorral_lite.reproduce.plan import publish
 from lorral_lite.training.config import Schedule
@@ -38,10 +38,10 @@ STRIPES = ((255, 0, 255), (0, 255, 0))
 
 
 def mark(frames: np.ndarray) -> np.ndarray:
-    """(N, S, S, 3) frames under stripes of 7 pixels in the two colours."""
+    """(N, S, S, 3) frames, below their first line, under stripes of 7 pixels in the two colours."""
     marked = frames.copy()
     for k in range(0, frames.shape[2], 7):
-        marked[:, :, k : k + 7] = STRIPES[k // 7 % 2]
+        marked[:, 1:, k : k + 7] = STRIPES[k // 7 % 2]
     return marked
 
 
@@ -122,6 +122,47 @@ def test_the_report_shows_no_licensed_pixel_unless_asked(run, tmp_path):
     opened = write_report(run, tmp_path / "open.html", show_licensed_faces=True).read_text(encoding="utf8")
     assert any(map(shows_stripes, pictures(opened)))
     assert "must not be shared" in opened
+
+
+def said(path, value) -> None:
+    """Let a meta.json or a metrics.json say whether its faces are licensed."""
+    values = json.loads(path.read_text())
+    (values if path.name == "meta.json" else values["data"])["licensed"] = value
+    path.write_text(json.dumps(values))
+
+
+def test_faces_that_may_be_shown_no_more_are_not(licensed, run, tmp_path):
+    """Trained when everybody agreed; then one file says otherwise: the folder that lies there now, or what was made."""
+    shutil.copytree(licensed.path, tmp_path / "data")
+    shutil.copytree(run, tmp_path / "run")
+    config = json.loads((tmp_path / "run/config.json").read_text())
+    (tmp_path / "run/config.json").write_text(json.dumps(config | {"data": str(tmp_path / "data")}))
+    for folder in (tmp_path / "data", tmp_path / "run"):
+        (folder / ".gitignore").unlink()
+    who = [tmp_path / "data/meta.json", *(tmp_path / "run").rglob("*metrics.json")]
+    for path in who:
+        said(path, False)
+    (tmp_path / "run/photo").mkdir()
+    Image.fromarray(mark(np.zeros((1, 60, 80, 3), np.uint8))[0]).save(tmp_path / "run/photo/overlay.png")
+
+    def shown(**more) -> int:
+        page = write_report(tmp_path / "run", tmp_path / "page.html", **more).read_text(encoding="utf8")
+        return sum(map(shows_stripes, pictures(page)))
+
+    assert shown() == 2  # faces, and the photograph: that they may be seen proves the search
+    for path in who:
+        said(path, True)
+        assert shown() == 0, path
+        assert find_examples(load_runs(tmp_path / "run")).images is None
+        assert shows_stripes(find_examples(load_runs(tmp_path / "run"), show_licensed_faces=True).images[0])
+        assert not shows_stripes(shown_faces(open_prepared(tmp_path / "data"), [0])[0]) or path != who[0]
+        assert shown(show_licensed_faces=True) == 2
+        said(path, False)
+        for folder in (tmp_path / "data", tmp_path / "run"):
+            (folder / ".gitignore").unlink(missing_ok=True)  # what the report of licensed faces left
+    (tmp_path / "data/.gitignore").write_text("*\n")
+    assert shown() == 0
+    assert not shows_stripes(shown_faces(open_prepared(tmp_path / "data"), [0])[0])
 
 
 def test_a_run_holds_no_picture_and_is_not_published(run):
