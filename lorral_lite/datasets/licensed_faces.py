@@ -4,6 +4,7 @@ Faces are licensed when anything says so, now or from before, or nothing says th
 figures show, which folders are private, and which weights are published.
 """
 
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -60,9 +61,12 @@ def _json(path: Path) -> dict:
 
 
 def protect(run, folder: PreparedFolder) -> None:
-    """Keep a run folder private when the faces that it comes from are licensed."""
+    """Keep a run folder private when the faces that it comes from are licensed, and their own folder where it is ours:
+    older versions left it open."""
     if is_licensed(folder):
         keep_private(Path(run))
+        with suppress(DataError):
+            keep_private(folder.path)
 
 
 def shown_faces(folder: PreparedFolder, rows, show_licensed_faces: bool = False) -> np.ndarray:

@@ -120,6 +120,7 @@ def test_faces_that_were_licensed_once_stay_so_in_what_was_made_of_them(home, tm
     licensed(home / "data")
     evaluate(home / "run", None, "cpu", False)
     licensed(home / "data", False)
+    (home / "data/.gitignore").unlink()  # prepared again, with --may-share
     for relation in (None, "mlp"):
         assert evaluate(home / "run", relation, "cpu", False)["data"]["licensed"] is False
     with pytest.raises(DataError, match=r"\.gitignore says so"):
@@ -170,6 +171,7 @@ def test_whatever_is_made_of_licensed_faces_is_private(home, tmp_path, there):
                   lambda: evaluate(home / "run", None, "cpu", False),
                   lambda: run_baseline(home / "run", "always_positive", False),
                   lambda: write_report(home / "run", home / "run" / "report.html")):
+        assert mode(home / "data") == 0o700
         for folder in (run, home / "run"):
             folder.chmod(0o755)
             (folder / ".gitignore").unlink(missing_ok=True)
