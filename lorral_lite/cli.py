@@ -2,6 +2,7 @@
 several; the rest is done)."""
 
 import argparse
+import os
 import sys
 import unicodedata
 from collections.abc import Callable, Iterable
@@ -404,6 +405,8 @@ def main(argv=None) -> int:
     """Run the command line; returns the exit code."""
     forgive_characters()
     stopped = "stopped"
+    os.environ["MATPLOTLIBRC"] = str(Path(__file__).with_name("draw") / "lorral.mplstyle")  # not the reader's own
+    os.environ.pop("MPLBACKEND", None)
     try:
         options = vars(parser().parse_args(argv))
         stopped = options.pop("stopped")

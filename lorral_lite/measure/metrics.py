@@ -58,8 +58,7 @@ def counts(au_logits, labels) -> dict[str, np.ndarray]:
 def f1_from_counts(count: dict) -> np.ndarray:
     """F1 = 2 tp / (2 tp + fp + fn) in percent, from counts of any shape (…, A) → (…, A).
 
-    An AU that neither occurs nor is predicted (0 / 0) scores 0, as in scikit-learn; one without any known label is
-    NaN.
+    An AU that neither occurs nor is predicted (0 / 0) scores 0, as in scikit-learn; one without known labels is NaN.
     """
     tp, fp, fn, tn = (np.asarray(count[name], dtype=np.float64) for name in COUNTS)
     f1 = 100 * 2 * tp / np.maximum(2 * tp + fp + fn, 1)

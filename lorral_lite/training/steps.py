@@ -106,6 +106,8 @@ def train_step2(run, relation: str, device=None, progress: bool = True, on_epoch
     run, device = Path(run), pick_device(device)
     config = read_run_config(run)
     material = training_material(run, config)
+    if not (material.folder.labels[material.rows] >= 0).any():
+        raise DataError(f"{material.folder.path}: no label of the training people is known; step 2 learns from labels")
     with nullcontext() if is_done(run / relation, 2) else only_one(run / relation, "training"):
         return _train_step2(run, relation, config, material, device, progress, on_epoch, options)
 
