@@ -69,21 +69,17 @@ class TablePictures:
                             "with --images")
         if not found and any(row.image is None for row in self.table.rows):
             where = f"in {self.source}" if self.source else "beside it"
-            raise DataError(f"{path}: no video and no folder of pictures called {stem} {where}; name it with --images")
-        drawn = path.absolute().with_name(self.details.get("Output video") or path.name)
-        if found and found[0].absolute() == drawn:
-            raise DataError(f"{found[0]}: OpenFace has drawn its landmarks into this video; name the recording with "
-                            "--images")
+            raise DataError(f"{path}: no video, no folder of pictures and no picture called {stem} {where}; name it "
+                            "with --images")
+        drawn = {self.details.get("Output video"), self.details.get("Output image")}
+        if found and found[0].name in drawn and found[0].absolute().parent == path.absolute().parent:
+            raise DataError(f"{found[0]}: OpenFace has drawn its landmarks into it; name the recording with --images")
         return found[0] if found else None
 
     def _still(self, stem: str) -> list[Path]:
         """The picture that a table called ``stem`` is about: what --images names, or what has its name."""
         place = self.source or self.table.path.parent
-        found = [one for one in _pictures_in(place) if one.stem == stem] if place.is_dir() else [place]
-        if not found:
-            raise DataError(f"{place / stem}: the picture that {stem}.csv is about; there is none; name it with "
-                            "--images")
-        return found
+        return [one for one in _pictures_in(place) if one.stem == stem] if place.is_dir() else [place]
 
     def _details(self) -> dict[str, str]:
         """What OpenFace says, in a file beside its table, of what it read and wrote."""
@@ -111,8 +107,9 @@ class TablePictures:
         if not folder.is_dir():
             raise DataError(f"{folder}: several tables need a folder where each has its pictures")
         found = [folder / stem] if (folder / stem).is_dir() else []
+        endings = VIDEOS + PICTURES * (self.frames == 1)
         return found + [folder / name for name in sorted(os.listdir(folder))
-                        if is_data(name) and Path(name).stem == stem and Path(name).suffix.lower() in VIDEOS]
+                        if is_data(name) and Path(name).stem == stem and Path(name).suffix.lower() in endings]
 
     def _place(self, row: Row) -> Place | str:
         image, first = row.image, self.tool.first

@@ -324,7 +324,7 @@ def test_headers_that_lack_something(faces, tmp_path, writer, change, said):
 @pytest.mark.parametrize(("tables", "images", "options", "said"), [
     (["openface.csv"], "rec", {"aus": [1, 24]}, r"no column for AU 24; it has 1, 2, 4, 12"),
     (["py-feat.csv"], "rec", {"subject_column": "Person"}, "no column Person"),
-    (["openface.csv"], None, {}, "no video and no folder of pictures called openface"),
+    (["openface.csv"], None, {}, "no video, no folder of pictures and no picture called openface"),
     (["openface.csv"], "nowhere", {}, "nowhere: no such file or folder"),
     (["own.csv", "own.csv"], None, {"subject": "me"}, "a second table for subject me"),
     (["own.csv", "own.csv"], None, {}, "another table has this name too"),

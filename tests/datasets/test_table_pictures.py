@@ -157,7 +157,7 @@ def test_what_cannot_be_told_is_asked(tall, tmp_path, orientation, rows):
 
 def test_a_mirrored_video_is_asked_about_and_another_angle_refused(tall, tmp_path):
     film(tmp_path / "a.mp4", tall[0], 2, (-1, 0, 0, 1))
-    table = save(tmp_path / "a.csv", openface(tall[1]))
+    table = save(tmp_path / "a.csv", libreface((tall[1] + 0.5) * (1, SIDE / TALL) - 0.5))
     with pytest.raises(DataError, match="say --orientation"):
         prepare(tmp_path, table)
     assert_faces_of(prepare(tmp_path, table, orientation="upright")[0], tall)
@@ -278,7 +278,7 @@ def test_a_picture_of_another_size_than_the_tool_saw(faces, tmp_path):
         prepare(tmp_path / "c", table, tmp_path / "x.avi")
     (tmp_path / "b_of_details.txt").write_text("Output video:b.avi\n")
     write_video(tmp_path / "b.avi", faces[0], 25)
-    with pytest.raises(DataError, match="OpenFace has drawn its landmarks into this video"):
+    with pytest.raises(DataError, match="OpenFace has drawn its landmarks into it"):
         prepare(tmp_path / "c", table)
 
 
@@ -328,6 +328,25 @@ def test_a_packet_without_its_frame_ends_the_video(monkeypatch, tmp_path):
     monkeypatch.setattr(videos, "_opened", lambda path: nullcontext((container, stream)))
     monkeypatch.setattr(Video, "_picture", lambda self, frame: frame.pts)
     assert Video(tmp_path / "a.avi", [0, 1, 2]).read(slice(0, 3)) == [0, *["the video is broken: frame 2 is lost"] * 2]
+
+
+def test_a_frame_that_its_decoder_calls_broken_is_none(tmp_path):
+    frame = SimpleNamespace(side_data=[], is_corrupt=True)
+    assert Video(tmp_path / "a.avi", [0])._picture(frame).endswith("of the video is broken")
+
+
+@pytest.mark.parametrize("name", ["photo.jpg", "photo.PNG"])
+def test_a_table_of_one_photograph(faces, tmp_path, name):
+    write_image(tmp_path / name, faces[0][0])
+    rows = [["face", *row[3:]] if k == 0 else [0, *row[3:]] for k, row in enumerate(openface(faces[1])[:2])]
+    folder = prepare(tmp_path, save(tmp_path / "photo.csv", rows))[0]
+    assert_faces_of(folder, faces, [0], most=9)
+    rows = libreface(faces[1])
+    save(tmp_path / "photo.csv", [row[3:] for row in rows[:2]])
+    assert len(prepare(tmp_path / "b", tmp_path / "photo.csv")[0]) == 1
+    (tmp_path / name).unlink()
+    with pytest.raises(DataError, match="no picture called photo beside it"):
+        prepare(tmp_path / "c", tmp_path / "photo.csv")
 
 
 # --- meshes and thresholds
