@@ -379,7 +379,7 @@ def test_a_table_about_one_picture(faces, tmp_path, writer):
     with pytest.raises(DataError, match=r"p0\.jpg and p0\.png could both be its pictures"):
         prepare_table(tmp_path / "two", tables[0], size=48, **QUIET)
     (tmp_path / "p1.png").unlink()
-    with pytest.raises(DataError, match=r"p1: the picture that p1\.csv is about; there is none"):
+    with pytest.raises(DataError, match=r"p1\.csv: no video, .* and no picture called p1 beside it"):
         prepare_table(tmp_path / "none", tables[1], size=48, **QUIET)
 
 
