@@ -14,6 +14,7 @@ from ..facs import check_aus
 from ..files import DataError, load_tensors, read_json, read_log
 from ..measure.metrics import mean_or_none
 from ..model.relations import RELATIONS
+from ..training.config import RunConfig
 from ..training.origin import NO_FINGERPRINT, check_results, compare, data_record, origin
 
 OUTPUTS = {"local": "local output", "au": "AU output"}
@@ -81,6 +82,11 @@ def load_runs(run_folder) -> Run:
         raise DataError(f"{folder}: no such run folder; make one with `lorral train` or `lorral reproduce`")
     run = Run(folder)
     run.config = read_json_or_say(run, folder / "config.json") or {}
+    try:
+        run.config = RunConfig.from_dict(run.config).to_dict() if run.config else {}
+    except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError):
+        run.config = {}
+        run.problems.append(f"config.json of {folder.name} is not that of a run and is left out.")
     run.step1 = _metrics(run, folder / "step1_metrics.json")
     found = [p.parent.name for p in sorted(folder.glob("*/metrics.json"))]
     for name in [*(n for n in RELATIONS if n in found), *(n for n in found if n not in RELATIONS)]:
@@ -98,7 +104,8 @@ def load_runs(run_folder) -> Run:
             run.logs[name] = rows
     if (folder / "meta.json").exists():
         raise DataError(f"{folder}: a prepared folder; name a run folder, which `lorral train` makes of it")
-    run.photo = read_json_or_say(run, folder / "photo" / "prediction.json")
+    run.photo = read_json_or_say(run, folder / "photo" / "prediction.json", nme_percent=int | float, photo=str,
+                                 reason=str)
     if (folder / "photo" / "overlay.png").is_file():
         run.overlay = (folder / "photo" / "overlay.png").read_bytes()
     run.notebooks = [p for p in sorted((folder / "notebooks").glob("*.ipynb")) if not p.name.endswith(".failed.ipynb")]
@@ -131,11 +138,16 @@ def _check_origin(run: Run) -> None:
             check_results(file, metrics, run.folder, relation, baseline)
 
 
-def read_json_or_say(run: Run, path: Path) -> dict | None:
+def read_json_or_say(run: Run, path: Path, **kinds) -> dict | None:
+    """A file of a run folder, None where it is missing, or broken, which becomes a problem. ``kinds`` are the types of
+    values that may be missing or null."""
     if not path.exists():
         return None
     try:
-        return read_json(path)
+        value = read_json(path)
+        if all(isinstance(value.get(name), kind | None) for name, kind in kinds.items()):
+            return value
+        raise DataError("a value of another type")
     except DataError:
         run.problems.append(f"{path.name} of {path.parent.name} cannot be read and is left out.")
         return None

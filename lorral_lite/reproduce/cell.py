@@ -111,7 +111,7 @@ def read_plan(out) -> Plan:
     path = Path(out) / "grid.json"
     values = read_json(path)
     try:
-        cells = tuple(Cell(cell["fold"], cell["seed"]) for cell in values["cells"])
+        cells = tuple(Cell(int(cell["fold"]), int(cell["seed"])) for cell in values["cells"])
         names = {key: tuple(values[key]) for key in ("relations", "baselines", "notebooks")}
         config = RunConfig.from_dict(values["config"])
         if "format" in values:  # else its path is as it was typed

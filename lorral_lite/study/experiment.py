@@ -25,6 +25,7 @@ from ..datasets.prepared import FaceDataset, open_prepared
 from ..datasets.synthetic import prepare_faces
 from ..device import threads
 from ..faces.population import Population
+from ..facs import check_aus
 from ..files import DataError, load_tensors, read_json, strip_logs, without_paths, write_json, write_text
 from ..measure.statistics import Estimate, holm, jackknife
 from ..model.relations import RELATIONS
@@ -189,8 +190,9 @@ def run_experiment(out="runs/relations", seeds: int = 5, size: Size = Size(), jo
 def collect(out, seeds: int) -> dict:
     """Everything that finished, as one dict for JSON: figures rounded to 0.01 points."""
     out = Path(out)
-    cells = [read_json(out / hiding / f"seed{seed}" / f"{world}.json")
+    files = [out / hiding / f"seed{seed}" / f"{world}.json"
              for hiding in HIDINGS for seed in range(seeds) for world in WORLDS]
+    cells = [_checked(file, read_json(file)) for file in files]
     settings = read_json(out / "settings.json")
     command = (f"lorral experiment --out {out} --seeds {seeds} --subjects {settings['subjects']} "
                f"--frames {settings['frames']} --step1-frames {settings['step1_frames']}"
@@ -305,5 +307,30 @@ def write_result(path, result: dict) -> None:
 
 
 def read_result(path) -> dict:
-    """The JSON that ``lorral experiment --results`` wrote."""
-    return read_json(Path(path))
+    """The JSON that ``lorral experiment --results`` wrote; DataError for another one."""
+    result = read_json(path := Path(path))
+    if not isinstance(result.get("cells"), list) or not result["cells"]:
+        raise DataError(f"{path}: holds no cells of an experiment; name what `lorral experiment` wrote")
+    for cell in result["cells"]:
+        _checked(path, cell)
+    return result
+
+
+def _checked(path: Path, cell: dict) -> dict:
+    """A cell as it is; DataError unless it is of a world of this version and its figures are numbers, one an AU."""
+    try:
+        count = len(check_aus(cell["aus"]))
+        f1 = [[part["mean_f1"], *part["f1"]]
+              for found in cell["relations"].values() for part in map(found.get, SCORED)]
+        rows = [*f1, *([0, *cell["ceiling"][output][name]] for output in SCORED for name in ("alone", "joint")),
+                *([0, *row] for name in ("attention", "expected_phi") for row in cell[name])]
+        worlds = [(hiding, *world) for hiding in HIDINGS for world in WORLDS.values()]
+        here = cell["hiding"], cell["relation_strength"], cell["structure"]
+        fits = (here in worlds and type(cell["seed"]) is int and {"none", "mlp"} <= cell["relations"].keys()
+                and len(rows) == len(f1) + 4 + 2 * count and all(len(row) == 1 + count for row in rows)
+                and all(type(v) in (int, float) and abs(v) <= 100 for row in rows for v in row))
+    except (AttributeError, KeyError, TypeError, ValueError):
+        fits = False
+    if not fits:
+        raise DataError(f"{path}: a cell that is not one of an experiment of this version; restore it or delete it")
+    return cell

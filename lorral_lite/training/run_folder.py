@@ -33,7 +33,7 @@ def read_run_config(run) -> RunConfig:
     try:
         config = RunConfig.from_dict(values)
         return replace(config, data=faces_of(run, values))
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path}: not the config of a run folder ({error}); name the folder that holds "
                         "step1.safetensors") from None
 
@@ -74,7 +74,11 @@ def load_model(run, relation: str | None = None, device=None) -> LoRRaL:
     a DataError that says so.
     """
     run = Path(run)
-    model = new_model(read_run_config(run))
+    config = read_run_config(run)
+    try:
+        model = new_model(config)
+    except Exception as error:  # PyTorch raises many kinds on sizes that make no model
+        raise DataError(f"{run / 'config.json'}: no model can be made of its sizes ({error}); restore it") from None
     _load(model, run, None)
     if relation is not None:
         path = run / relation / "config.json"
