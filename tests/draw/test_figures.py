@@ -9,8 +9,10 @@ import matplotlib
 import numpy as np
 import pytest
 import torch
+from matplotlib.text import Text
 from PIL import Image
 
+from lorral_lite.course.ch09_evaluation import plot_floor
 from lorral_lite.draw import base as figures
 from lorral_lite.draw.faces import contact_sheet, overlay, part_grid, plot_centers, prediction_sheet, show_faces
 from lorral_lite.draw.results import bars, f1_bars, gain_plot, matrix, plot_estimates, training_curves
@@ -125,6 +127,65 @@ def test_readers_own_settings_neither_change_nor_are_changed():
         assert matplotlib.rcParams["font.size"] == 40
 
 
+@pytest.mark.parametrize("settings", [
+    {"text.usetex": True}, {"savefig.bbox": "tight", "savefig.dpi": 20, "savefig.transparent": True},
+    {"font.family": "no such font", "axes.formatter.use_mathtext": True}])
+def test_a_figure_that_is_drawn_later_does_not_depend_on_the_readers_settings_either(settings):
+    def saved(settings):
+        fig, file = training_curves(LOG), io.BytesIO()
+        with matplotlib.rc_context(settings):
+            fig.axes[0].set_title("later")
+            fig.savefig(file, format="png")
+        return file.getvalue()
+
+    assert saved(settings) == saved({})
+
+
+def test_names_in_figures_are_no_mathematics_but_powers_and_formulas_are():
+    names = ["$x^2$", "a$5_b$6", "$\\frac{$"]
+    figs = [show_faces(GREYS[:3], names), contact_sheet(GREYS, names[:2], names), matrix(np.eye(3), names, "$t$"),
+            f1_bars({name: metrics(0) for name in names}, title="$\\frac{$"), bars({"$a$": [1, 2]}, ["$b$", "c"])]
+    for fig in figs:
+        figures.png_bytes(fig)
+        shown = [text for text in fig.findobj(Text) if "$" in text.get_text()]
+        assert len(shown) >= 2
+        assert not any(text.get_parse_math() for text in shown)
+    fig = bars({"a": [1, 2000]}, ["$b$", "c"], log=True)
+    figures.png_bytes(fig)
+    assert all(label.get_parse_math() for label in fig.axes[0].yaxis.get_ticklabels())
+    formula = plot_floor({"$BP4D$": {1: 0.2, 2: 0.3}})
+    figures.png_bytes(formula)
+    assert [t.get_text() for t in formula.findobj(Text) if "$" in t.get_text() and t.get_parse_math()] == [
+        r"$\frac{2r}{1+r}$"]
+
+
+def test_letters_that_our_font_lacks_come_from_another_or_are_said_once(capsys, monkeypatch, recwarn):
+    fig = show_faces(GREYS[:2], ["ᶁ", "plain"])  # in the fonts that come with matplotlib, but not in ours
+    figures.png_bytes(fig)
+    first, second = (ax.title.get_fontfamily() for ax in fig.axes)
+    assert first[0] == figures.FONT != first[1]
+    assert second == [figures.FONT]
+    monkeypatch.setattr(figures, "font_with", lambda c: None if c in "中文\x1b" else figures.FONT)
+    monkeypatch.setattr(figures, "SAID", set())
+    for _ in range(2):
+        figures.png_bytes(show_faces(GREYS[:1], ["中文\x1b"]))
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert said.startswith("a figure shows boxes for \\x1b 中 文: no font here has them")
+    assert not recwarn
+
+
+def test_what_is_not_known_is_a_dash_in_words_and_nothing_in_the_picture():
+    fig = f1_bars({"none": {**metrics(0), "outputs": {"local": {"f1": [None] * 12, "mean_f1": None}}}})
+    assert fig.alt.endswith("means: no relation –")
+    figures.png_bytes(fig)
+    assert "a –" in plot_estimates({"x": {"a": estimate(math.nan, math.nan)}}, "T", "F1").alt
+    assert "–" in [t.get_text() for t in matrix([[0.1, math.nan]], ["q"], column_labels=["a", "b"]).axes[0].texts]
+    floor = {"f1": [None] * 12, "mean_f1": 12.0}
+    heights = [bar.get_height() for bar in f1_bars({"none": metrics(0)}, floor).axes[0].containers[0]]
+    assert heights[-1] == 12  # the mean is given, not made of the bars that are there
+
+
 def test_png_shrinks_colours_first_and_keeps_white_white():
     fig = show_faces([np.random.default_rng(0).random((200, 200, 3))] * 3)
     with pytest.raises(ValueError, match="does not fit into 100 bytes"):
@@ -170,6 +231,7 @@ def test_prediction_sheet_tells_found_missed_and_wrong_apart_and_shows_no_face_t
     (lambda p: figures.pixels(np.zeros((2, 4, 4))), r"an image must be .*got \(2, 4, 4\)"),
     (lambda p: figures.pixels(np.full((4, 4, 3), 7.0)), "must lie in 0–1, got 7 to 7"),
     (lambda p: f1_bars({"none": metrics(0)}, output="best"), "unknown output 'best': choose from local, au"),
+    (lambda p: f1_bars({"none": metrics(0), "mlp": {**metrics(0), "aus": [1]}}), "must have the same AUs"),
     (lambda p: matrix(np.zeros((2, 3)), ["a", "b"]), "do not fit 2 rows and 2 columns"),
     (lambda p: prediction_sheet((1, 2), [[1, 0]], [[0.1]], [p]), r"must be \(N, 2\)"),
     (lambda p: plot_estimates({"x": {"a": 1}, "y": {"b": 1}}, "t", "x"), "the same labels"),
