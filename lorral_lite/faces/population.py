@@ -21,6 +21,7 @@ import numpy as np
 from scipy.special import ndtr, ndtri
 
 from ..files import MOST_SEED, data_file
+from .cohort import UNSEEN
 from .correlation import (
     between_subjects,
     bisect,
@@ -108,7 +109,7 @@ class Population:
         _one_of("profile", profile, tuple(EXCLUSION_PAIRS))
         _one_of("structure", structure, STRUCTURES)
         _one_of("difficulty", difficulty, tuple(DIFFICULTIES))
-        _count("seed", seed, smallest=0)
+        _count("seed", seed, 0, UNSEEN + MOST_SEED)
         statistics = json.loads(data_file("protocol", "au_statistics.json").read_text(encoding="utf-8"))[profile]
         self.profile, self.structure, self.difficulty = profile, structure, difficulty
         self.subject_effects, self.seed = bool(subject_effects), int(seed)
@@ -415,6 +416,6 @@ def _one_of(name: str, value, allowed: tuple[str, ...]) -> None:
         raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
 
 
-def _count(name: str, value, smallest: int = 1) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not smallest <= value <= MOST_SEED:
-        raise ValueError(f"{name} must be a whole number from {smallest} to {MOST_SEED}, got {value!r}")
+def _count(name: str, value, smallest: int = 1, most: int = MOST_SEED) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not smallest <= value <= most:
+        raise ValueError(f"{name} must be a whole number from {smallest} to {most}, got {value!r}")
