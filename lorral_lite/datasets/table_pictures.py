@@ -53,6 +53,7 @@ class TablePictures:
         self.beside = self._beside(several)
         self.places = {row.line: self._place(row) for row in table.rows}
         self._check_videos()
+        self._drop_doubles()
         if self.beside and self.beside.is_dir():
             self._take_from_folder(order)
         self._check_sizes()
@@ -101,9 +102,11 @@ class TablePictures:
 
     def _called(self, stem: str, several: bool) -> list[Path]:
         """What --images names, else what has the table's name, in any case of the ending."""
-        if self.source and not several and (not self.source.is_dir() or _pictures_in(self.source)):
-            return [self.source]
         folder = self.source or self.table.path.parent
+        if self.source and not several:
+            pictures = _pictures_in(folder) if folder.is_dir() else [folder]
+            if len(pictures) == 1 or (pictures and self.frames > 1):
+                return [folder]
         if not folder.is_dir():
             raise DataError(f"{folder}: several tables need a folder where each has its pictures")
         found = [folder / stem] if (folder / stem).is_dir() else []
@@ -167,7 +170,8 @@ class TablePictures:
             return self._by_number(folder)
         everything = _pictures_in(folder)
         readable = [path for path in everything if path.suffix in OPENFACE_READS]
-        names = dict(enumerate(everything if order or not readable else readable))
+        lists = (readable, everything)
+        names = dict(enumerate(next((one for one in lists if len(one) == self.frames), readable or everything)))
         if order == "names" or self.table.rate == 0:  # no frame has a time: OpenFace read a folder
             if self.frames > len(names) or (order is None and self.frames < len(names)):
                 raise DataError(f"{folder}: {len(names)} pictures, but the table has {self.frames} frames: by the "
@@ -222,6 +226,16 @@ class TablePictures:
             video = self._videos[path] = look_at_video(path)
             self._looks[path] = video.look
             self._check_count(path, video)
+
+    def _drop_doubles(self) -> None:
+        """A frame of a video is one frame, by whatever names the rows call the video."""
+        before: dict[tuple, int] = {}
+        for row in self.table.rows:
+            place = self.places[row.line]
+            if isinstance(place, Place) and place.path in self._videos:
+                line = before.setdefault((row.subject, row.task, place), row.line)
+                if line != row.line:
+                    self.places[row.line] = f"the same frame of {place.path.name} as row {line}, which was kept"
 
     def _check_count(self, path: Path, video: VideoLook) -> None:
         kind, name, rate = self.table.kind, self.table.path.name, self.table.rate

@@ -234,6 +234,24 @@ def test_pictures_are_those_that_the_table_names_or_none(faces, tmp_path):
         "no such picture: ../secret.png", "no such picture: /no.png", "no such picture: x.png"]
 
 
+def test_one_frame_and_a_folder_of_many_pictures(faces, tmp_path):
+    for k in range(N):
+        write_image(tmp_path / "pics" / f"photo{k}.jpg", faces[0][k])
+    for stem in ("photo2", "t"):
+        save(tmp_path / f"{stem}.csv", [openface(faces[1])[0], [1, *openface(faces[1])[3][1:]]])
+    assert_faces_of(prepare(tmp_path, tmp_path / "photo2.csv", tmp_path / "pics")[0], faces, [2], most=9)
+    with pytest.raises(DataError, match="no picture called t in"):
+        prepare(tmp_path / "b", tmp_path / "t.csv", tmp_path / "pics")
+
+
+def test_a_frame_of_a_video_under_two_names_is_one(faces, tmp_path):
+    write_video(tmp_path / "x.avi", faces[0], 25)
+    rows = named(pyfeat(faces[1]), ["x.avi", "./x.avi", "x.avi", "x.avi"])
+    rows[2][-1] = 0
+    assert skipped(prepare(tmp_path, save(tmp_path / "a.csv", rows))[0]) == [
+        ("a.csv", "3", "the same frame of x.avi as row 2, which was kept")]
+
+
 # --- is it the tool's own
 
 
@@ -285,7 +303,10 @@ def test_a_picture_of_another_size_than_the_tool_saw(faces, tmp_path):
 def test_what_is_no_video_is_said_at_once(faces, tmp_path):
     av = pytest.importorskip("av")
     with av.open(str(tmp_path / "a.mp4"), "w") as container:
+        cover = container.add_stream("mjpeg", rate=25, width=SIDE, height=SIDE, pix_fmt="yuvj420p")
+        cover.disposition = av.stream.Disposition.attached_pic
         stream = container.add_stream("aac", rate=8000)
+        container.mux([*cover.encode(av.VideoFrame.from_ndarray(faces[0][0], format="rgb24")), *cover.encode()])
         sound = av.AudioFrame.from_ndarray(np.zeros((1, 8000), np.float32), format="fltp", layout="mono")
         sound.rate = 8000
         container.mux([*stream.encode(sound), *stream.encode()])
