@@ -148,17 +148,3 @@ def test_what_is_wrong_is_one_line_and_leaves_nothing(finished, tmp_path, capsys
         main(["train", str(tmp_path), str(tmp_path), "--relation", "gossip"])
     assert done.value.code == 2
     assert capsys.readouterr().err.count("\n") == 1
-
-
-def test_an_au_without_a_label_is_a_dash_in_what_is_printed(tiny_finished, tmp_path, capsys):
-    run = shutil.copytree(tiny_finished, tmp_path / "run")
-    labels = relabelled(run, tmp_path / "data", 0)
-    assert main(["evaluate", str(run), "--relation", "self_attention", "--quiet", "--device", "cpu"]) == 0
-    first, *each = capsys.readouterr().out.splitlines()
-    assert first.endswith("; no known label of AU 1 in them")
-    floor = summarise(np.ones(labels.shape), labels)["mean_f1"]  # over AU 4 and 12
-    assert f"always positive {floor:.1f})" in first
-    assert all(line.split()[1:3] == ["AU1", "–"] for line in each)
-    relabelled(run, tmp_path / "none", [0, 1, 2])
-    assert main(["evaluate", str(run), "--relation", "self_attention", "--quiet", "--device", "cpu"]) == 0
-    assert "F1 – (local –, always positive –), AUC –, accuracy –" in capsys.readouterr().out

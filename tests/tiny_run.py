@@ -21,8 +21,9 @@ def tiny_config(data, **changes) -> RunConfig:
                         "batch_size": 8, "views": 2, **changes})
 
 
-def make_data(path, rows=60, subjects=6):
-    """Noise whose brightness tells AU 12, with a few unknown labels."""
+def make_data(path, rows=60, subjects=6, unknown=(), never=()):
+    """Noise whose brightness tells AU 12, with a few unknown labels; of the AUs at the places ``unknown`` no label is
+    known, and those at ``never`` are not shown."""
     rng = np.random.default_rng(3)
     labels = rng.integers(0, 2, (rows, 3)).astype(np.int8)
     frames = (rng.integers(0, 90, (rows, 20, 20, 3)) + 120 * labels[:, 2, None, None, None]).astype(np.uint8)
@@ -30,6 +31,7 @@ def make_data(path, rows=60, subjects=6):
     shape[19:25, 0], shape[25:31, 0] = 5, 14  # eyes apart: their distance is the unit of the landmark loss
     landmarks = shape + rng.normal(0, 0.5, (rows, 1, 2))
     labels[::17, 0] = -1
+    labels[:, list(never)], labels[:, list(unknown)] = 0, -1
     index = [(f"S{i % subjects}", "T1", i) for i in range(rows)]
     with PreparedWriter(path, 20, AUS, {"source": "test"}) as writer:
         writer.append(index, frames, landmarks.astype(np.float32), labels)

@@ -1,7 +1,9 @@
 """Prepared folders: what is written is read back, what is broken is refused with file and remedy, views are fixed."""
 
+import csv
 import json
 import pickle
+import re
 import shutil
 
 import numpy as np
@@ -10,6 +12,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from lorral_lite.datasets.prepared import FaceDataset, as_batch, counter_uniform, open_prepared
+from lorral_lite.datasets.preparing import Sequence, prepare_sequences
 from lorral_lite.datasets.writing import PreparedWriter
 from lorral_lite.files import DataError
 from lorral_lite.landmarks import MIRROR
@@ -47,6 +50,30 @@ def test_round_trip(tmp_path):
     assert p.meta["positives"] == (labels == 1).sum(0).tolist()
     assert p.meta["unknown"] == (labels == -1).sum(0).tolist()
     assert isinstance(p.images, np.memmap)
+
+
+def test_a_name_is_no_formula_for_a_spreadsheet_and_reads_back_as_it_was(tmp_path):
+    names = ["=1+a", "+b", "-c", "@d", "'=e", "''-f", "＝g", "'h", "i=j", "plain"]
+    with PreparedWriter(tmp_path / "p", 20, AUS, {"source": "test"}) as writer:
+        writer.append([(name, name, 1) for name in names], np.zeros((10, 20, 20, 3)), np.ones((10, 49, 2)),
+                      np.zeros((10, 3)))
+        writer.skip([("=cmd|x.png", 3, "-why"), ("\tx.png", "", "")])
+    p = open_prepared(tmp_path / "p")
+    assert p.subjects.tolist() == p.tasks.tolist() == names
+    for table in ("index.csv", "skipped.csv"):
+        with open(tmp_path / "p" / table, newline="", encoding="utf8") as file:
+            assert not [cell for row in csv.reader(file) for cell in row if re.match(r"[=+\-@\t＝]", cell)]
+
+
+@pytest.mark.parametrize("name", ["a\nb", "\u202eabc", "a\x00", "a\u200bb", "\x1b[2J"])
+def test_a_name_with_characters_that_are_not_seen_is_refused(tmp_path, name):
+    with pytest.raises(DataError, match=r"the name \S+ holds a character that is not seen"):
+        prepare_sequences(tmp_path / "p", tmp_path, [Sequence(name, "T1", 1, lambda: None)], 20, AUS, {})
+    assert list(tmp_path.iterdir()) == []
+    with PreparedWriter(tmp_path / "p", 20, AUS, {"source": "test"}) as writer:
+        writer.append([("S1", name, 1)], np.zeros((1, 20, 20, 3)), np.ones((1, 49, 2)), np.zeros((1, 3)))
+    with pytest.raises(DataError, match=r"index.csv: the name \S+ holds a character that is not seen"):
+        open_prepared(tmp_path / "p")
 
 
 def test_nothing_is_left_when_writing_fails(tmp_path):

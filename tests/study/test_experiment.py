@@ -22,6 +22,7 @@ from lorral_lite.study.experiment import (
     run_experiment,
     run_seed,
     select,
+    summary,
     write_result,
 )
 
@@ -131,3 +132,11 @@ def test_a_stopped_run_goes_on_to_the_same_numbers(tmp_path, monkeypatch):
     assert len(found["cells"]) == 2
     write_result(tmp_path / "result.json", found)
     assert read_result(tmp_path / "result.json") == found
+
+
+def test_a_module_that_lacks_a_cell_is_in_no_comparison():
+    result = made_up(seeds=2)
+    del result["cells"][-1]["relations"]["hopfield"]
+    assert "hopfield" not in modules_of(result)
+    assert not any(row["relation"] == "hopfield" for row in all_gains(result))
+    assert summary(result).splitlines()[-1] == "not in every cell, so left out: hopfield"

@@ -36,6 +36,9 @@ def test_others_f1_leaves_unknown_frames_out_and_survives_little_data(rng):
     holed = np.concatenate([labels, [[1, -1]] * 9])
     np.testing.assert_allclose(others_f1(holed, np.concatenate([logits, np.full((9, 2), 50.0)])),
                                others_f1(labels, logits))
+    never = np.full((60, 1), -1)  # an AU of which nothing is known takes no frame from the others
+    told = others_f1(np.hstack([labels, never]), np.hstack([logits, logits[:, :1]]))
+    np.testing.assert_allclose(told, [*others_f1(labels, logits), np.nan])
     assert np.isnan(others_f1(labels[:4])).all()
     assert others_f1(np.zeros((20, 2), int)).tolist() == [0, 0]
     with pytest.raises(ValueError, match="logits, the other labels, or both"):
