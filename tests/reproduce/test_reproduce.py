@@ -1,5 +1,6 @@
 """The grid: what a profile plans, cells one after the other, side by side and on a cluster, failures, what it costs."""
 
+import ast
 import json
 import os
 import re
@@ -21,7 +22,7 @@ from lorral_lite.model.relations import RELATIONS
 from lorral_lite.reproduce import cell as grid
 from lorral_lite.reproduce import cost, jobs
 from lorral_lite.reproduce import plan as job
-from lorral_lite.reproduce.cell import NOTEBOOKS, Cell, Plan, read_plan
+from lorral_lite.reproduce.cell import NOTEBOOKS, Cell, Plan, failure_notebook, read_plan
 from lorral_lite.training.config import RunConfig, Schedule
 from lorral_lite.training.jobs import CLUSTERS
 
@@ -132,6 +133,8 @@ def test_a_plan_is_read_as_it_was_written(tmp_path):
     (["--fold", "4"], "a fold is 1, 2 or 3"),
     (["--partition", "gpu"], "--partition and --hours go with --cluster"),
     (["--cluster", "slurm"], "no Slurm here (sbatch is not found)"),
+    (["--cluster", "slurm", "--out", "a\ntouch b"], r"a\ntouch b holds a character that is not seen"),
+    (["--cluster", "slurm", "--partition", "p\ntouch b"], r"p\ntouch b holds a character that is not seen"),
     (["--device", "cpu,foo"], "device 'foo' cannot be used here"),
 ])
 def test_what_does_not_go_together_is_one_line(faces, tmp_path, monkeypatch, capsys, args, words):
@@ -164,6 +167,14 @@ def test_real_faces_are_not_mixed_with_a_stand_in(tmp_path):
 
 
 # ------------------------------------------------------------------------------------------- cells, in this process
+
+
+def test_what_repeats_a_failed_cell_holds_names_as_text(tmp_path):
+    command = "lorral `<script>` [x](javascript:alert(1))"
+    plan = replace(job.make_plan(tmp_path / "o'\n\"; x = 1 #", "faces", None, "smoke"), command=command)
+    notebook = nbformat.reads(failure_notebook(plan, Cell(1, 0), ValueError("$")), as_version=4)
+    assert not re.search(r"[<`\[]", notebook.cells[0].source)
+    assert [type(part).__name__ for part in ast.parse(notebook.cells[1].source).body] == ["ImportFrom", "Expr"]
 
 
 def test_a_cell_fails_and_the_others_go_on(faces, tmp_path, small, no_pages, capsys, monkeypatch):
