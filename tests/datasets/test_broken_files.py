@@ -1,6 +1,8 @@
 """Each kind of broken file, in both data sets: it is skipped, counted and named with file, row and reason."""
 
 import shutil
+import struct
+import zlib
 
 import h5py
 import numpy as np
@@ -47,6 +49,45 @@ def change_entry(number, value):
     return change
 
 
+def other_entry(make):
+    """Frame 2441 refers to the data set that ``make(#refs#)`` returns."""
+    def change(root):
+        with h5py.File(root / POINTS, "r+") as file:
+            refs = file["fit/pred"][()]
+            refs[2440, 0] = make(file["#refs#"], root).ref
+            file["fit/pred"][()] = refs
+    return change
+
+
+def elsewhere(group, root):
+    (root / "numbers.bin").write_bytes(np.arange(98.0).tobytes())
+    return group.create_dataset("new", (2, 49), "f8", external=[(str(root / "numbers.bin"), 0, 784)])
+
+
+def virtual(group, root):
+    write_v73_landmarks(root / "other.mat", [np.arange(98.0).reshape(49, 2)])
+    layout = h5py.VirtualLayout((2, 49), "f8")
+    layout[:] = h5py.VirtualSource(str(root / "other.mat"), "#refs#/p0", (2, 49))
+    return group.create_virtual_dataset("new", layout)
+
+
+def pred_is(make):
+    """``fit/pred`` is what ``make`` says."""
+    def change(root):
+        (root / POINTS).rename(root / "other.mat")
+        with h5py.File(root / POINTS, "w") as file:
+            make(file.create_group("fit"), root / "other.mat")
+    return change
+
+
+def linked(fit, other):
+    fit["pred"] = h5py.ExternalLink(str(other), "/fit/pred")
+
+
+def in_one_piece(fit, other):
+    fit.create_dataset("pred", (3, 1), h5py.ref_dtype, maxshape=(None, None), chunks=(20_000, 20_000))
+
+
 def twice_pictured(root):
     (root / PICTURES / "02441.jpg").write_bytes((root / PICTURES / "2441.jpg").read_bytes())
 
@@ -59,11 +100,26 @@ BP4D = {  # what breaks it, lost frames, file, row, reason
     "v5 .mat": (lambda r: savemat(r / POINTS, {"fit": 1}), 4, POINTS, 2440, "is a MATLAB v5 file"),
     "cut .mat": (lambda r: (r / POINTS).write_bytes((r / POINTS).read_bytes()[:3000]), 4, POINTS, 2440,
                  "not readable as MATLAB v7.3"),
+    "numbers in another file": (other_entry(elsewhere), 4, POINTS, 2440, "are in another file"),
+    "virtual numbers": (other_entry(virtual), 4, POINTS, 2440, "are in another file"),
+    "a huge piece": (other_entry(lambda g, r: g.create_dataset(
+        "new", (2, 49), "f8", maxshape=(None, None), chunks=(20_000, 20_000), compression="gzip")), 4, POINTS, 2440,
+        "is in pieces of 400,000,000 numbers"),
+    "huge text for landmarks": (other_entry(lambda g, r: g.create_dataset(
+        "new", (2, 49), "S1000000000", chunks=(1, 1))), 1, POINTS, 2441, "landmarks of type |S1000000000, not numbers"),
+    "landmark 1e300": (change_entry(2441, np.linspace(0, 1e300, 98).reshape(2, 49)), 1, POINTS, 2441,
+                       "not a finite number"),
+    "a link to another file": (pred_is(linked), 4, POINTS, 2440, "fit/pred is a link to somewhere else"),
+    "no references": (pred_is(lambda fit, _: fit.create_dataset("pred", (3, 1), h5py.string_dtype())), 4, POINTS, 2440,
+                      "fit/pred has 3 entries of type object"),
+    "references in one piece": (pred_is(in_one_piece), 4, POINTS, 2440, "is in pieces of 400,000,000"),
     "no .mat": (lambda r: (r / POINTS).unlink(), 4, "F001_T1", 2440, "no landmark file"),
     "66 landmarks": (change_entry(2441, np.ones((2, 66))), 1, POINTS, 2441, "shape (66, 2), not (49, 2)"),
     "landmarks all zero": (change_entry(2441, np.zeros((2, 49))), 1, POINTS, 2441, "same point"),
     "label file without AU 24": (cut_column, 4, LABELS, 2, "no column for AU 24"),
     "empty label file": (lambda r: (r / LABELS).write_bytes(b""), 4, LABELS, "", "is empty"),
+    "absurd label file": (lambda r: append(r / LABELS, "\n" * 2**23), 4, LABELS, "", "at most 8,388,608 are read"),
+    "absurd label line": (lambda r: append(r / LABELS, "," * 2**21), 4, LABELS, "", "a line has more than 1,048,576"),
     "binary label file": (lambda r: (r / LABELS).write_bytes(b"\xff\xfe\x00\x81"), 4, LABELS, "", "not readable"),
     "no header": (lambda r: (r / LABELS).write_text("2440,0,1\n2441,0,1\n"), 4, LABELS, "", "the header is not"),
     "duplicate frame": (lambda r: last_label_again(r, 2440), 0, LABELS, 6, "frame 2440 is in line 2 already"),
@@ -85,6 +141,18 @@ SHOTS = "Videos_LeftCamera/LeftVideoSN001_comp"
 SHOT = f"{SHOTS}/LeftVideoSN001_comp_0003.png"
 
 
+def v5(kind, shape, content, packed=False):
+    """A v5 file of one matrix pts: its class, the shape that it claims, and what it holds."""
+    def element(kind, data):
+        return struct.pack("<II", kind, len(data)) + data + bytes(-len(data) % 8)
+
+    head = element(6, struct.pack("<II", kind, 0)) + element(5, struct.pack(f"<{len(shape)}i", *shape))
+    matrix = element(14, head + element(1, b"pts") + content)
+    start = b"MATLAB 5.0 MAT-file".ljust(124) + b"\x00\x01IM"
+    return lambda root: (root / MAT).write_bytes(
+        start + (element(15, zlib.compress(matrix, 9)) if packed else matrix))
+
+
 def first_and_last_gone(root):
     for number in (1, 6):
         (root / SHOTS / f"LeftVideoSN001_comp_000{number}.png").unlink()
@@ -100,8 +168,12 @@ DISFA = {
     "cut .mat": (lambda r: (r / MAT).write_bytes((r / MAT).read_bytes()[:300]), 1, MAT, 3, "not readable as MATLAB v5"),
     "v7.3 .mat": (lambda r: write_v73_landmarks(r / MAT, [None]), 1, MAT, 3, "is MATLAB v7.3"),
     "other variable": (lambda r: savemat(r / MAT, {"points": 1}), 1, MAT, 3, "has no variable pts"),
-    "68 landmarks": (lambda r: savemat(r / MAT, {"pts": np.ones((68, 2))}), 1, MAT, 3, "shape (68, 2), not (66, 2)"),
+    "68 landmarks": (lambda r: savemat(r / MAT, {"pts": np.ones((68, 2))}), 1, MAT, 3, "shape (68, 2), type double"),
     "landmark NaN": (lambda r: savemat(r / MAT, {"pts": np.full((66, 2), np.nan)}), 1, MAT, 3, "not a finite number"),
+    "a table of cells": (v5(1, (2**15, 2**15), bytes(64)), 1, MAT, 3, "shape (32768, 32768), type cell, not"),
+    "complex landmarks": (lambda r: savemat(r / MAT, {"pts": np.full((66, 2), 1j)}), 1, MAT, 3, "complex numbers"),
+    "landmark 1e300": (lambda r: savemat(r / MAT, {"pts": np.full((66, 2), 1e300)}), 1, MAT, 3, "not a finite number"),
+    "unpacks to 70 MB": (v5(6, (66, 2), bytes(70_000_000), packed=True), 1, MAT, 3, "at most 65,536 are read"),
     "missing label file": (lambda r: (r / LABEL).unlink(), 6, "ActionUnit_Labels/SN001", 3, "no label of AU 4"),
     "empty label file": (lambda r: (r / LABEL).write_text(""), 6, LABEL, "", "is empty"),
     "duplicate frame": (lambda r: append(r / LABEL, "2,0\n"), 0, LABEL, 7, "frame 2 is in a line above already"),

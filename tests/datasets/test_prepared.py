@@ -128,6 +128,25 @@ def not_finite(p):
     np.save(p / "landmarks.npy", a)
 
 
+def far_away(p):
+    a = np.load(p / "landmarks.npy")
+    a[7, 3, 1] = 1e30
+    np.save(p / "landmarks.npy", a)
+
+
+def archive(p):
+    with open(p / "frames.npy", "wb") as file:
+        np.savez(file, np.load(p / "landmarks.npy"))
+
+
+def header(text):
+    """Another header of labels.npy, as long as it is."""
+    def change(p):
+        content = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode()
+        (p / "labels.npy").write_bytes(content + bytes(36))
+    return change
+
+
 def bad_label(p):
     a = np.load(p / "labels.npy")
     a[9, 2] = 9
@@ -153,11 +172,26 @@ def index_text(text):
     (wrong_shape, r"landmarks\.npy: shape \(12, 48, 2\)"),
     (wrong_dtype, r"labels\.npy: shape \(12, 3\) int64"),
     (not_finite, r"landmarks\.npy: row 7 is not finite"),
+    (far_away, r"landmarks\.npy: row 7 is not finite, or far outside the face"),
+    (archive, r"frames\.npy: truncated or not a \.npy file"),
+    (header("{'descr': '|i1', 'fortran_order': False, 'shape': (4611686018427387904, 3)}"), r"labels\.npy: truncated"),
+    (header("{'descr': '|O', 'fortran_order': False, 'shape': (12, 3)}"), r"labels\.npy: truncated or not"),
+    (header("{'descr': '|b1', 'fortran_order': False, 'shape': (12, 3)}"), r"labels\.npy: shape \(12, 3\) bool"),
+    (header("(" * 9000), r"labels\.npy: truncated or not"),
     (bad_label, r"labels\.npy: row 9 has a label outside"),
     (meta(format_version=99), r"meta\.json: format version 99"),
+    (meta(licensed="false"), r"meta\.json: licensed is 'false'"),
+    (meta(size=20.0), r"meta\.json: size is 20\.0"),
+    (meta(aus=[1, 4, "12"]), r"meta\.json: .* cannot be interpreted as an integer"),
+    (meta(aus=[1, 4, 99]), r"meta\.json: unknown action unit 99"),
+    (meta(sha256=[]), r"meta\.json: sha256 is \[\]"),
+    (lambda p: (p / "meta.json").write_text("[" * 100_000), r"meta\.json: not readable as JSON \(nested too deeply\)"),
     (meta(frames=11), r"shape \(12, 20, 20, 3\)"),
     (index_text("subject,task,frame\nS1,T1,1\n"), r"index\.csv: 1 rows"),
     (index_text("subject,task,frame\nS1,T1\n"), r"index\.csv: needs columns"),
+    (index_text("subject,task,frame\n" + "S1,T1,1\n" * 99), r"index\.csv: more, but meta\.json says 12"),
+    (index_text("subject,task,frame\nS1,T1," + "9" * 30), r"index\.csv: needs columns"),
+    (index_text("subject,task,frame\n" + "," * 2**21), r"index\.csv: needs columns .*a line has more than"),
 ])
 def test_damage_is_one_clear_line(folder, damage, message):
     damage(folder)

@@ -16,8 +16,9 @@ from lorral_lite.report.published import published
 from lorral_lite.report.results import estimate, load_grid
 from lorral_lite.report.tables import tables
 from lorral_lite.report.write import write_report
+from lorral_lite.training.config import RunConfig
 
-MODEL = {"data": "prepared", "select": "last", "model": {"name": "paper", "image_size": 176}}
+MODEL = RunConfig.paper("prepared", (1, 2, 4)).to_dict()
 
 
 def make_grid(folder, folds=3, seeds=1, source="bp4d", licensed=True, model="paper", shift=0.1):

@@ -14,6 +14,7 @@ from bs4 import BeautifulSoup
 from PIL import Image
 from safetensors.torch import save_file
 
+from lorral_lite.cli import main
 from lorral_lite.datasets.writing import PreparedWriter
 from lorral_lite.faces import AUS, render_faces
 from lorral_lite.facs import AU_SETS
@@ -24,6 +25,7 @@ from lorral_lite.report.published import audit_published, published
 from lorral_lite.report.results import gains, load_grid, load_runs
 from lorral_lite.report.tables import tables
 from lorral_lite.report.write import find_examples, write_report
+from lorral_lite.training.config import RunConfig, Schedule
 
 BP4D = AU_SETS["bp4d"]
 
@@ -77,9 +79,8 @@ def make_run(folder, faces=None, relations=RELATIONS, **data):
     log = [{"epoch": e, "step": e, "train_loss": 2 / (e + 1), "au": 1 / (e + 1), "local_au": 0.8 / (e + 1),
             "landmark": 0.2 / (e + 1), "lr": 0.01 * 0.3 ** (e // 2), "seconds": 5.0} for e in range(4)]
     lines = "".join(json.dumps(row) + "\n" for row in log)
-    (folder / "config.json").write_text(json.dumps({
-        "data": str(folder.parent / "prepared"), "fold": 1, "seed": 0, "select": "last", "step1": {"epochs": 4},
-        "step2": {"epochs": 4}, "model": {"image_size": 88}}))
+    config = RunConfig.lite(folder.parent / "prepared", BP4D, step1=Schedule(4), step2=Schedule(4))
+    (folder / "config.json").write_text(json.dumps(config.to_dict()))
     (folder / "step1_metrics.json").write_text(json.dumps(metrics(None, **data)))
     (folder / "step1_log.jsonl").write_text(lines)
     for name, shift in relations.items():
@@ -283,6 +284,10 @@ def test_an_empty_folder_gives_plain_sentences(tmp_path):
     ("bilstm/metrics.json", b"{", "metrics.json of bilstm cannot be read"),
     ("bilstm/metrics.json", b"{}", "metrics.json of bilstm lacks scores"),
     ("bilstm/log.jsonl", b"no json", "log.jsonl of bilstm cannot be read"),
+    ("bilstm/log.jsonl", b'{"epoch": "1", "seconds": 2}', "log.jsonl of bilstm cannot be read"),
+    ("bilstm/metrics.json", b"[" * 100_000, "metrics.json of bilstm cannot be read"),
+    ("config.json", b'{"step1": {"epochs": "many"}}', "config.json of run is not that of a run"),
+    ("photo/prediction.json", b'{"nme_percent": "4"}', "prediction.json of photo cannot be read"),
     ("photo/overlay.png", b"x" * 200_000, "overlay picture cannot be read"),
 ])
 def test_a_missing_or_broken_piece_is_named_and_left_out(tmp_path, piece, content, sentence):
@@ -292,6 +297,46 @@ def test_a_missing_or_broken_piece_is_named_and_left_out(tmp_path, piece, conten
     else:
         (folder / piece).write_bytes(content)
     assert sentence in page_of(write_report(folder)).get_text()
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(("place", "value"), [
+    (("outputs", "au", "f1", 3), 1e30), (("outputs", "au", "f1", 3), "50"), (("outputs", "au", "mean_f1"), -1),
+    (("outputs", "local", "auc"), 80.0), (("outputs", "au", "per_subject", "P001", "tp", 0), 1e300), (("aus", 0), 99),
+    (("always_positive", "f1"), [48.0]), (("landmarks", "nme_percent"), True), (("fold",), "1"), (("landmarks",), ""),
+    (("seconds",), float("inf")), (("data", "licensed"), "no"), (("parameters",), [1]),
+])  # fmt: skip
+def test_metrics_with_a_foreign_number_are_named_and_left_out(tmp_path, place, value):
+    folder = make_run(tmp_path / "run", relations={"none": 0, "bilstm": 0.1})
+    made = metrics("bilstm")
+    part = made
+    for key in place[:-1]:
+        part = part[key]
+    part[place[-1]] = value
+    (folder / "bilstm" / "metrics.json").write_text(json.dumps(made))
+    run = load_runs(folder)
+    assert list(run.relations) == ["none"]
+    assert [problem.split(" of ")[0] for problem in run.problems] == ["metrics.json"]
+
+
+def test_a_prepared_folder_is_no_run_folder(tmp_path):
+    (tmp_path / "meta.json").write_text("{}")
+    with pytest.raises(DataError, match="a prepared folder; name a run folder"):
+        write_report(tmp_path)
+    assert not (tmp_path / "report.html").exists()
+
+
+@pytest.mark.usefixtures("quick")
+def test_the_command_says_what_a_report_leaves_out(tmp_path, capsys):
+    folder = make_run(tmp_path / "run", relations={"none": 0})
+    assert main(["report", str(folder)]) == 0
+    assert capsys.readouterr().err == ""
+    (folder / "none" / "metrics.json").write_text("{}")
+    assert main(["report", str(folder)]) == 2
+    said = capsys.readouterr()
+    assert said.out == f"{folder / 'report.html'}\n"
+    assert said.err.startswith("lorral: metrics.json of none lacks scores")
+    assert said.err.count("\n") == 1
 
 
 @pytest.mark.usefixtures("quick")

@@ -88,6 +88,30 @@ def test_a_true_gain_is_found_after_correction_and_noise_is_not():
     assert all(r["verdict"] == "not told apart from 0" for r in all_gains(made_up(effect=0)))
 
 
+@pytest.mark.parametrize(("place", "value"), [
+    (("aus",), [1, 2, 2]), (("relations", "none", "au", "f1", 0), "5"), (("relations", "mlp", "au", "mean_f1"), 1e30),
+    (("ceiling", "au", "joint"), [1.0]), (("attention", 0), [0.5]), (("expected_phi", 1, 2), None), (("seed",), "0"),
+    (("structure",), "other"), (("relations",), {}), (("relations",), []),
+])  # fmt: skip
+def test_results_from_elsewhere_are_checked_when_they_are_read(tmp_path, place, value):
+    path, result = tmp_path / "shared.json", {"data": "procedural faces", **made_up(1)}
+    write_result(path, result)
+    assert read_result(path) == result
+    part = result["cells"][2]
+    for key in place[:-1]:
+        part = part[key]
+    part[place[-1]] = value
+    write_result(path, result)
+    with pytest.raises(DataError, match=r"shared\.json: a cell that is not one of an experiment"):
+        read_result(path)
+
+
+def test_results_without_cells_are_refused(tmp_path):
+    (tmp_path / "shared.json").write_text('{"cells": []}')
+    with pytest.raises(DataError, match=r"shared\.json: holds no cells of an experiment"):
+        read_result(tmp_path / "shared.json")
+
+
 def test_an_experiment_of_another_size_is_not_mixed_in(tmp_path):
     (tmp_path / "settings.json").write_text('{"subjects": 5, "frames": 4, "step1_frames": 4, "epochs": null}')
     with pytest.raises(DataError, match="holds an experiment of another size"):

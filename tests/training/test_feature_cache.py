@@ -92,17 +92,21 @@ def test_they_are_filled_anew_when_what_they_depend_on_changes(tiny_data, run):
     assert stamp(seed=8, views=2) > third
 
 
-@pytest.mark.parametrize("damage", ["truncated", "no key", "broken key"])
+@pytest.mark.parametrize("damage", ["truncated", "one bit", "another shape", "no key", "broken key", "deep key"])
 def test_a_broken_folder_is_filled_anew(tiny_data, run, damage):
     model = load_model(run, device="cpu")
     before = cached_features(run, model, **material(tiny_data))
     file = run / "features" / "feature.local.npy"
     if damage == "truncated":
         file.write_bytes(file.read_bytes()[:-5])
+    elif damage == "one bit":
+        file.write_bytes(file.read_bytes()[:-1] + bytes([file.read_bytes()[-1] ^ 64]))
+    elif damage == "another shape":
+        np.save(file, np.load(file).transpose(1, 0, 2, 3))
     elif damage == "no key":
         (run / "features" / "key.json").unlink()
     else:
-        (run / "features" / "key.json").write_text("{")
+        (run / "features" / "key.json").write_text("{" if damage == "broken key" else "[" * 100_000)
     after = cached_features(run, model, **material(tiny_data))
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert json.loads((run / "features" / "key.json").read_text())["views"] == 3
