@@ -67,6 +67,14 @@ def test_characters_that_an_output_lacks_are_replaced(monkeypatch, encoding):
     assert raw.getvalue().decode(encoding).endswith(" 4 ? ?\n")
 
 
+@pytest.mark.parametrize(("text", "shown"), [
+    ("José 東京 😀.jpg", "José 東京 😀.jpg"), ("a\nb\tc  d", "a b c d"), ("\x1b[2J", "\\x1b[2J"), ("a\0b", "a\\x00b"),
+    ("gpj.\u202eexe", "gpj.\\u202eexe"), ("\udcff", "\\udcff"), ("no\u00a0break", "no break"), (7, "7"),
+])  # fmt: skip
+def test_text_from_outside_is_one_line_that_no_terminal_obeys(text, shown):
+    assert printable(text) == shown
+
+
 def in_a_pipe(script: str, pipe: str, **environment) -> tuple[list[str], str]:
     """Lines of output and of errors of ``python -c script | pipe``; the last line of output is Python's exit code."""
     line = f'"$0" -c "$1" {pipe}; echo ${{PIPESTATUS[0]}}'

@@ -326,6 +326,13 @@ def test_withheld_action_units_leave_no_number_in_any_file(on_file):
     assert len(rows(on_file.out / "landmarks.csv")) == 49
 
 
+@pytest.mark.parametrize("name", ["a$b$.png", "$\\frac{$.png", "$x_{$.png", "5$ and 6$_.png", "a\nb.png", "x" * 200])
+def test_a_name_is_no_formula(on_file, name):
+    prediction = predict_image(on_file.model, load_photo(on_file.path), name)
+    predict.write_prediction(prediction, load_photo(on_file.path), on_file.out)
+    assert json.loads((on_file.out / "prediction.json").read_text(encoding="utf8"))["photo"] == name
+
+
 def test_overlay_says_note_and_reason(on_file):
     on_file.model.mirror_error = 20.0
     image = load_photo(on_file.path)
