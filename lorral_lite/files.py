@@ -81,9 +81,12 @@ class Scratch(tempfile.TemporaryDirectory):
     """
 
     def __init__(self):
-        for lock in Path(tempfile.gettempdir()).glob("lorral-*/.lock"):
-            with suppress(OSError, Timeout, NotImplementedError), FileLock(lock, timeout=0):
-                shutil.rmtree(lock.parent, ignore_errors=True)
+        owner = getattr(os, "getuid", int)()  # no numbers on Windows, where everybody has a temporary folder
+        for left in Path(tempfile.gettempdir()).glob("lorral-*"):
+            with suppress(OSError, Timeout, NotImplementedError):
+                if left.lstat().st_uid == owner and (left / ".lock").exists():
+                    with FileLock(left / ".lock", timeout=0):
+                        shutil.rmtree(left, ignore_errors=True)
         super().__init__(prefix="lorral-", ignore_cleanup_errors=True)
         self._lock = FileLock(Path(self.name, ".lock"))
         self._lock.acquire()

@@ -148,6 +148,7 @@ def prepare_sequences(
                 wrong = next((skip for skip in skips if not skip.chosen), None) if strict else None
                 if wrong:
                     file, row, reason = wrong.line(root)
+                    file = wrong.file if file.startswith("…") else file  # the reader's own screen may name it
                     raise DataError(f"{file}{'' if row == '' else f', row {row}'}: {reason} (--strict stops here)")
                 rows = job.first + np.array(kept, dtype=int)
                 owner = sequences[job.sequence]

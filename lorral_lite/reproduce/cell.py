@@ -263,7 +263,7 @@ def execute_notebook(name: str, out: Path, parameters: dict, progress: bool = Tr
         for output in cell.get("outputs", ()):
             strip_paths(output, out, out.parent)
     for key, path in paths.items():
-        if not path.is_relative_to(out.resolve().parent):  # the way there would tell of this machine
+        if set(Path(parameters[key]).parts) != {".."}:  # such a way would tell of this machine
             notebook.metadata["papermill"]["parameters"][key] = f"…/{path.name}"
             for cell in notebook.cells:
                 if "injected-parameters" in cell.metadata.get("tags", ()):

@@ -14,6 +14,7 @@ from tiny_run import AUS, make_data, tiny_config
 
 from lorral_lite.datasets.licensed_faces import licensed_by
 from lorral_lite.datasets.prepared import open_prepared
+from lorral_lite.datasets.preparing import Skip
 from lorral_lite.datasets.writing import PreparedWriter, keep_private
 from lorral_lite.files import DataError
 from lorral_lite.report.model_card import model_card
@@ -244,6 +245,12 @@ def test_executed_notebooks_tell_no_path(made, secret):
     far = execute_notebook("good", secret.parent / "far" / "out", {"run": str(run.resolve())}, False)
     assert SECRET not in far.read_text(encoding="utf8")
     assert 'run = "…/run"' in far.read_text(encoding="utf8").replace('\\"', '"')
+
+
+def test_what_is_skipped_tells_no_path():
+    skip = Skip(Path("/mnt/alice/x.png"), 3, "no such picture: /mnt/alice/y.png, nor /data/z.png")
+    assert skip.line(Path("/data")) == ("…/x.png", 3, "no such picture: …/y.png, nor z.png")
+    assert Skip(Path("/data/a (1)/x.png"), None, "gone").line(Path("/data")) == ("a (1)/x.png", "", "gone")
 
 
 def test_a_failure_a_command_and_a_card_tell_no_path(made, secret, tmp_path):
