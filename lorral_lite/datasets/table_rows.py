@@ -289,7 +289,7 @@ class _RowReader:
         self.frame_column = next((place[name] for name in FRAME_COLUMNS if name in place), None)
         self.image_column = next((place[name] for name in IMAGE_COLUMNS if name in place), None)
         self.still = self.frame_column is self.image_column is None and self.kind in ("openface", "libreface")
-        self.still = self.still and not any(name in place for name in VIDEO_COLUMNS)
+        self.still = self.still and ("face" in place or not any(name in place for name in VIDEO_COLUMNS))
         if self.frame_column is None and self.image_column is None and not self.still:
             raise DataError(f"{path}: neither a column for the frame nor one for the picture; add `frame` or `image`")
         self.score_column = place.get(tool.score)

@@ -1,7 +1,6 @@
 """Tables of other tools: small real files in each tool's own header, read back, prepared, and broken one by one."""
 
 import csv
-import shutil
 import tempfile
 from pathlib import Path
 

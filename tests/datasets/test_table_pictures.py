@@ -402,4 +402,4 @@ def test_thresholds_that_nothing_reaches(faces, tmp_path, capsys):
     assert "no AU is ever shown: the highest value is 0.97, below the threshold of 2" in said
     for threshold in ("0", "5.5", "nan"):
         assert main(["prepare", "table", str(table), str(tmp_path / "o"), "--threshold", threshold, "--quiet"]) == 2
-        assert "but the values of LibreFace go from 0 to 5" in capsys.readouterr().err
+        assert "LibreFace's AUs go from 0 to 5" in capsys.readouterr().err
