@@ -135,8 +135,7 @@ def test_help_does_not_wait_for_torch():
 @pytest.fixture
 def two_done(finished, tmp_path):
     """A run of its own, whose mlp has never been trained."""
-    shutil.copytree(finished / "fold1_seed0", tmp_path / "run")
-    return tmp_path / "run"
+    return copy_run(finished / "fold1_seed0", tmp_path / "run")
 
 
 def test_a_relation_that_cannot_be_evaluated_is_one_line_and_the_others_are(two_done, capsys):
@@ -215,7 +214,7 @@ def test_what_a_name_holds_is_shown_and_not_obeyed(answers, tmp_path, capsys):
     names = ["a\x1b[2J\nlorral: all is well.jpg", "bad\u202ejpg.png"]
     assert main(["predict", *names, "--out", str(tmp_path / "out")]) == 2
     said = capsys.readouterr()
-    assert said.out.startswith("a\\x1b[2J lorral: all is well.jpg: no action unit")
+    assert said.out.startswith("a\\x1b[2J\\nlorral: all is well.jpg: no action unit")
     assert said.out.count("\n") == said.err.count("\n") == 1
     assert "bad\\u202ejpg.png" in said.err
 

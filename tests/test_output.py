@@ -68,7 +68,8 @@ def test_characters_that_an_output_lacks_are_replaced(monkeypatch, encoding):
 
 
 @pytest.mark.parametrize(("text", "shown"), [
-    ("José 東京 😀.jpg", "José 東京 😀.jpg"), ("a\nb\tc  d", "a\\nb\\tc  d"), ("\x1b[2J", "\\x1b[2J"), ("a\0b", "a\\x00b"),
+    ("José 東京 😀.jpg", "José 東京 😀.jpg"),
+    ("a\nb\tc  d", "a\\nb\\tc  d"), ("\x1b[2J", "\\x1b[2J"), ("a\0b", "a\\x00b"),
     ("gpj.\u202eexe", "gpj.\\u202eexe"), ("\udcff", "\\udcff"), ("no\u00a0break", "no\u00a0break"),
 ])  # fmt: skip
 def test_text_from_outside_is_one_line_that_no_terminal_obeys(text, shown):

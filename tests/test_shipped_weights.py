@@ -23,6 +23,7 @@ from lorral_lite.reproduce import plan as job
 from lorral_lite.reproduce.plan import SHIP_LIMIT, publish
 from lorral_lite.training.config import RunConfig, Schedule
 from lorral_lite.training.evaluation import evaluate, predict_rows
+from lorral_lite.training.origin import origin
 from lorral_lite.training.run_folder import load_model, save_weights
 from lorral_lite.training.steps import train_step1, train_step2
 
@@ -167,7 +168,7 @@ def test_a_published_run_passes_and_a_changed_one_does_not(run, tmp_path):
 
     weights = load_file(ship / "mlp" / "step2.safetensors")
     weights["local_head.bias"] = weights["local_head.bias"] + 0.002
-    save_weights(ship / "mlp" / "step2.safetensors", weights, first.aus)
+    save_weights(ship / "mlp" / "step2.safetensors", weights, first.aus, origin(ship, "mlp"))
     with pytest.raises(AssertionError, match="mlp: local_au_logits are not those of these weights"):
         check_predictions_follow_from_weights(ship, drawn, rows)
     metrics = json.loads((ship / "mlp" / "metrics.json").read_text())

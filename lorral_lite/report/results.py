@@ -65,16 +65,17 @@ class Grid:
 
     @cached_property
     def shared(self) -> list[tuple[int, int]]:
-        """The cells that every mean and every comparison is over: those of whatever makes the most scores comparable.
+        """The cells that every mean and every comparison is over: as many as at least half of all was scored in.
 
         A failure leaves one thing without a score in one cell, which then has no mean (:attr:`lacking`); a grid that
         is half done has cells in which most is missing, and these are in no mean.
         """
-        def scores(chosen: frozenset) -> tuple[int, int]:
-            return len(chosen) * sum(chosen <= own for own in every), len(chosen)
+        def worth(chosen: set) -> tuple[bool, int, int]:
+            whole = sum(chosen <= own for own in every)
+            return 2 * whole >= len(every), len(chosen), whole
 
-        every = [frozenset(cell for cell, run in self.cells.items() if name in run.scored) for name in self.names]
-        return sorted(max(every, key=scores, default=()))
+        every = [{cell for cell, run in self.cells.items() if name in run.scored} for name in self.names]
+        return sorted(max(every, key=worth, default=()))
 
     @cached_property
     def lacking(self) -> dict[str, str]:

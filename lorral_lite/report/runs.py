@@ -175,6 +175,8 @@ def _metrics(run: Run, path: Path) -> dict | None:
 def _check(metrics: dict) -> None:
     """An error of some kind where a score, a count or what everybody reads in a metrics.json is none."""
     count = len(check_aus(metrics["aus"]))
+    if not all(isinstance(metrics.get(name), dict | None) for name in ("always_positive", "landmarks", "data")):
+        raise ValueError("no object")
 
     def scores(values, most: float = 100, many: bool = True) -> None:
         values = values if many else [values]

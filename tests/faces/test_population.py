@@ -291,7 +291,7 @@ def test_a_subject_does_not_depend_on_how_many_are_drawn(moving):
 
 @pytest.mark.parametrize(("call", "message"), [
     (lambda p: Population("ck"), r"^profile must be one of bp4d, disfa, got 'ck'$"),
-    (lambda p: Population(seed=-1), r"^seed must be a whole number from 0 to 2147483647, got -1$"),
+    (lambda p: Population(seed=-1), r"^seed must be a whole number from 0 to 6442450943, got -1$"),
     (lambda p: Population(hidden=(9,)), r"^hidden must be different AUs of bp4d \(1, 2, 4, .*\), got \(9,\)$"),
     (lambda p: p.subjects(5, 1.5), r"^frames must be a whole number from 1 to 2147483647, got 1.5$"),
     (lambda p: p.to_render(np.zeros((3, 8))), r"^intensity must be \(\.\.\., 12\) for bp4d, got \(3, 8\)$"),

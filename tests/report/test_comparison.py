@@ -26,7 +26,8 @@ def make_grid(folder, folds=3, seeds=1, source="bp4d", licensed=True, model="pap
     for fold in range(1, folds + 1):
         for seed in range(seeds):
             run = make_run(folder / f"fold{fold}_seed{seed}", relations={}, source=source, licensed=licensed)
-            (run / "config.json").write_text(json.dumps({**MODEL, "model": {**MODEL["model"], "name": model}}))
+            (run / "config.json").write_text(json.dumps({
+                **MODEL, "fold": fold, "seed": seed, "model": {**MODEL["model"], "name": model}}))
             for name, part in (("", 0.0), ("none", 0.0), ("self_attention", shift), ("hopfield", -shift),
                                ("baselines/linear_svm", -0.15), ("baselines/always_positive", -0.2)):
                 found = metrics(name.split("/")[-1] or None, part, 10 * fold + seed, licensed, source)
