@@ -285,7 +285,9 @@ def publish(run, to) -> None:
                 write_text(new / name, without_paths((run / name).read_text(encoding="utf8")))
             else:
                 shutil.copyfile(run / name, new / name)
-        write_json(new / "config.json", {**read_json(run / "config.json"), "data": stored_path(config.data, to)})
+        ours = [Path(place).resolve().is_relative_to(Path.cwd()) for place in (config.data, to)]  # else: the name alone
+        data = stored_path(config.data, to) if all(ours) else Path(config.data).name
+        write_json(new / "config.json", {**read_json(run / "config.json"), "data": data})
         (new / "README.md").write_text(model_card(new), encoding="utf8")
         if (size := sum(path.stat().st_size for path in new.rglob("*") if path.is_file())) > SHIP_LIMIT:
             raise DataError(f"{to}: {size:,} bytes, more than the {SHIP_LIMIT:,} that may ship; publish a smaller "

@@ -127,7 +127,7 @@ def test_the_report_shows_no_licensed_pixel_unless_asked(run, tmp_path):
 def said(path, value) -> None:
     """Let a meta.json or a metrics.json say whether its faces are licensed."""
     values = json.loads(path.read_text())
-    (values if path.name == "meta.json" else values["data"])["licensed"] = value
+    (values["data"] if path.name.endswith("metrics.json") else values)["licensed"] = value
     path.write_text(json.dumps(values))
 
 
@@ -139,7 +139,7 @@ def test_faces_that_may_be_shown_no_more_are_not(licensed, run, tmp_path):
     (tmp_path / "run/config.json").write_text(json.dumps(config | {"data": "../data"}))
     for folder in (tmp_path / "data", tmp_path / "run"):
         (folder / ".gitignore").unlink()
-    who = [tmp_path / "data/meta.json", *(tmp_path / "run").rglob("*metrics.json")]
+    who = [tmp_path / "data/meta.json", tmp_path / "run/data.json", *(tmp_path / "run").rglob("*metrics.json")]
     for path in who:
         said(path, False)
     (tmp_path / "run/photo").mkdir()
