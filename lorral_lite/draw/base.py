@@ -81,8 +81,7 @@ def letter_texts(fig: Figure) -> None:
         text.set_parse_math(text in powers or text.get_gid() == FORMULA)
         found = {c: font_with(c) for c in sorted(set(text.get_text())) if not (c == "\n" or " " <= c <= "~")}
         lost |= {c for c, font in found.items() if font is None}
-        if others := sorted(set(found.values()) - {FONT, None}):
-            text.set_fontfamily([FONT, *others])
+        text.set_fontfamily([FONT, *sorted(set(found.values()) - {FONT, None})])
     if new := sorted(lost - SAID):
         SAID.update(new)
         print(f"a figure shows boxes for {plain(' '.join(new))}: no font here has them; install one that does, such as "
