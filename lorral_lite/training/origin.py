@@ -53,8 +53,8 @@ def stored_path(data, run) -> str:
 def found_path(stored: str, run) -> str:
     """The path that :func:`stored_path` made, as seen from here."""
     from_run = Path(os.path.normpath(Path(run).resolve() / Path(stored).expanduser()))
-    here = os.path.relpath(from_run) if from_run.anchor == Path.cwd().anchor else str(from_run)
-    return min(here, str(from_run), key=len)
+    here = Path.cwd()
+    return str(from_run.relative_to(here) if from_run.is_relative_to(here) else from_run)
 
 
 def faces_of(run, config: dict) -> str:

@@ -10,6 +10,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::R
                                         "ignore::ResourceWarning", "ignore::FutureWarning")
 
 
+@pytest.mark.slow
 def test_another_seed_reaches_the_notebook(tmp_path):
     done = execute_notebook("09_evaluation", tmp_path, {"seed": 1}, progress=False)
     assert done == tmp_path / "09_evaluation.ipynb"

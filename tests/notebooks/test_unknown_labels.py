@@ -85,6 +85,7 @@ def cells_of(name: str, **parameters) -> dict:
     return space
 
 
+@pytest.mark.slow
 def test_notebook_09_says_that_no_label_is_known_and_runs(run, capsys):
     found = cells_of("09_evaluation", run=str(run), relation="mlp")
     assert "AU1: no label is known, so it has no F1 and no floor, and is in no mean" in capsys.readouterr().out
@@ -92,17 +93,20 @@ def test_notebook_09_says_that_no_label_is_known_and_runs(run, capsys):
     assert found["over_people"].value == pytest.approx(found["metrics"]["outputs"]["au"]["mean_f1"])
 
 
+@pytest.mark.slow
 def test_notebook_10_leaves_out_what_is_not_known(run, capsys):
     found = cells_of("10_ablation_do_relations_help", run=str(run), people=20)
     assert np.isnan(found["helped"]).tolist() == [True, False, False]
     assert "nan" not in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_notebooks_05_to_07_say_in_a_line_that_a_run_has_other_aus(run):
     with pytest.raises(ParameterError, match=r"run: its model knows AU 1 4 12, but the faces drawn here show those of"):
         sample_faces(load_model(run, None, "cpu"))
 
 
+@pytest.mark.slow
 def test_notebooks_09_and_10_say_in_a_line_that_nothing_is_known(run, tmp_path):
     shutil.copytree(run, tmp_path / "run")
     (tmp_path / "run" / "step1.safetensors").unlink()  # with what the figures would be compared

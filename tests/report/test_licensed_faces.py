@@ -131,6 +131,7 @@ def said(path, value) -> None:
     path.write_text(json.dumps(values))
 
 
+@pytest.mark.slow
 def test_faces_that_may_be_shown_no_more_are_not(licensed, run, tmp_path):
     """Trained when everybody agreed; then one file says otherwise: the folder that lies there now, or what was made."""
     shutil.copytree(licensed.path, tmp_path / "data")

@@ -158,6 +158,7 @@ def umask() -> int:
 
 
 @POSIX
+@pytest.mark.slow
 @pytest.mark.parametrize("there", [False, True], ids=["new", "there already"])
 def test_whatever_is_made_of_licensed_faces_is_private(home, tmp_path, there):
     licensed(home / "data")
