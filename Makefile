@@ -1,5 +1,6 @@
 # The two commands: `make reproduce` and `make test`. Everything lives in .venv; `make help` lists the rest.
 PYTHON ?= python3
+unexport PYTHONDONTWRITEBYTECODE  # modules are compiled once, not in each of some hundred processes
 BIN := .venv/bin
 READY := .venv/ready
 NOTEBOOKS := $(BIN)/pytest --papermill --nbval-cell-timeout 300 -p no:cacheprovider -n 2 --dist loadfile

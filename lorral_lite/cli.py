@@ -131,6 +131,7 @@ def _line(metrics: dict) -> str:
 
 def _predict(photos, run, relation, out, device) -> int:
     from .photo import predict_photo
+    from .training.origin import results_of
     from .training.run_folder import load_model
 
     stems = [Path(photo).stem.strip(". ") or "photo" for photo in photos]
@@ -138,14 +139,15 @@ def _predict(photos, run, relation, out, device) -> int:
     for stem, name in zip(stems, alike, strict=True):
         if alike.count(name) > 1:
             raise ValueError(f"two photos are called {stem}: their files would overwrite each other; call twice")
-    model = load_model(run or data_file("weights", "faces_lite"), relation, device)
+    run = run or data_file("weights", "faces_lite")
+    model, made_by = load_model(run, relation, device), results_of(run, relation)
 
     def one(photo: str, stem: str) -> None:
         place = Path(out) if len(photos) == 1 else Path(out) / stem
         for name in ("overlay.png", "aus.csv", "landmarks.csv", "prediction.json"):
             if (place / name).exists():
                 raise DataError(f"{photo}: {place / name} is there already; name another --out, or remove it")
-        print(f"{plain(str(photo))}: {predict_photo(model, photo, place).line}")
+        print(f"{plain(str(photo))}: {predict_photo(model, photo, place, made_by).line}")
 
     return each(zip(photos, stems, strict=True), lambda pair: one(*pair))
 

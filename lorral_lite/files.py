@@ -50,7 +50,8 @@ def only_one(folder: Path, what: str) -> Iterator[None]:
     """Hold the lock of ``folder``, a file beside it, while the body writes there; it goes with the process, however
     that ends. DataError when another process is ``what`` (preparing, training …) it. What an earlier one left half
     written is removed."""
-    lock = FileLock(folder.with_name(f".{folder.name}.lock"), timeout=0)
+    place = Path(os.path.abspath(folder))  # "." has a name too
+    lock = FileLock(place.with_name(f".{place.name}.lock"), timeout=0)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()

@@ -297,11 +297,12 @@ def to_photo_pixels(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     return (points - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T
 
 
-def predict_photo(model, path, out_dir) -> Prediction:
+def predict_photo(model, path, out_dir, made_by: dict | None = None) -> Prediction:
     """Predict one photo file and write ``overlay.png``, ``aus.csv``, ``landmarks.csv`` and ``prediction.json``.
 
     ``out_dir`` is one folder per photo. The portrait of :func:`portrait` is recognised by its pixels and measured
-    against its reference points. A file that cannot be read, a photo without a face and an unwritable folder are
+    against its reference points. ``made_by`` is kept too: what :func:`lorral_lite.training.origin.results_of` says of
+    the model. A file that cannot be read, a photo without a face and an unwritable folder are
     DataErrors of one line.
     """
     path = Path(path)
@@ -311,7 +312,7 @@ def predict_photo(model, path, out_dir) -> Prediction:
     prediction.faces = len(faces)
     if np.array_equal(image, skimage_data.astronaut()):
         prediction.nme_percent = nme(prediction, portrait()[1])
-    write_prediction(prediction, image, out_dir)
+    write_prediction(prediction, image, out_dir, made_by)
     return prediction
 
 
@@ -329,7 +330,7 @@ def portrait() -> tuple[np.ndarray, np.ndarray]:
     return skimage_data.astronaut(), points
 
 
-def write_prediction(prediction: Prediction, image: np.ndarray, out_dir) -> None:
+def write_prediction(prediction: Prediction, image: np.ndarray, out_dir, made_by: dict | None = None) -> None:
     """Write the four files of a prediction; prediction.json comes last, so where it is, the others are whole.
 
     aus.csv: au, name, probability, present (probability ≥ 0.5, D28), withheld, note; probability and present are empty
@@ -360,6 +361,7 @@ def write_prediction(prediction: Prediction, image: np.ndarray, out_dir) -> None
         "limits_percent": LIMITS,
         "box": [round(v, 1) for v in prediction.box],
         "faces": prediction.faces,
+        **(made_by or {}),
     }
     figure = overlay(prediction, image)
     said = {"Description": NOTE}  # inside the PNG too, for whoever gets it without the rest

@@ -19,6 +19,7 @@ from lorral_lite.reproduce import cell as grid
 from lorral_lite.reproduce import plan as job
 from lorral_lite.training import run_folder
 from lorral_lite.training.config import RunConfig, Schedule
+from lorral_lite.training.origin import results_of
 from lorral_lite.training.run_folder import load_model
 
 
@@ -59,6 +60,8 @@ def test_the_main_job_leaves_weights_metrics_photograph_and_report(finished):
     for name in ("step1.safetensors", "step1_metrics.json", "none/metrics.json", "self_attention/step2.safetensors",
                  "self_attention/metrics.json", "photo/overlay.png", "photo/prediction.json", "report.html"):
         assert (run / name).stat().st_size > 0, name
+    answer = json.loads((run / "photo" / "prediction.json").read_text(encoding="utf8"))
+    assert {name: answer[name] for name in ("data", "weights")} == results_of(run, "self_attention")
     text = (run / "report.html").read_text(encoding="utf8")
     assert "trained on procedural faces, not validated on photographs" in text
     assert set(json.loads((finished / "times.json").read_text())) >= {"prepare faces", "step 1", "report"}
@@ -161,7 +164,7 @@ def test_a_relation_that_cannot_be_trained_is_one_line_and_the_others_are(finish
 @pytest.fixture
 def answers(monkeypatch):
     """Photographs are looked at elsewhere: those called bad cannot be read, of the others there is an answer."""
-    def predict_photo(model, photo, place):
+    def predict_photo(model, photo, place, made_by):
         if "bad" in Path(photo).name:
             raise DataError(f"{photo}: not readable as an image; save it again")
         place.mkdir(parents=True)

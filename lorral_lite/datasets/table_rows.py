@@ -6,6 +6,7 @@ The tools and their columns are listed in :mod:`lorral_lite.datasets.table`.
 import csv
 import math
 import re
+from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -52,12 +53,12 @@ class Kind:
 
 
 KINDS = {
-    "openface": Kind("OpenFace", r"AU(\d+)_c", r"AU(\d+)_r", score="confidence", sees_pictures=UPRIGHT),
-    "py-feat": Kind("py-feat", r"AU(\d+)", r"AU(\d+)", first=0, top=1.0, threshold=0.5, score="FaceScore",
+    "openface": Kind("OpenFace", r"AU(\d{1,3})_c", r"AU(\d{1,3})_r", score="confidence", sees_pictures=UPRIGHT),
+    "py-feat": Kind("py-feat", r"AU(\d{1,3})", r"AU(\d{1,3})", first=0, top=1.0, threshold=0.5, score="FaceScore",
                     sees_pictures=STORED),
-    "libreface": Kind("LibreFace", r"au_(\d+)", r"au_(\d+)_intensity", first=0, sees_pictures=UPRIGHT,
+    "libreface": Kind("LibreFace", r"au_(\d{1,3})", r"au_(\d{1,3})_intensity", first=0, sees_pictures=UPRIGHT,
                       sees_videos=UPRIGHT),
-    "own": Kind("own", r"AU(\d+)", r"AU(\d+)"),
+    "own": Kind("own", r"AU(\d{1,3})", r"AU(\d{1,3})"),
 }
 
 FRAME_COLUMNS = ("frame", "frame_idx")
@@ -255,7 +256,7 @@ class _RowReader:
             why = _separated(path) or ("not the header of OpenFace, py-feat, LibreFace or our own table (image, x_0 … "
                                        "x_48, y_0 … y_48, AU1 …); keep the first line as the tool wrote it")
             raise DataError(f"{path}: {why}")
-        twice = next((name for name in header if name and header.count(name) > 1), None)
+        twice = next((name for name, count in Counter(header).items() if name and count > 1), None)
         if twice:
             raise DataError(f"{path}: two columns are called {twice}; keep one")
         place = {name: k for k, name in enumerate(header)}

@@ -123,7 +123,8 @@ class PreparedWriter:
             sizes = {name: file.tell() for name, file in self.files.items()}
             journal = self.partial / "journal.json"
             fresh = journal.with_name("journal.new")
-            fresh.write_text(json.dumps({"asked": self.asked, "sizes": sizes, "state": state}), encoding="utf8")
+            journal_of = {"asked": self.asked, "sizes": sizes, "state": state}
+            fresh.write_text(json.dumps({**journal_of, "sha256": _digest(journal_of)}), encoding="utf8")
             os.replace(fresh, journal)
 
     def __exit__(self, kind, error, trace) -> None:
@@ -146,7 +147,10 @@ class PreparedWriter:
         if not (self.partial / "journal.json").exists():
             return None
         journal = read_json(self.partial / "journal.json", "remove that folder and give the same command again")
-        if journal.get("asked") != self.asked:
+        if journal.pop("sha256", None) != _digest(journal):
+            raise DataError(f"{self.partial / 'journal.json'}: not what was written there; remove {self.partial} and "
+                            "give the same command again")
+        if journal["asked"] != self.asked:
             raise DataError(f"{self.partial}: the beginning of another preparation is there (other options, or the "
                             "source changed); remove that folder, or repeat the command that made it")
         self.state = journal["state"]
@@ -222,16 +226,17 @@ class PreparedWriter:
 
 FORMULA = r"'*[=+\-@\t\r\n＝＋－＠]"
 """What a spreadsheet would compute begins so; and with apostrophes before it, so that what was written is read back."""
+_CELL_START = "(?<![^;])"  # in many countries a semicolon ends a cell
 
 
 def as_cell(value):
     """A cell of a CSV that is text for a spreadsheet too: an apostrophe stands before what would be a formula."""
-    return f"'{value}" if isinstance(value, str) and re.match(FORMULA, value) else value
+    return re.sub(f"{_CELL_START}(?={FORMULA})", "'", value) if isinstance(value, str) else value
 
 
 def from_cell(text: str) -> str:
     """What :func:`as_cell` was given."""
-    return text[1:] if text.startswith("'") and re.match(FORMULA, text) else text
+    return re.sub(f"{_CELL_START}'(?={FORMULA})", "", text)
 
 
 def check_names(where, names) -> None:
@@ -264,6 +269,10 @@ def is_marked(folder: Path) -> bool:
         return "*" in (folder / ".gitignore").read_text(encoding="utf8", errors="replace").splitlines()
     except OSError:
         return False
+
+
+def _digest(value) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
 
 
 def checksum(path: Path) -> str:

@@ -15,7 +15,7 @@ from ..files import DataError, load_tensors, read_json, read_log
 from ..measure.metrics import mean_or_none
 from ..model.relations import RELATIONS
 from ..training.config import RunConfig
-from ..training.origin import NO_FINGERPRINT, check_results, compare, data_record, origin
+from ..training.origin import NO_FINGERPRINT, check_results, compare, data_record, origin, results_of
 
 OUTPUTS = {"local": "local output", "au": "AU output"}
 STEP1 = "step 1"
@@ -136,6 +136,12 @@ def _check_origin(run: Run) -> None:
             compare(weights, load_tensors(weights)[1], origin(run.folder), run.folder)
         if run.config and weights.exists() and (not relation or step2.exists()):
             check_results(file, metrics, run.folder, relation, baseline)
+    if run.photo and weights.exists():
+        models = [None, *(name for name in run.relations if (run.folder / name / "step2.safetensors").exists())]
+        made = {name: run.photo.get(name) for name in ("data", "weights")}
+        if made not in [results_of(run.folder, model) for model in models]:
+            raise DataError(f"{run.folder / 'photo'}: predicted by other weights than those that are here; remove it, "
+                            "or restore them")
 
 
 def read_json_or_say(run: Run, path: Path, **kinds) -> dict | None:

@@ -26,7 +26,7 @@ from ..report.page import as_markdown
 from ..report.write import write_report
 from ..training.config import RunConfig
 from ..training.evaluation import evaluate
-from ..training.origin import NO_FINGERPRINT, data_record, found_path, open_fold, stored_path
+from ..training.origin import NO_FINGERPRINT, data_record, found_path, open_fold, results_of, stored_path
 from ..training.run_folder import claim, load_model, read_run_config
 from ..training.steps import train_step1, train_step2
 from ..zoo.baselines import BASELINES, run_baseline
@@ -144,7 +144,8 @@ def run_cell(plan: Plan, cell: Cell, device=None, progress: bool = True, say: Ca
     if plan.photograph and not (photo / "prediction.json").exists():
         with part("photograph"):
             relation = PHOTO_RELATION if PHOTO_RELATION in plan.relations else plan.relations[0]
-            prediction = predict_photo(load_model(run, relation, device), portrait_file(), photo)
+            prediction = predict_photo(load_model(run, relation, device), portrait_file(), photo,
+                                       results_of(run, relation))
             say(f"  {prediction.line}")
     for name in plan.notebooks:
         if not (run / "notebooks" / f"{name}.ipynb").exists():

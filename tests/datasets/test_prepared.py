@@ -5,6 +5,7 @@ import json
 import pickle
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from torch.utils.data import DataLoader
 from lorral_lite.datasets.prepared import FaceDataset, as_batch, counter_uniform, open_prepared
 from lorral_lite.datasets.preparing import Sequence, prepare_sequences
 from lorral_lite.datasets.writing import PreparedWriter
-from lorral_lite.files import DataError
+from lorral_lite.files import DataError, only_one
 from lorral_lite.landmarks import MIRROR
 
 AUS = (1, 4, 12)
@@ -53,16 +54,16 @@ def test_round_trip(tmp_path):
 
 
 def test_a_name_is_no_formula_for_a_spreadsheet_and_reads_back_as_it_was(tmp_path):
-    names = ["=1+a", "+b", "-c", "@d", "'=e", "''-f", "＝g", "'h", "i=j", "plain"]
+    names = ["=1+a", "+b", "-c", "@d", "'=e", "''-f", "＝g", "'h", "i=j", "plain", "k;=l", "m;'=n;-o"]
     with PreparedWriter(tmp_path / "p", 20, AUS, {"source": "test"}) as writer:
-        writer.append([(name, name, 1) for name in names], np.zeros((10, 20, 20, 3)), np.ones((10, 49, 2)),
-                      np.zeros((10, 3)))
+        writer.append([(name, name, 1) for name in names], np.zeros((12, 20, 20, 3)), np.ones((12, 49, 2)),
+                      np.zeros((12, 3)))
         writer.skip([("=cmd|x.png", 3, "-why"), ("\tx.png", "", "")])
     p = open_prepared(tmp_path / "p")
     assert p.subjects.tolist() == p.tasks.tolist() == names
     for table in ("index.csv", "skipped.csv"):
         with open(tmp_path / "p" / table, newline="", encoding="utf8") as file:
-            assert not [cell for row in csv.reader(file) for cell in row if re.match(r"[=+\-@\t＝]", cell)]
+            assert not [cell for row in csv.reader(file) for cell in row if re.search(r"(^|;)[=+\-@\t＝]", cell)]
 
 
 @pytest.mark.parametrize("name", ["a\nb", "\u202eabc", "a\x00", "a\u200bb", "\x1b[2J"])
@@ -91,6 +92,12 @@ def test_one_process_prepares_a_folder_and_the_next_is_told(tmp_path):
             PreparedWriter(tmp_path / "p", 20, AUS, {"source": "test"}).__enter__()
         writer.append([("S1", "T1", 1)], np.zeros((1, 20, 20, 3)), np.zeros((1, 49, 2)), np.zeros((1, 3)))
     assert [path.name for path in tmp_path.iterdir()] == ["p"]
+
+
+def test_the_current_folder_has_a_lock_too(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with only_one(Path("."), "training"), pytest.raises(DataError, match="another process is training it"):
+        only_one(tmp_path, "training").__enter__()
 
 
 def test_a_link_to_nowhere_is_said_before_the_work(tmp_path):

@@ -1,6 +1,7 @@
 """The shared way into a prepared folder: totals add up, workers and interruptions change no byte, disks may fail."""
 
 import dataclasses
+import json
 import os
 import signal
 import subprocess
@@ -238,6 +239,16 @@ def test_a_beginning_that_is_shorter_than_its_journal_is_refused(tmp_path):
     short = tmp_path / ".out.partial" / "labels.npy"
     short.write_bytes(short.read_bytes()[:100])
     with pytest.raises(DataError, match=r"labels\.npy: shorter than its journal says; remove .*\.out\.partial"):
+        prepare(tmp_path, sequences=make_source(tmp_path, 3, 30))
+
+
+@POSIX
+def test_a_journal_that_is_not_the_one_written_is_refused(tmp_path):
+    job(tmp_path, KILLED_AT_CHECKPOINT.format(n=2, before=False))
+    journal = tmp_path / ".out.partial" / "journal.json"
+    there = json.loads(journal.read_text())
+    journal.write_text(json.dumps({**there, "state": [there["state"][0], there["state"][1] + 1, *there["state"][2:]]}))
+    with pytest.raises(DataError, match=r"journal\.json: not what was written there; remove .*\.out\.partial"):
         prepare(tmp_path, sequences=make_source(tmp_path, 3, 30))
 
 

@@ -16,7 +16,7 @@ from lorral_lite.files import DataError, load_tensors, read_json, read_metadata,
 from lorral_lite.report.results import load_grid, load_runs
 from lorral_lite.training.config import Schedule
 from lorral_lite.training.evaluation import evaluate
-from lorral_lite.training.origin import RECORD, data_record, found_path, stored_path
+from lorral_lite.training.origin import RECORD, data_record, found_path, results_of, stored_path
 from lorral_lite.training.run_folder import load_model, read_run_config, step1_of
 from lorral_lite.training.steps import train_step1, train_step2
 from lorral_lite.zoo.baselines import BASELINES, always_positive, run_baseline
@@ -227,6 +227,12 @@ def older_metrics(home):
     write_json(path, values)
 
 
+def photo_of_other_weights(home):
+    path = home / "grid" / "fold1_seed0" / "photo" / "prediction.json"
+    path.parent.mkdir()
+    write_json(path, {"photo": "me.png", **results_of(home / "grid" / "fold2_seed0", "mlp")})
+
+
 def no_record(home):
     (home / "grid" / "fold1_seed0" / RECORD).unlink()
 
@@ -245,6 +251,7 @@ def no_record(home):
     (file_of("grid/fold2_seed0", "baselines/yes/metrics.json"), r"metrics\.json: of fold 2, but", True),
     (another_schedule, r"step1\.safetensors: made with other settings than ", False),
     (older_metrics, r"mlp/metrics\.json: no fingerprint: .*, nor mixed with newer files; begin a new run folder", True),
+    (photo_of_other_weights, r"photo: predicted by other weights than those that are here; remove it", True),
     (no_record, r"fold1_seed0: no fingerprint: .*, nor mixed with newer files", False),
 ])
 def test_what_is_not_of_this_run_is_refused_by_the_report_and_by_training(home, damage, message, loads):
