@@ -186,9 +186,25 @@ def _report(run, check, write, show_licensed_faces) -> int | None:
     return 2 if problems else 0
 
 
-def _experiment(out, seeds, jobs, results, progress, **size) -> None:
+def _experiment(part, out, seeds, jobs, results, progress, device, **size) -> None:
     from .study.experiment import Size, run_experiment, summary, write_result
 
+    if part == "readings":
+        from .study.readings import run_readings, table
+
+        results = Path(results or "data/results/readings")
+        run_readings(out or "runs/readings", results, jobs, device, progress)
+        print(f"{table(results)}\n{results}")
+        return
+    if part == "parts":
+        from .study.parts import run_parts, table
+        from .study.readings import adopted
+
+        results = Path(results or "data/results/parts")
+        run_parts(out or "runs/parts", results, adopted("data/results/readings"), jobs, device, progress)
+        print(f"{table(results)}\n{results}")
+        return
+    out = out or "runs/relations"
     result = run_experiment(out, seeds, Size(**size), jobs, progress)
     results = Path(results or Path(out) / "results.json")
     write_result(results, result)
@@ -373,8 +389,10 @@ def parser() -> argparse.ArgumentParser:
                      help="draw pixels of licensed faces; never share such a report")
 
     sub = command(commands, "experiment", _experiment,
-                  "do relation modules help, and when: strength, structure, hidden evidence, modules, seeds", [quiet])
-    sub.add_argument("--out", default="runs/relations", help="a folder; an experiment that was stopped goes on")
+                  "do relation modules help, and when: strength, structure, hidden evidence, modules, seeds")
+    sub.add_argument("part", nargs="?", choices=["relations", "readings", "parts"], default="relations",
+                     help="readings: which reading of the paper works best; parts: when do PatchConv's parts pay?")
+    sub.add_argument("--out", help="a folder, default runs/PART; what was stopped goes on")
     sub.add_argument("--seeds", type=within(1, 1000), default=5, help="each has its own people, faces and training")
     sub.add_argument("--subjects", type=within(1), default=90, help="people of each world; two thirds train")
     sub.add_argument("--frames", type=within(1), default=30, help="frames of each person")

@@ -26,7 +26,7 @@ class LoRRaLConfig:
     """Everything that fixes the architecture. Start from :meth:`paper` or :meth:`lite`; both accept any field.
 
     ``image_size`` is cut out of aligned faces of ``frame_size`` pixels. ``relation_options`` go to the relation's
-    class, for example ``{"steps": 3, "beta": 1.0}``. The last four read the paper otherwise where it is silent.
+    class, for example ``{"steps": 3, "beta": 1.0}``. The last six read the paper otherwise where it is silent.
     """
 
     aus: tuple[int, ...] = AU_SETS["bp4d"]
@@ -47,6 +47,8 @@ class LoRRaLConfig:
     detached_head: bool = False  # D23 gradient of the AU head: none into the tokens, as in JAA-Net
     local_before: bool = False  # D15 place of the local loss: before the relation
     kept_heads: bool = False  # D17 new heads: step 2 goes on with those of step 1
+    patch_identity: bool = False  # D4 PatchConv parts: the map is added to what its parts make of it
+    patch_halo: bool = False  # D4 PatchConv parts: each sees one pixel of its neighbours, no zeros
 
     def __post_init__(self) -> None:
         for field in fields(self):  # JSON has lists where we have tuples
@@ -106,7 +108,7 @@ class LoRRaLConfig:
         return made_of(cls, values, 4096)
 
 
-READINGS = ("mean_head", "detached_head", "local_before", "kept_heads")
+READINGS = ("mean_head", "detached_head", "local_before", "kept_heads", "patch_identity", "patch_halo")
 """The fields that read the paper otherwise than we do."""
 
 
@@ -153,7 +155,7 @@ class LoRRaL(nn.Module):
         self.patch = nn.Sequential()
         channels, side = 3, c.image_size
         for width, grid in zip(c.patch_channels, c.patch_grids, strict=True):
-            self.patch.extend([PatchConv(channels, width, grid), nn.MaxPool2d(2)])
+            self.patch.extend([PatchConv(channels, width, grid, c.patch_identity, c.patch_halo), nn.MaxPool2d(2)])
             channels, side = width, side // 2
         self.global_ = nn.Sequential(*feat_stack(channels, c.feat_channels), nn.Flatten())
         self.landmark = nn.Sequential(*feat_stack(channels, c.feat_channels), nn.Flatten())  # D27 own stacks

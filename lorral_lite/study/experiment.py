@@ -12,7 +12,6 @@ A world is (relation strength, structure); evidence is either whole or hidden in
 """
 
 import json
-import os
 import shutil
 import time
 from dataclasses import asdict, dataclass, replace
@@ -23,16 +22,14 @@ import torch
 
 from ..datasets.prepared import FaceDataset, open_prepared
 from ..datasets.synthetic import prepare_faces
-from ..device import threads
 from ..faces.population import Population
 from ..facs import check_aus
-from ..files import DataError, load_tensors, read_json, strip_logs, without_paths, write_json, write_text
+from ..files import DataError, load_tensors, read_json, without_paths, write_json, write_text
 from ..measure.statistics import Estimate, holm, jackknife
 from ..model.relations import RELATIONS
-from ..output import forgive_characters, progress_bar
 from ..training.config import RunConfig, Schedule
 from ..training.evaluation import evaluate
-from ..training.jobs import side_by_side
+from ..training.jobs import run_cells
 from ..training.origin import open_fold
 from ..training.run_folder import load_model, read_run_config, step1_of
 from ..training.steps import train_step1, train_step2
@@ -97,20 +94,6 @@ def run_seed(out, hiding: str, seed: int, size: Size) -> int:
     return done
 
 
-def attempt_seed(out, hiding: str, seed: int, size: Size, place: int = 0) -> str:
-    """:func:`run_seed` on one thread, the same at every ``place``; returns its failure as one line, "" after success.
-
-    One cell that fails does not stop the others.
-    """
-    forgive_characters()
-    try:
-        with threads(1):
-            run_seed(out, hiding, seed, size)
-    except Exception as error:
-        return f"{hiding}, seed {seed}: failed ({' '.join(str(error).split())})"
-    return ""
-
-
 def run_world(run: Path, data: Path, step1: Path, hiding: str, world: str, seed: int, size: Size) -> dict:
     """Train and test every relation on the faces of one world, starting from the shared step 1; returns its figures."""
     started = time.perf_counter()
@@ -169,21 +152,7 @@ def run_experiment(out="runs/relations", seeds: int = 5, size: Size = Size(), jo
                         "choose another --out")
     write_json(out / "settings.json", settings)
     cells = {f"{hiding}, seed {seed}": (out, hiding, seed, size) for seed in range(seeds) for hiding in HIDINGS}
-    if jobs > 1 and os.name != "nt":  # submitit does not run on Windows
-        ends = side_by_side(attempt_seed, cells, list(range(jobs)), out / "jobs", say=lambda line: None,
-                            timeout_min=60 * 24 * 365)
-    else:
-        ends = ((name, attempt_seed(*cell)) for name, cell in cells.items())
-    failed = 0
-    with progress_bar(total=len(cells), desc="experiment", unit="seed", disable=not progress) as bar:
-        for _, failure in ends:
-            if failure:
-                failed += 1
-                say(failure)
-            bar.update()
-    strip_logs(out / "jobs")
-    if failed:
-        raise DataError(f"{out}: {failed} of {len(cells)} cells failed; the same command tries them again")
+    run_cells(run_seed, cells, jobs, out, "experiment", progress, say)
     return collect(out, seeds)
 
 

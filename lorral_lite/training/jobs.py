@@ -1,7 +1,13 @@
 """Long work in processes of its own, through submitit: on this machine as many as there are places, or on a cluster."""
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from ..device import threads
+from ..files import DataError, strip_logs
+from ..output import forgive_characters, progress_bar
 
 CLUSTERS = {"slurm": 10.0, "local": 0.2}
 """Where submitit can run jobs, and every how many seconds to ask whether they have ended."""
@@ -41,6 +47,39 @@ def side_by_side(call: Callable[..., str], jobs: dict[str, tuple], places: list,
         for job, *_ in running.values():
             if not job.done():
                 job.cancel()
+
+
+def run_cells(call: Callable[..., None], cells: dict[str, tuple], jobs: int, out: Path, what: str,
+              progress: bool = True, say: Callable[[str], None] = print, **options) -> None:
+    """``call(*cells[name])`` for each name, ``jobs`` at a time in processes with logs in ``out``/jobs, or one after the
+    other in this one. One that fails is a line while the others go on, and a DataError at the end."""
+    if jobs > 1 and os.name != "nt":  # submitit does not run on Windows
+        calls = {name: (call, name, cell) for name, cell in cells.items()}
+        ends = side_by_side(attempt, calls, list(range(jobs)), out / "jobs", say=lambda line: None,
+                            timeout_min=60 * 24 * 365, **options)
+    else:
+        ends = ((name, attempt(call, name, cell)) for name, cell in cells.items())
+    failed = 0
+    with progress_bar(total=len(cells), desc=what, unit="cell", disable=not progress) as bar:
+        for _, failure in ends:
+            if failure:
+                failed += 1
+                say(failure)
+            bar.update()
+    strip_logs(out / "jobs")
+    if failed:
+        raise DataError(f"{out}: {failed} of {len(cells)} cells failed; the same command tries them again")
+
+
+def attempt(call: Callable[..., None], name: str, cell: tuple, place: int = 0) -> str:
+    """``call(*cell)`` on one thread, the same at every ``place``; returns its failure as one line, "" after success."""
+    forgive_characters()
+    try:
+        with threads(1):
+            call(*cell)
+    except Exception as error:
+        return f"{name}: failed ({' '.join(str(error).split())})"
+    return ""
 
 
 def need_submitit(cluster: str):

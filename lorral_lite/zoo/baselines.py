@@ -70,7 +70,13 @@ def always_positive(folder: PreparedFolder, rows, test, seed: int = 0, progress:
 
 
 def linear_svm(folder: PreparedFolder, rows, test, seed: int = 0, progress: bool = True):
-    """Decision values (len(test), A) of one SVM per AU; an AU is shown where they are at least 0.
+    """Decision values (len(test), A) of one SVM per AU; an AU is shown where they are at least 0."""
+    weights, bias, used = fit_svms(folder, rows, seed, progress)
+    return decide(folder, test, weights, bias, progress), {"parameters": weights.size + bias.size, **used}
+
+
+def fit_svms(folder: PreparedFolder, rows, seed: int = 0, progress: bool = True) -> tuple[np.ndarray, np.ndarray, dict]:
+    """(weights (A, D), bias (A,), what else the metrics say) of one SVM per AU.
 
     C is the one of :data:`C_GRID` with the best F1 on held-out training subjects (a fifth, as in
     :func:`lorral_lite.datasets.folds.hold_out`), the smallest of equals; then all training subjects are fitted with it.
@@ -86,16 +92,19 @@ def linear_svm(folder: PreparedFolder, rows, test, seed: int = 0, progress: bool
         described[k] = descriptor(folder.images[row], folder.landmarks[row])
     fits = [fit_au(described, every, labels[:, a], chosen[a], np.isin(chosen[a], rest), held, seed)
             for a in progress_bar(range(labels.shape[1]), desc="SVMs", unit="AU", disable=not progress, leave=False)]
-    del described
-    weights, bias = np.stack([w for w, _, _ in fits]), np.array([b for _, b, _ in fits])
-    logits = np.empty((len(test), len(fits)), np.float32)
+    used = {"c": [c for _, _, c in fits], "fitted_frames": [len(rows) for rows in chosen]}
+    return np.stack([w for w, _, _ in fits]), np.array([b for _, b, _ in fits]), used
+
+
+def decide(folder: PreparedFolder, test, weights: np.ndarray, bias: np.ndarray, progress: bool = True) -> np.ndarray:
+    """Decision values (len(test), A) of the SVMs of :func:`fit_svms`."""
+    logits = np.empty((len(test), len(bias)), np.float32)
     for first in progress_bar(range(0, len(test), BLOCK), desc="testing", unit="block", disable=not progress,
                               leave=False):
         block = test[first : first + BLOCK]
         faces = np.stack([descriptor(folder.images[row], folder.landmarks[row]) for row in block])
         logits[first : first + BLOCK] = faces @ weights.T + bias
-    used = {"c": [c for _, _, c in fits], "fitted_frames": [len(rows) for rows in chosen]}
-    return logits, {"parameters": weights.size + bias.size, **used}
+    return logits
 
 
 BASELINES = {"always_positive": always_positive, "linear_svm": linear_svm}

@@ -14,10 +14,10 @@ class LoopPatchConv(nn.Module):
 
     def __init__(self, folded: PatchConv, in_channels: int, width: int) -> None:
         super().__init__()
-        self.grid = folded.grid
+        self.grid, self.identity, self.halo = folded.grid, folded.identity, folded.halo
         self.conv = nn.Conv2d(in_channels, width, 3, padding=1)
         self.parts = nn.ModuleList(
-            nn.Sequential(nn.BatchNorm2d(width), nn.PReLU(width), nn.Conv2d(width, width, 3, padding=1))
+            nn.Sequential(nn.BatchNorm2d(width), nn.PReLU(width), nn.Conv2d(width, width, 3, padding=1 - self.halo))
             for _ in range(self.grid**2)
         )
         self.conv.load_state_dict(folded.conv.state_dict())
@@ -30,20 +30,22 @@ class LoopPatchConv(nn.Module):
     def forward(self, x):
         x = self.conv(x)
         h, w = x.shape[-2] // self.grid, x.shape[-1] // self.grid
+        rim = 2 * self.halo
+        wide = nn.functional.pad(x, [int(self.halo)] * 4)
         rows = []
         for r in range(self.grid):
             row = []
             for c in range(self.grid):
-                part = x[:, :, r * h : (r + 1) * h, c * w : (c + 1) * w]
+                part = wide[:, :, r * h : (r + 1) * h + rim, c * w : (c + 1) * w + rim]
                 row.append(self.parts[r * self.grid + c](part))
             rows.append(torch.cat(row, dim=3))
-        return torch.cat(rows, dim=2)
+        return torch.cat(rows, dim=2) + (x if self.identity else 0)
 
 
-def random_patch_conv(in_channels=3, out_channels=5, grid=4) -> PatchConv:
+def random_patch_conv(in_channels=3, out_channels=5, grid=4, **reading) -> PatchConv:
     """Every part with other numbers, as after training."""
     torch.manual_seed(1)
-    layer = PatchConv(in_channels, out_channels, grid)
+    layer = PatchConv(in_channels, out_channels, grid, **reading)
     with torch.no_grad():
         for value in (*layer.parameters(), layer.part_norm.running_mean):
             value.normal_()
@@ -53,8 +55,9 @@ def random_patch_conv(in_channels=3, out_channels=5, grid=4) -> PatchConv:
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("training", [True, False])
-def test_folded_patch_conv_equals_loop_of_per_part_modules(training, memory_format):
-    layer = random_patch_conv().train(training)
+@pytest.mark.parametrize("reading", [{}, {"identity": True}, {"halo": True}, {"identity": True, "halo": True}])
+def test_folded_patch_conv_equals_loop_of_per_part_modules(training, memory_format, reading):
+    layer = random_patch_conv(**reading).train(training)
     loop = LoopPatchConv(layer, 3, 5).train(training)
     x = torch.randn(2, 3, 12, 20).to(memory_format=memory_format)
     ours, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
