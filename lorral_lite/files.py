@@ -6,6 +6,7 @@ import json
 import math
 import os
 import re
+import secrets
 import shutil
 import stat
 import subprocess
@@ -50,15 +51,15 @@ def only_one(folder: Path, what: str) -> Iterator[None]:
     """Hold the lock of ``folder``, a file beside it, while the body writes there; it goes with the process, however
     that ends. DataError when another process is ``what`` (preparing, training …) it. What an earlier one left half
     written is removed."""
-    place = Path(os.path.abspath(folder))  # "." has a name too
+    place = Path(os.path.realpath(folder))  # "." has a name too, and a link none of its own
     lock = FileLock(place.with_name(f".{place.name}.lock"), timeout=0)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except Timeout:
         raise DataError(f"{folder}: another process is {what} it; let that end, or choose another folder") from None
-    except OSError as error:
-        raise DataError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from error
+    except (OSError, NotImplementedError) as error:  # the second: a disk that knows no locks
+        raise DataError(f"{folder}: cannot be written ({reason(error)}); choose another folder") from error
     try:
         for left in folder.glob(".*.partial"):
             if left.is_file():
@@ -148,7 +149,7 @@ _ABSOLUTE = re.compile(rf"(?:{_BEFORE}{_START}(?:{_PART}+[/\\]+)|{AWAY})(?:{_PAR
 
 def write_whole(path: Path, write: Callable[[Path], None]) -> None:
     """Let ``write`` fill a hidden file beside ``path`` and rename it when complete; a failure leaves the old one."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")  # no two processes share it
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")  # no two processes share it
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write(temporary)

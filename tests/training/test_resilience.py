@@ -194,10 +194,12 @@ def test_other_faces_in_the_same_place_are_noticed(tiny_data, tmp_path):
     ("step1_resume.safetensors", 1, 1), ("step1_log.jsonl", 1, 2), ("step1.safetensors", 3, 3),
 ])
 def test_a_full_disk_stops_training_with_one_line_and_keeps_the_last_good_epoch(
-        tiny_data, peace, tmp_path, file, at, kept):
+        tiny_data, peace, tmp_path, monkeypatch, file, at, kept):
+    monkeypatch.setattr("lorral_lite.files.secrets.token_hex", lambda count: "x")
+
     def fill_the_disk(log):  # what is written to this name from now on goes to a device without space
         if len(log) == at:
-            (tmp_path / f".{file}.{os.getpid()}.partial").symlink_to("/dev/full")
+            (tmp_path / f".{file}.x.partial").symlink_to("/dev/full")
 
     with pytest.raises(DataError) as error:
         train_step1(tmp_path, tiny_config(tiny_data), "cpu", progress=False, on_epoch=fill_the_disk)
@@ -205,7 +207,7 @@ def test_a_full_disk_stops_training_with_one_line_and_keeps_the_last_good_epoch(
                                 "choose another folder")
     _, metadata = load_tensors(tmp_path / "step1_resume.safetensors")
     assert len(json.loads(metadata["log"])) == kept
-    assert not (tmp_path / f".{file}.{os.getpid()}.partial").is_symlink()
+    assert not (tmp_path / f".{file}.x.partial").is_symlink()
     train_again(tmp_path, tiny_config(tiny_data), peace)
 
 
