@@ -33,7 +33,7 @@ from .writing import ARRAYS, FORMAT_VERSION, check_names, checksum, from_cell
 META = {"format_version": int, "aus": list, "size": int, "frames": int, "source": str, "licensed": bool, "sha256": dict}
 """What every meta.json says, and of which type; older ones have no checksums."""
 VERIFIED: dict[Path, tuple] = {}
-"""Size, time and checksum of files whose content this process has compared."""
+"""What the disk says of files whose content this process has compared, and their checksum."""
 
 
 class PreparedFolder:
@@ -150,7 +150,8 @@ class PreparedFolder:
             file = self.path / name
             if not file.is_file():
                 raise DataError(f"{file}: missing; run `lorral prepare` again")
-            seen = (file.stat().st_size, file.stat().st_mtime_ns, expected)
+            found = file.stat()  # the time of a change, unlike that of the content, is nothing that a copy sets
+            seen = (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, expected)
             if VERIFIED.get(file.absolute()) != seen:
                 if checksum(file) != expected:
                     raise DataError(f"{file}: its content changed since it was prepared; prepare it again")

@@ -115,11 +115,17 @@ def load_runs(run_folder) -> Run:
     return run
 
 
+def faces_of(metrics: dict) -> str | None:
+    """The fingerprint of the faces that something was scored on, None where that is not known."""
+    return (metrics.get("data") or {}).get("fingerprint")
+
+
 def _check_origin(run: Run) -> None:
     """Compare what was scored with the run's weights, faces, fold and seed; a DataError says which differs."""
     weights = run.folder / "step1.safetensors"
     if weights.exists() and data_record(run.folder) is None:
         run.problems.append(f"{NO_FINGERPRINT}.")
+    faces = (data_record(run.folder) or {}).get("fingerprint")
     for name, metrics in run.scored.items():
         relation, baseline = (name, None) if name in run.relations else (None, None)
         file = run.folder / "step1_metrics.json" if name == STEP1 else run.folder / name / "metrics.json"
@@ -136,6 +142,11 @@ def _check_origin(run: Run) -> None:
             compare(weights, load_tensors(weights)[1], origin(run.folder), run.folder)
         if run.config and weights.exists() and (not relation or step2.exists()):
             check_results(file, metrics, run.folder, relation, baseline)
+        if faces is None and name == next(iter(run.scored)):
+            faces = faces_of(metrics)
+        if faces_of(metrics) != faces:  # also where no weights are left
+            raise DataError(f"{file}: scored on other faces than the rest of this run ({faces_of(metrics)}, not "
+                            f"{faces}); evaluate it again, or remove it")
     if run.photo and weights.exists():
         models = [None, *(name for name in run.relations if (run.folder / name / "step2.safetensors").exists())]
         made = {name: run.photo.get(name) for name in ("data", "weights")}

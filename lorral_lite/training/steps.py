@@ -91,10 +91,10 @@ def _train_step1(run: Path, config: RunConfig, material: Material, device, progr
             crops_at = batch["landmarks"] + noise
         return model(batch["image"], crops_at)
 
-    length = len(rows) // config.batch_size or 1
+    length, made = len(rows) // config.batch_size or 1, origin(run)
     with threads(config.threads):
-        fit(1, run, model, batches, answer, config, material, length, progress, on_epoch)
-    save_weights(run / "step1.safetensors", model.state_dict(), config.model.aus, origin(run))
+        fit(1, run, model, batches, answer, config, material, made, length, progress, on_epoch)
+    save_weights(run / "step1.safetensors", model.state_dict(), config.model.aus, made)
     forget_resume(run, 1)
     return model
 
@@ -117,6 +117,7 @@ def _train_step2(run: Path, relation: str, config: RunConfig, material: Material
     out, rows = run / relation, material.rows
     protect(run, material.folder)
     model = load_model(run)
+    step1 = {name: value.cpu().clone() for name, value in model.state_dict().items()}
     model.set_relation(relation, seed=seed_of(config.seed, 2, 0), **options)  # D17 new heads
     model.freeze_step1(train_landmarks=config.views == 0)  # D18 what step 2 trains
     if not is_done(out, 2) and data_record(run) is None:
@@ -125,6 +126,7 @@ def _train_step2(run: Path, relation: str, config: RunConfig, material: Material
     if is_done(out, 2):
         forget_resume(out, 2)
         return load_model(run, relation, device)
+    made = origin(run, relation)  # now: what lies in the run may be exchanged while this trains
     model.to(device)
     dataset = FaceDataset(material.folder, rows, config.model.image_size, True, config.seed + 1, config.jitter)
     if config.views:
@@ -148,18 +150,17 @@ def _train_step2(run: Path, relation: str, config: RunConfig, material: Material
 
     length = -(-len(rows) // config.batch_size)
     with threads(1 if config.views else config.threads):  # D80 cached features: too little work to share
-        fit(2, out, model, batches, answer, config, material, length, progress, on_epoch)
-    step1, _ = load_tensors(run / "step1.safetensors")
+        fit(2, out, model, batches, answer, config, material, made, length, progress, on_epoch)
     state = {k: v.cpu() for k, v in model.state_dict().items()}
     changed = {k: v for k, v in state.items() if k not in step1 or not torch.equal(v, step1[k])}
-    save_weights(out / "step2.safetensors", changed, config.model.aus, origin(run, relation))
+    save_weights(out / "step2.safetensors", changed, config.model.aus, made)
     forget_resume(out, 2)
     return model
 
 
 def fit(step: int, out: Path, model: LoRRaL, batches: Callable[[int], Iterable[dict]],
-        answer: Callable[[dict, int], Output], config: RunConfig, material: Material, length: int, progress: bool,
-        on_epoch: Callable[[list[dict]], None] | None) -> None:
+        answer: Callable[[dict, int], Output], config: RunConfig, material: Material, made: dict, length: int,
+        progress: bool, on_epoch: Callable[[list[dict]], None] | None) -> None:
     """The loop of both steps: SGD with the paper's momentum and weight decay over the epochs of the step's schedule.
 
     ``batches(epoch)`` yields ``length`` dicts with labels and landmarks, ``answer(batch, epoch)`` is the model's
@@ -169,7 +170,6 @@ def fit(step: int, out: Path, model: LoRRaL, batches: Callable[[int], Iterable[d
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     optimiser = torch.optim.SGD(trained.values(), lr=schedule.lr, momentum=config.momentum,
                                 weight_decay=config.weight_decay, foreach=True)  # the same numbers, fewer calls
-    made = origin(out) if step == 1 else origin(out.parent, out.name)
     log, best = resume(step, out, model, optimiser, trained, schedule.epochs, made)
     device = model.mean_shape.device
     au_weights = None if material.au_weights is None else material.au_weights.to(device)
