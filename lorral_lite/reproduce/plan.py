@@ -192,7 +192,7 @@ def find_data(plan: Plan, root, subjects=None, frames=None) -> PreparedFolder | 
         people = subjects or FACES["subjects"]
         asked = {"subjects": people, "frames": people * (frames or FACES["frames"]), "seed": FACES_SEED}
         if any(there.get(key) != value for key, value in asked.items()):
-            raise DataError(f"{where}: holds {there['subjects']} subjects, {there['frames']} frames of seed "
+            raise DataError(f"{where}: holds {there.get('subjects')} subjects, {there['frames']} frames of seed "
                             f"{there.get('seed')}, not what was asked for; choose another --out")
     return folder
 
@@ -263,8 +263,8 @@ def publish(run, to) -> None:
     config, record = read_run_config(run), data_record(run)
     if record is None:
         raise DataError(f"{run}: {NO_FINGERPRINT}; train it again to publish it")
-    if record["source"] != "faces":
-        raise DataError(f"{run}: trained on faces from {record['source']}; only weights of drawn faces are published")
+    if (source := record.get("source")) != "faces":
+        raise DataError(f"{run}: trained on faces from {source}; only weights of drawn faces are published")
     names = ["config.json", RECORD, *[f"step1{end}" for end in (".safetensors", "_log.jsonl", "_metrics.json",
                                                         "_predictions.safetensors")]]
     for relation in RELATIONS:

@@ -67,6 +67,9 @@ def data_record(run) -> dict | None:
     """What a run keeps of its faces; None where it was made before runs knew them."""
     path = Path(run) / RECORD
     record = read_json(path) if path.exists() else {}
+    for name, kind in (("fingerprint", str), ("sha256", dict), ("source", str)):
+        if not isinstance(record.get(name, kind()), kind):
+            raise DataError(f"{path}: {name} is {record[name]!r:.40}; restore it, or begin a new run folder")
     return record if record.get("fingerprint") else None
 
 

@@ -33,6 +33,8 @@ def read_run_config(run) -> RunConfig:
     try:
         config = RunConfig.from_dict(values)
         return replace(config, data=faces_of(run, values))
+    except DataError:  # of the record beside it
+        raise
     except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path}: not the config of a run folder ({error}); name the folder that holds "
                         "step1.safetensors") from None
@@ -96,7 +98,7 @@ def step1_of(first: Path, run: Path, config: RunConfig) -> None:
     fold = open_fold(run, config)
     write_record(run, config, *fold)
     claim(run, config)
-    if (there := data_record(first)) is None or there["train"] != data_record(run)["train"]:
+    if (there := data_record(first)) is None or there.get("train") != data_record(run)["train"]:
         raise DataError(f"{first}: its step 1 was not trained on the people that {run} trains on; train it there")
     if not (run / "step1.safetensors").exists():
         weights, metadata = load_tensors(first / "step1.safetensors")
