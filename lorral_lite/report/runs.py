@@ -4,14 +4,13 @@ file that is missing or broken is left out and named.
 Nothing here trains or predicts: every figure comes from the ``metrics.json`` files.
 """
 
-import math
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from ..datasets.licensed_faces import licensed_by
 from ..facs import check_aus
-from ..files import DataError, load_tensors, read_json, read_log
+from ..files import DataError, is_of, load_tensors, read_json, read_log
 from ..measure.metrics import mean_or_none
 from ..model.relations import RELATIONS
 from ..training.config import RunConfig
@@ -104,13 +103,15 @@ def load_runs(run_folder) -> Run:
             run.logs[name] = rows
     if (folder / "meta.json").exists():
         raise DataError(f"{folder}: a prepared folder; name a run folder, which `lorral train` makes of it")
-    run.photo = read_json_or_say(run, folder / "photo" / "prediction.json", nme_percent=int | float, photo=str,
+    run.photo = read_json_or_say(run, folder / "photo" / "prediction.json", nme_percent=float, photo=str,
                                  reason=str)
     if (folder / "photo" / "overlay.png").is_file():
         run.overlay = (folder / "photo" / "overlay.png").read_bytes()
     run.notebooks = [p for p in sorted((folder / "notebooks").glob("*.ipynb")) if not p.name.endswith(".failed.ipynb")]
     times = read_json_or_say(run, folder / "times.json") or read_json_or_say(run, folder.parent / "times.json") or {}
-    run.times = times if only_numbers(times) else {}
+    run.times = {part: seconds for part, seconds in times.items() if is_of(seconds, float) and seconds >= 0}
+    if len(run.times) < len(times):
+        run.problems.append("times.json holds something else than seconds, which is left out.")
     _check_origin(run)
     return run
 
@@ -162,7 +163,7 @@ def read_json_or_say(run: Run, path: Path, **kinds) -> dict | None:
         return None
     try:
         value = read_json(path)
-        if all(isinstance(value.get(name), kind | None) for name, kind in kinds.items()):
+        if all(is_of(value.get(name), kind | None) for name, kind in kinds.items()):
             return value
         raise DataError("a value of another type")
     except DataError:
@@ -212,7 +213,8 @@ def _check(metrics: dict) -> None:
             for values in counts.values():
                 scores(values, 1e9)
     for part, names in ((metrics.get("landmarks") or {}, ("nme_percent", "failure_percent")),
-                        (metrics, ("seconds", "parameters", "fold", "folds", "seed", "frames", "subjects"))):
+                        (metrics, ("seconds", "parameters", "fold", "folds", "seed", "frames", "subjects",
+                                  "train_frames", "train_subjects"))):
         for name in names:
             scores(part.get(name), 1e15, many=False)
     if type((metrics.get("data") or {}).get("licensed", True)) is not bool:
@@ -220,13 +222,6 @@ def _check(metrics: dict) -> None:
 
 
 PER_AU = ("f1", "auc", "accuracy")
-
-
-def only_numbers(value) -> bool:
-    """Whether nested dicts and lists hold finite numbers and None, no text."""
-    if isinstance(value, dict | list):
-        return all(map(only_numbers, value.values() if isinstance(value, dict) else value))
-    return value is None or (isinstance(value, int | float) and math.isfinite(value))
 
 
 def _log(run: Run, path: Path) -> list[dict]:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..datasets.prepared import open_prepared
-from ..files import DataError, Scratch, read_json, without_paths, write_json, write_text
+from ..files import DataError, Scratch, is_of, read_json, without_paths, write_json, write_text
 from ..model.relations import RELATIONS
 from ..output import is_broken_pipe, nobody_reads, on_terminal
 from ..photo import portrait_file, predict_photo
@@ -123,12 +123,16 @@ def read_plan(out) -> Plan:
     try:
         cells = tuple(Cell(int(cell["fold"]), int(cell["seed"])) for cell in values["cells"])
         names = {key: tuple(values[key]) for key in ("relations", "baselines", "notebooks")}
+        for key, kind in (("relations", tuple[str, ...]), ("baselines", tuple[str, ...]),
+                          ("notebooks", tuple[str, ...]), ("photograph", bool), ("command", str | None)):
+            if not is_of(values[key], kind):
+                raise TypeError(f"{key} is {values[key]!r:.40}")
         config = RunConfig.from_dict(values["config"])
         if "format" in values:  # else its path is as it was typed
             config = replace(config, data=found_path(config.data, out))
         return Plan(Path(out), values["data"], values["profile"], config, cells, **names,
                     photograph=values["photograph"], command=values["command"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path}: not the plan of a grid ({error}); give `lorral reproduce` once more") from None
 
 

@@ -83,6 +83,8 @@ def reproduce(out=None, data: str = "faces", root=None, profile: str = "smoke", 
     if notebooks:
         notebooks_folder()  # say now, not after the training, that there are none
     source = find_data(plan, root, subjects, frames)
+    if root and isinstance(source, PreparedFolder) and source.path != Path(root):
+        say(f"{source.path}: prepared already; {root} is not read again")
     say_cost(plan, source, subjects, frames, None if cluster == "slurm" else names[0], len(names), say)
     with only_one(plan.out, "reproducing"):
         if Path(plan.config.data).exists():
@@ -197,7 +199,7 @@ def find_data(plan: Plan, root, subjects=None, frames=None) -> PreparedFolder | 
         drawn = there.get("population") or {}
         other = [f"{key} {drawn[key]}" for key, value in USUAL.items() if drawn.get(key, value) != value]
         if other or any(there.get(key) != value for key, value in asked.items()):
-            raise DataError(f"{where}: holds {there['subjects']} subjects, {there['frames']} frames of seed "
+            raise DataError(f"{where}: holds {there.get('subjects')} subjects, {there['frames']} frames of seed "
                             f"{', '.join([str(there.get('seed')), *other])}, not what was asked for; choose another "
                             "--out")
     return folder
@@ -269,8 +271,8 @@ def publish(run, to) -> None:
     config, record = read_run_config(run), data_record(run)
     if record is None:
         raise DataError(f"{run}: {NO_FINGERPRINT}; train it again to publish it")
-    if record["source"] != "faces":
-        raise DataError(f"{run}: trained on faces from {record['source']}; only weights of drawn faces are published")
+    if (source := record.get("source")) != "faces":
+        raise DataError(f"{run}: trained on faces from {source}; only weights of drawn faces are published")
     names = ["config.json", RECORD, *[f"step1{end}" for end in (".safetensors", "_log.jsonl", "_metrics.json",
                                                         "_predictions.safetensors")]]
     for relation in RELATIONS:

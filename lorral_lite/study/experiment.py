@@ -320,8 +320,11 @@ def read_result(path) -> dict:
     result = read_json(path := Path(path))
     if not isinstance(result.get("cells"), list) or not result["cells"]:
         raise DataError(f"{path}: holds no cells of an experiment; name what `lorral experiment` wrote")
-    for cell in result["cells"]:
-        _checked(path, cell)
+    found = [tuple(_checked(path, cell)[name] for name in ("seed", "hiding", "relation_strength", "structure"))
+             for cell in result["cells"]]
+    whole = {(seed, hiding, *world) for seed, *_ in found for hiding in HIDINGS for world in WORLDS.values()}
+    if sorted(found) != sorted(whole):
+        raise DataError(f"{path}: its cells are not each world once for each seed; restore it")
     return result
 
 

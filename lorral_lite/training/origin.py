@@ -23,7 +23,7 @@ RECORD = "data.json"
 NO_FINGERPRINT = "no fingerprint: made before runs knew their faces, so nothing of it can be compared"
 MADE = {"data": "of other faces than {}", "settings": "with other settings than {}",
         "step1": "on another step 1 than {}", "weights": "by other weights than {}"}
-KEPT = {"fingerprint": str, "sha256": dict, "fold": list, "train": list, "test": list}
+KEPT = {"fingerprint": str, "sha256": dict, "source": str, "fold": list, "train": list, "test": list}
 """What every record says, and of which type."""
 RECIPE = ("profile", "difficulty", "relation_strength", "structure", "hidden")
 """What of a population fixes its faces, beside the numbers of people and frames, the size and the seed."""
@@ -71,8 +71,9 @@ def data_record(run) -> dict | None:
     record = read_json(path) if path.exists() else {}
     if not record.get("fingerprint"):
         return None
-    if wrong := [name for name, kind in KEPT.items() if not isinstance(record.get(name), kind)]:
-        raise DataError(f"{path}: not what a run keeps of its faces ({wrong[0]}); restore it")
+    for name, kind in KEPT.items():
+        if not isinstance(record.get(name), kind):
+            raise DataError(f"{path}: {name} is {record.get(name)!r:.40}; restore it, or begin a new run folder")
     return record
 
 

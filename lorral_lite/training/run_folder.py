@@ -33,6 +33,8 @@ def read_run_config(run) -> RunConfig:
     try:
         config = RunConfig.from_dict(values)
         return replace(config, data=faces_of(run, values))
+    except DataError:  # of the record beside it
+        raise
     except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path}: not the config of a run folder ({error}); name the folder that holds "
                         "step1.safetensors") from None

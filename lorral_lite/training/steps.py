@@ -22,7 +22,17 @@ from ..datasets.folds import hold_out
 from ..datasets.licensed_faces import protect
 from ..datasets.prepared import FaceDataset, PreparedFolder, as_batch, counter_uniform
 from ..device import cores, pick_device, threads
-from ..files import DataError, check_fit, load_tensors, only_one, parse_json, read_json, save_tensors, write_text
+from ..files import (
+    DataError,
+    check_fit,
+    check_log_line,
+    load_tensors,
+    only_one,
+    parse_json,
+    read_json,
+    save_tensors,
+    write_text,
+)
 from ..measure.metrics import summarise
 from ..model.lorral import Features, LoRRaL, Output
 from ..model.losses import Losses, au_weights_from_rates, lorral_loss
@@ -170,7 +180,7 @@ def fit(step: int, out: Path, model: LoRRaL, batches: Callable[[int], Iterable[d
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     optimiser = torch.optim.SGD(trained.values(), lr=schedule.lr, momentum=config.momentum,
                                 weight_decay=config.weight_decay, foreach=True)  # the same numbers, fewer calls
-    log, best = resume(step, out, model, optimiser, trained, schedule.epochs, made)
+    log, best = resume(step, out, model, optimiser, trained, schedule.epochs, made, len(material.held) > 0)
     device = model.mean_shape.device
     au_weights = None if material.au_weights is None else material.au_weights.to(device)
     bar = progress_bar(total=schedule.epochs * length, initial=len(log) * length, disable=not progress,
@@ -312,9 +322,10 @@ def save_resume(step: int, out: Path, model, optimiser, trained: dict, log: list
     write_log(step, out, log)
 
 
-def resume(step: int, out: Path, model, optimiser, trained: dict, most: int, made: dict) -> tuple[list[dict], dict]:
+def resume(step: int, out: Path, model, optimiser, trained: dict, most: int, made: dict,
+           held: bool) -> tuple[list[dict], dict]:
     """(log, best weights) of the epochs done so far, not above ``most``; model and optimiser are set to their end.
-    DataError when they are not ``made`` of what this run is."""
+    DataError when they are not ``made`` of what this run is. ``held``: each epoch was scored on held-out people."""
     path = out / f"step{step}_resume.safetensors"
     if not path.exists():
         return [], {}
@@ -323,13 +334,17 @@ def resume(step: int, out: Path, model, optimiser, trained: dict, most: int, mad
     wanted = {f"model.{name}": value for name, value in state.items()}
     wanted |= {f"momentum.{name}": value for name, value in trained.items()}
     again = "delete it to start this step again"
-    check_fit(path, tensors, {**wanted, **{f"best.{name}": value for name, value in state.items()}}, again)
+    wanted |= {f"best.{name}": value for name, value in state.items()} if held else {}
+    check_fit(path, tensors, wanted, again)
     if missing := [name for name in wanted if name not in tensors]:
         raise DataError(f"{path}: lacks {missing[0]}; {again}")
     try:
         log = parse_json(metadata["log"])
+        for line in log:
+            check_log_line(line)
         whole = [line["epoch"] for line in log] == list(range(min(len(log), most))) != []
-    except (KeyError, TypeError, ValueError):
+        whole = whole and all((line.get("val_mean_f1") is not None) == held for line in log)
+    except (AttributeError, KeyError, TypeError, ValueError):
         whole = False
     if not whole:
         raise DataError(f"{path}: its log is not that of whole epochs from the first on; {again}")

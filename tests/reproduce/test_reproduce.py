@@ -118,9 +118,11 @@ def test_a_plan_is_read_as_it_was_written(tmp_path):
     assert os.path.abspath(found.config.data) == str(tmp_path / "data")
     assert replace(found, config=plan.config) == plan
     assert replace(found.config, data=plan.config.data) == plan.config
-    (tmp_path / "grid.json").write_text('{"cells": []}')
-    with pytest.raises(DataError, match=r"grid\.json: not the plan of a grid"):
-        read_plan(tmp_path)
+    good = json.loads((tmp_path / "grid.json").read_text())
+    for change in ({"config": []}, {"relations": "none"}, {"baselines": [1]}, {"photograph": "no"}, {"cells": None}):
+        (tmp_path / "grid.json").write_text(json.dumps({**good, **change}))
+        with pytest.raises(DataError, match=r"grid\.json: not the plan of a grid"):
+            read_plan(tmp_path)
 
 
 @pytest.mark.parametrize(("args", "words"), [

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -127,6 +128,14 @@ def test_other_faces_at_the_same_place_are_refused_and_nothing_is_written(home, 
             call()
         assert "\n" not in str(error.value)
     assert contents(run) == before
+
+
+@pytest.mark.parametrize("change", [{"sha256": None}, {"sha256": ["x"]}, {"fingerprint": 5}, {"source": 5}])
+def test_a_record_of_other_types_is_named(home, change):
+    path = home / "other" / RECORD
+    write_json(path, {**read_json(path), "fingerprint": "0" * 16, **change})
+    with pytest.raises(DataError, match=rf"^{re.escape(str(path))}: {next(iter(change))} is .*restore it"):
+        evaluate(home / "other", None, "cpu", progress=False)
 
 
 def test_a_step_that_was_stopped_does_not_go_on_with_other_faces_or_settings(home):
@@ -349,7 +358,7 @@ def test_a_record_of_other_types_is_one_line(home, edit):
     run = home / "grid" / "fold1_seed0"
     write_json(run / RECORD, {**read_json(run / RECORD), **edit})
     for call in (lambda: evaluate(run, None, "cpu", progress=False), lambda: load_runs(run)):
-        with pytest.raises(DataError, match=r"data\.json: not what a run keeps of its faces"):
+        with pytest.raises(DataError, match=r"data\.json: \w+ is .*; restore it, or begin a new"):
             call()
 
 

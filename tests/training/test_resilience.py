@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load, load_file, save
 from tiny_run import tiny_config
 
-from lorral_lite.files import DataError, load_tensors
+from lorral_lite.files import DataError, load_tensors, save_tensors
 from lorral_lite.model.losses import lorral_loss
 from lorral_lite.training import steps as training
 from lorral_lite.training.steps import train_step1, train_step2
@@ -255,3 +255,23 @@ def test_a_resume_file_that_is_damaged_or_not_of_this_run_is_refused(tiny_data, 
     epochs = []
     train_step1(tmp_path, tiny_config(tiny_data), "cpu", progress=False, on_epoch=lambda log: epochs.append(len(log)))
     assert epochs == [2, 3]
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    (lambda t, log: t.pop(first(t, "best.")), r"lacks best\."),
+    (lambda t, log: [t.pop(name) for name in list(t) if name.startswith("best.")], r"lacks best\."),
+    (lambda t, log: log[0].pop("val_mean_f1"), "its log is not that of whole epochs"),
+    (lambda t, log: log[0].update(val_mean_f1="high"), "its log is not that of whole epochs"),
+    (lambda t, log: log[0].update(seconds=None), "its log is not that of whole epochs"),
+])
+def test_a_resume_file_that_lost_the_best_epoch_is_refused(tiny_data, tmp_path, change, message):
+    config = tiny_config(tiny_data, select="held_out")
+    with pytest.raises(KeyboardInterrupt):
+        train_step1(tmp_path, config, "cpu", progress=False, on_epoch=stop)
+    path = tmp_path / "step1_resume.safetensors"
+    tensors, metadata = load_tensors(path)
+    log = json.loads(metadata["log"])
+    change(tensors, log)
+    save_tensors(path, tensors, {**metadata, "log": json.dumps(log)})
+    with pytest.raises(DataError, match=rf"step1_resume\.safetensors: {message}"):
+        train_step1(tmp_path, config, "cpu", progress=False)
