@@ -10,28 +10,42 @@ from pathlib import Path
 
 from . import __doc__ as ABOUT
 from . import __version__
-from .device import share_cores
+from .device import cores, share_cores
 from .files import MOST_SEED, DataError, data_file, read_json
-from .output import drop_what_nobody_reads, forgive_characters, is_broken_pipe, plain
+from .output import (
+    drop_what_nobody_reads,
+    forgive_characters,
+    full_output,
+    is_broken_pipe,
+    is_full_memory,
+    plain,
+)
 
 share_cores()  # before torch is imported
 
 
 def complain(what) -> None:
     """Say on standard error, in one line, what is wrong."""
-    print("lorral:", plain(" ".join(str(what).split())), file=sys.stderr)
+    try:
+        print("lorral:", plain(" ".join(str(what).split())), file=sys.stderr)
+    except OSError as error:
+        if is_broken_pipe(error):
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())  # a full disk there changes no exit code
 
 
-def each(items: Iterable, do: Callable) -> int:
-    """Do something with each of several; what is wrong with one is said, the rest is done, and the exit code is 2."""
+def each(items: Iterable, do: Callable, name: Callable = str) -> int:
+    """Do something with each of several; what is wrong with one is said, the rest is done, and the exit code is 2.
+    ``name(item)`` is what a line calls an item where the error does not."""
     code = 0
     for item in items:
         try:
             do(item)
-        except (ValueError, OSError) as error:
-            if is_broken_pipe(error):
+        except (ValueError, OSError, MemoryError, RuntimeError) as error:
+            full = is_full_memory(error)
+            if is_broken_pipe(error) or (isinstance(error, RuntimeError) and not full):
                 raise
-            complain(error)
+            complain(f"{name(item)}: the memory is full ({error})" if full else error)
             code = 2
     return code
 
@@ -113,7 +127,7 @@ def _evaluate(run, relations, device, progress) -> int:
             cells = "  ".join(f"AU{au} {number(f1)}" for au, f1 in zip(metrics["aus"], output["f1"], strict=True))
             print(f"  {name:5s} {cells}")
 
-    return each(relations or [None], one)
+    return each(relations or [None], one, lambda relation: relation or "step 1")
 
 
 def _line(metrics: dict) -> str:
@@ -149,7 +163,7 @@ def _predict(photos, run, relation, out, device) -> int:
                 raise DataError(f"{photo}: {place / name} is there already; name another --out, or remove it")
         print(f"{plain(str(photo))}: {predict_photo(model, photo, place, made_by).line}")
 
-    return each(zip(photos, stems, strict=True), lambda pair: one(*pair))
+    return each(zip(photos, stems, strict=True), lambda pair: one(*pair), lambda pair: str(pair[0]))
 
 
 def _reproduce(**options) -> int:
@@ -398,7 +412,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--frames", type=within(1), default=30, help="frames of each person")
     sub.add_argument("--step1-frames", type=within(1), default=50, help="frames of each person for step 1")
     sub.add_argument("--epochs", type=within(1), help="of each step; default: the full schedules")
-    sub.add_argument("--jobs", type=within(1, 1024), default=2, help="processes, one thread each")
+    sub.add_argument("--jobs", type=within(1, 1024), default=min(2, cores()), help="processes, one thread each")
     sub.add_argument("--results", metavar="FILE.json", help="default: results.json in OUT")
     return top
 
@@ -440,12 +454,17 @@ def main(argv=None) -> int:
             return READER_GONE
         complain(error)
         code = 2
-    except MemoryError as error:
+    except (MemoryError, RuntimeError) as error:
+        if not is_full_memory(error):
+            raise
         complain(f"the memory is full ({error})")
         code = 2
     except KeyboardInterrupt:
         complain(stopped)
         code = 130
+    if why := full_output():
+        complain(f"standard output cannot be written ({why}); free some space there")
+        code = code or 2
     return READER_GONE if drop_what_nobody_reads() and not code else code
 
 

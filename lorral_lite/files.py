@@ -6,6 +6,7 @@ import json
 import math
 import os
 import re
+import secrets
 import shutil
 import stat
 import subprocess
@@ -50,15 +51,15 @@ def only_one(folder: Path, what: str) -> Iterator[None]:
     """Hold the lock of ``folder``, a file beside it, while the body writes there; it goes with the process, however
     that ends. DataError when another process is ``what`` (preparing, training …) it. What an earlier one left half
     written is removed."""
-    place = Path(os.path.abspath(folder))  # "." has a name too
+    place = Path(os.path.realpath(folder))  # "." has a name too, and a link none of its own
     lock = FileLock(place.with_name(f".{place.name}.lock"), timeout=0)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except Timeout:
         raise DataError(f"{folder}: another process is {what} it; let that end, or choose another folder") from None
-    except OSError as error:
-        raise DataError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from error
+    except (OSError, NotImplementedError) as error:  # the second: a disk that knows no locks
+        raise DataError(f"{folder}: cannot be written ({reason(error)}); choose another folder") from error
     try:
         for left in folder.glob(".*.partial"):
             if left.is_file():
@@ -148,7 +149,7 @@ _ABSOLUTE = re.compile(rf"(?:{_BEFORE}{_START}(?:{_PART}+[/\\]+)|{AWAY})(?:{_PAR
 
 def write_whole(path: Path, write: Callable[[Path], None]) -> None:
     """Let ``write`` fill a hidden file beside ``path`` and rename it when complete; a failure leaves the old one."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")  # no two processes share it
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")  # no two processes share it
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write(temporary)
@@ -270,7 +271,7 @@ def check_file(path: Path, most: float = math.inf) -> None:
 def parse_json(text: str):
     """What a JSON text says; ValueError where it is broken, nested without end, or a number in it is not finite."""
     try:
-        return json.loads(text, parse_float=_finite, parse_constant=_finite)
+        return json.loads(text, parse_float=_finite, parse_int=_whole, parse_constant=_finite)
     except RecursionError:
         raise ValueError("nested too deeply") from None
 
@@ -281,6 +282,12 @@ def _finite(text: str) -> float:
     return value
 
 
+def _whole(text: str) -> int:
+    value = int(text)
+    _finite(text)  # larger ones are no number for who computes with them
+    return value
+
+
 def read_json(path: Path, remedy: str | None = None) -> dict:
     """A JSON file's object; a missing or broken file is a DataError, which ends with the ``remedy``."""
     try:
@@ -288,7 +295,7 @@ def read_json(path: Path, remedy: str | None = None) -> dict:
         if not isinstance(value, dict):
             raise ValueError("no JSON object")
         return value
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise DataError(f"{path}: missing; {remedy or f'is {path.parent} a run folder?'}") from None
     except (ValueError, OSError) as error:
         raise DataError(f"{path}: not readable as JSON ({reason(error)}); {remedy or 'restore it'}") from None
@@ -300,14 +307,19 @@ def read_log(path: Path) -> list[dict]:
     try:
         lines = [parse_json(line) for line in _text(path).splitlines() if line.strip()]
         for line in lines:
-            wrong = {name: value for name, value in line.items() if not _is(value, float | None)}
-            if wrong or None in (line.get("epoch"), line.get("seconds")):
-                raise ValueError(f"{wrong or line!r:.60}")
+            check_log_line(line)
         return lines
     except FileNotFoundError:
         return []
     except (AttributeError, ValueError, OSError) as error:
         raise DataError(f"{path}: not readable as a training log ({reason(error)}); remove it") from None
+
+
+def check_log_line(line: dict) -> None:
+    """ValueError (or AttributeError) unless a line of a training log is numbers by their names, with all it needs."""
+    wrong = {name: value for name, value in line.items() if not is_of(value, float | None)}
+    if wrong or None in (line.get("epoch"), line.get("seconds")):
+        raise ValueError(f"{wrong or line!r:.60}")
 
 
 def _text(path: Path) -> str:
@@ -332,17 +344,17 @@ def made_of(kind: type, values: dict, most: float = 2.0**63):
     """A dataclass from JSON values. TypeError names one that is not of its field's type, or no number below ``most``.
     """
     for field in fields(kind):
-        if field.name in values and not _is(values[field.name], field.type, most):
+        if field.name in values and not is_of(values[field.name], field.type, most):
             raise TypeError(f"{field.name} is {values[field.name]!r:.40}")
     return kind(**values)
 
 
-def _is(value, kind, most: float = 2.0**63) -> bool:
+def is_of(value, kind, most: float = 2.0**63) -> bool:
     """Whether a value of JSON, or a dataclass made of some, is of an annotated type; a whole number is a float too."""
     if get_origin(kind) is tuple:
-        return isinstance(value, list | tuple) and all(_is(one, get_args(kind)[0], most) for one in value)
+        return isinstance(value, list | tuple) and all(is_of(one, get_args(kind)[0], most) for one in value)
     if get_args(kind):
-        return any(_is(value, one, most) for one in get_args(kind))  # X | None
+        return any(is_of(value, one, most) for one in get_args(kind))  # X | None
     if kind in (int, float):
         return isinstance(value, (int, kind)) and not isinstance(value, bool) and abs(value) < most  # nor is NaN
     return isinstance(value, kind)

@@ -76,6 +76,11 @@ def is_broken_pipe(error: BaseException) -> bool:
         os.name == "nt" and isinstance(error, OSError) and error.errno == errno.EINVAL)
 
 
+def is_full_memory(error: BaseException) -> bool:
+    """Whether there was no memory left, the machine's or a GPU's, of which PyTorch says it in other errors."""
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "memory" in str(error))
+
+
 def nobody_reads() -> bool:
     """Whether a write has failed because a reader of our output has gone, as after ``lorral … | head -1``."""
     return any(_closed(stream, failed=True) for stream in (sys.stdout, sys.stderr))
@@ -90,6 +95,20 @@ def drop_what_nobody_reads(failed: bool = False) -> bool:
     for stream in gone:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     return bool(gone)
+
+
+def full_output() -> str | None:
+    """Why standard output cannot be written, though somebody would read it; what waits there is then dropped."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except ValueError:  # it was closed on our side
+        pass
+    except OSError as error:
+        if not is_broken_pipe(error):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return error.strerror
+    return None
 
 
 def _closed(stream, failed: bool) -> bool:

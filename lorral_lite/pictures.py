@@ -56,6 +56,8 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
+            if path.exists() and not path.is_file() and not path.is_dir():
+                raise PictureError("it is no file")  # a pipe may have nothing to say for ever
             with Image.open(path, formats=_formats()) as picture:
                 yield picture
     except PictureError:

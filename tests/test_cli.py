@@ -165,6 +165,8 @@ def test_a_relation_that_cannot_be_trained_is_one_line_and_the_others_are(finish
 def answers(monkeypatch):
     """Photographs are looked at elsewhere: those called bad cannot be read, of the others there is an answer."""
     def predict_photo(model, photo, place, made_by):
+        if "large" in Path(photo).name:
+            raise MemoryError("Unable to allocate 98.0 GiB")
         if "bad" in Path(photo).name:
             raise DataError(f"{photo}: not readable as an image; save it again")
         place.mkdir(parents=True)
@@ -177,10 +179,11 @@ def answers(monkeypatch):
 
 def test_a_bad_photograph_is_one_line_and_the_others_are_looked_at(answers, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert main(["predict", "a.png", "bad.png", "c.png"]) == 2
+    assert main(["predict", "a.png", "bad.png", "large.png", "c.png"]) == 2
     said = capsys.readouterr()
     assert [line.split(":")[0] for line in said.out.splitlines()] == ["a.png", "c.png"]
-    assert said.err == "lorral: bad.png: not readable as an image; save it again\n"
+    assert said.err == ("lorral: bad.png: not readable as an image; save it again\n"
+                        "lorral: large.png: the memory is full (Unable to allocate 98.0 GiB)\n")
     assert sorted(path.parent.name for path in Path("prediction").glob("*/*.json")) == ["a", "c"]
 
 
@@ -243,6 +246,22 @@ def test_a_full_memory_is_one_line(monkeypatch, capsys):
 
     monkeypatch.setattr(cli, "_report", fill)
     assert fails(capsys, "report", "run") == "lorral: the memory is full (Unable to allocate 98.0 GiB)\n"
+
+    def fill_the_gpu(item):
+        raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 2.00 GiB.")
+
+    assert cli.each(["none", "mlp"], fill_the_gpu) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        f"lorral: {name}: the memory is full (CUDA out of memory. Tried to allocate 2.00 GiB.)"
+        for name in ("none", "mlp")]
+    with pytest.raises(RuntimeError, match="ours"):
+        cli.each(["none"], lambda item: (_ for _ in ()).throw(RuntimeError("ours")))
+
+
+@pytest.mark.parametrize("count", [1, 2, 64])
+def test_an_experiment_takes_no_more_processes_than_cores(monkeypatch, count):
+    monkeypatch.setattr(cli, "cores", lambda: count)
+    assert cli.parser().parse_args(["experiment"]).jobs == min(2, count)
 
 
 @pytest.mark.parametrize("words", [

@@ -29,7 +29,8 @@ def refused(read, path) -> str:
     (b"[" * 100_000, "nested too deeply"), (b'{"a": ' * 5000, "nested too deeply"), (b"[1]", "no JSON object"),
     (b"null", "no JSON object"), (b'{"f1": NaN}', "NaN is no finite number"),
     (b'{"f1": [-Infinity]}', "-Infinity is no finite number"), (b'{"lr": 1e400}', "1e400 is no finite number"),
-    (b'{"n": ' + b"9" * 5000 + b"}", "Exceeds the limit"), (b"\xff\xfe{}", "codec can't decode"), (b"", "Expecting"),
+    (b'{"n": ' + b"9" * 5000 + b"}", "Exceeds the limit"), (b'{"n": 1' + b"0" * 400 + b"}", "00 is no finite number"),
+    (b"\xff\xfe{}", "codec can't decode"), (b"", "Expecting"),
 ])  # fmt: skip
 def test_json_that_is_no_object_of_finite_numbers_is_refused(tmp_path, content, why):
     path = tmp_path / "config.json"

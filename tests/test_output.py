@@ -149,6 +149,15 @@ def test_an_error_is_said_though_nobody_reads_the_output():
     assert in_a_pipe(script, "| true") == (["2"], "lorral: this one\n")
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is always full")
+def test_an_output_on_a_full_disk_is_one_line():
+    talk = TALK.format(lines=3, stream="stdout", words=["report", "x"])
+    assert in_a_pipe(talk, "> /dev/full") == (
+        ["2"], "lorral: standard output cannot be written (No space left on device); free some space there\n")
+    wrong = "import sys; from lorral_lite import cli; sys.exit(cli.main(['report', 'nothing here']))"
+    assert in_a_pipe(wrong, "2> /dev/full") == (["2"], "")
+
+
 def test_another_broken_pipe_is_still_an_error(monkeypatch, capsys):
     """One that is not of our output, such as that of a decoder which died, is said."""
     def broken(**options):

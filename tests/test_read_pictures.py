@@ -1,9 +1,13 @@
 """Pictures from outside: the formats that are named, deep grey scaled to 8 bits, one reason for what is wrong."""
 
+import os
+
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from lorral_lite.datasets.table_rows import read_table
+from lorral_lite.datasets.videos import _opened
 from lorral_lite.files import DataError
 from lorral_lite.photo import load_photo
 from lorral_lite.pictures import STORED, TURNS, UPRIGHT, PictureError, _formats, look_at, read_picture
@@ -116,3 +120,15 @@ def test_a_reason_with_the_word_folder_in_it_is_not_taken_for_a_folder(tmp_path,
     monkeypatch.setattr(Image.Image, "load", lambda self: (_ for _ in ()).throw(OSError("denied: my folder/x.png")))
     with pytest.raises(DataError, match=r"not readable as an image \(denied: my folder/x\.png\)"):
         load_photo(tmp_path / "x.png")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(pipe := tmp_path / "pipe")
+    for read in (read_picture, look_at):
+        with pytest.raises(PictureError, match=r"^it is no file$"):
+            read(pipe)
+    with pytest.raises(DataError, match="pipe: it is no file; give the CSV"):
+        read_table(pipe)
+    with pytest.raises(DataError, match="pipe: it is no file; name the video"):
+        list(_opened(pipe).gen)

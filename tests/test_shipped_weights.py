@@ -16,7 +16,7 @@ from tolerances import same_json
 from lorral_lite.datasets import synthetic
 from lorral_lite.datasets.prepared import open_prepared
 from lorral_lite.faces import Faces
-from lorral_lite.files import DataError, data_file
+from lorral_lite.files import DataError, data_file, only_one
 from lorral_lite.measure.metrics import landmark_errors, summarise
 from lorral_lite.report.model_card import model_card
 from lorral_lite.reproduce import plan as job
@@ -158,7 +158,11 @@ def run(tmp_path_factory):
 
 def test_a_published_run_passes_and_a_changed_one_does_not(run, tmp_path):
     ship = tmp_path / "ship"
+    (tmp_path / ".ship.partial" / "ship" / "hopfield").mkdir(parents=True)  # of one that was killed
+    with only_one(ship, "publishing"), pytest.raises(DataError, match="another process is publishing it"):
+        publish(run, ship)
     publish(run, ship)
+    assert not (ship / "hopfield").exists()
     check_card(ship)
     check_metrics_follow_from_predictions(ship)
     drawn, rows = draw_again(ship, 2, tmp_path / "faces")

@@ -180,13 +180,13 @@ def read_landmarks(path: Path, numbers: np.ndarray) -> tuple[np.ndarray, dict[in
                     bad[k] = f"the file ends at frame {len(entries)}"
                 elif entries[number - 1]:
                     entry = file[entries[number - 1]]
-                    if entry.attrs.get("MATLAB_empty", 0) or entry.size in (0, 2):
+                    shape, kind = entry.shape, entry.dtype
+                    if shape != (2, NUM_LANDMARKS):
+                        if not (entry.attrs.get("MATLAB_empty", 0) or entry.size in (0, 2)):
+                            bad[k] = f"landmarks of shape {shape[::-1]}, not (49, 2)"
                         continue
-                    if entry.shape != (2, NUM_LANDMARKS):
-                        bad[k] = f"landmarks of shape {entry.shape[::-1]}, not (49, 2)"
-                        continue
-                    if entry.dtype.kind not in "fiu":
-                        bad[k] = f"landmarks of type {entry.dtype}, not numbers"
+                    if kind.kind not in "fiu":
+                        bad[k] = f"landmarks of type {kind}, not numbers"
                         continue
                     points[k] = _inside(entry)[()].astype(np.float64).T - 1  # MATLAB counts pixels from 1
                     if reason := why_no_face(points[k]):

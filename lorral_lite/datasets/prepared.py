@@ -30,10 +30,11 @@ from ..landmarks import FARTHEST, NUM_LANDMARKS, mirror_landmarks
 from .people import check_people, same_faces
 from .writing import ARRAYS, FORMAT_VERSION, check_names, checksum, from_cell
 
-META = {"format_version": int, "aus": list, "size": int, "frames": int, "source": str, "licensed": bool, "sha256": dict}
-"""What every meta.json says, and of which type; older ones have no checksums."""
+META = {"format_version": int, "aus": list, "size": int, "frames": int, "source": str, "licensed": bool, "sha256": dict,
+        "population": dict}
+"""What every meta.json says, and of which type; older ones have no checksums, only drawn faces a population."""
 VERIFIED: dict[Path, tuple] = {}
-"""Size, time and checksum of files whose content this process has compared."""
+"""What the disk says of files whose content this process has compared, and their checksum."""
 
 
 class PreparedFolder:
@@ -67,7 +68,7 @@ class PreparedFolder:
         file = self.path / "meta.json"
         meta = read_json(file, "this is no prepared folder, run `lorral prepare` again")
         for name, kind in META.items():
-            if type(meta.get(name, {} if name == "sha256" else None)) is not kind:
+            if type(meta.get(name, {} if kind is dict else None)) is not kind:
                 what = f"{name} is {meta[name]!r:.40}" if name in meta else f"lacks {name}"
                 raise DataError(f"{file}: {what}; run `lorral prepare` again")
         try:
@@ -150,7 +151,8 @@ class PreparedFolder:
             file = self.path / name
             if not file.is_file():
                 raise DataError(f"{file}: missing; run `lorral prepare` again")
-            seen = (file.stat().st_size, file.stat().st_mtime_ns, expected)
+            found = file.stat()  # the time of a change, unlike that of the content, is nothing that a copy sets
+            seen = (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, expected)
             if VERIFIED.get(file.absolute()) != seen:
                 if checksum(file) != expected:
                     raise DataError(f"{file}: its content changed since it was prepared; prepare it again")

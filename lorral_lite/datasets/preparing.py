@@ -222,8 +222,11 @@ def digest_of(frames: Frames) -> str:
     for array in (frames.numbers, frames.landmarks, frames.labels):
         digest.update(np.ascontiguousarray(array).tobytes())
     for path in [frames.images.path] if isinstance(frames.images, Video) else frames.images:
-        found = path.stat() if path.exists() else None
-        digest.update(f"{path.absolute()} {found and (found.st_size, found.st_mtime_ns)}\n".encode())
+        try:
+            found = os.stat(path)
+        except OSError:
+            found = None
+        digest.update(f"{os.path.abspath(path)} {found and (found.st_size, found.st_mtime_ns)}\n".encode())
     return digest.hexdigest()
 
 

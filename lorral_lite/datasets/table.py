@@ -70,21 +70,26 @@ def prepare_table(
     found = [table for path in paths if (table := unless_bad(path, partial(read, path, aus)))]
     if not found:
         raise DataError(f"{paths[0]}: {left_out[paths[0]]}; none of the {len(paths)} tables can be used")
-    shared = [au for au in found[0].aus if all(au in table.aus for table in found)]
-    if not shared:
-        raise DataError(f"{paths[-1]}: no AU that all tables have; prepare them one by one")
+    shared = list(found[0].aus)
+    for table in found:
+        if not (shared := [au for au in shared if au in table.aus]):
+            raise DataError(f"{table.path}: no AU that all tables before it have too; prepare it by itself")
     found = [table if table.aus == tuple(shared) else read(table.path, shared) for table in found]
     distinct = _check_who(found, distinct)
     say = options.get("say", print)
     _say_who(found, say)
     look = partial(TablePictures, images=images, several=len(paths) > 1, orientation=orientation, order=order)
     pictures = [one for table in found if (one := unless_bad(table.path, partial(look, table)))]
-    sequences = [one for place in pictures for one in _sequences(place)]
+    sequences, owners = [], {}
+    for place in pictures:
+        own = unless_bad(place.table.path, partial(_sequences, place)) or []
+        sequences += own
+        for one in own:
+            first = owners.setdefault((one.subject, one.task), place.table.path)
+            if first is not place.table.path:
+                raise DataError(f"{place.table.path}: a second table for subject {one.subject}, task {one.task}, after "
+                                f"{first}; give one of them another task: its column `task`, else the file's name")
     sequences += [_unreadable(path, why, len(shared)) for path, why in left_out.items()]
-    names = Counter((one.subject, one.task) for one in sequences)
-    twice = next((name for name, count in names.items() if count > 1), None)
-    if twice:
-        raise DataError(f"{paths[-1]}: a second table for subject {twice[0]}, task {twice[1]}; rename one file")
     meta = {
         "source": "table", "licensed": not may_share, "tools": sorted({table.kind for table in found}),
         "tables": [path.name for path in paths], "threshold": threshold, "confidence": confidence, "subject": subject,
@@ -136,7 +141,7 @@ def _say_who(tables: list[ToolTable], say) -> None:
 def _unreadable(path: Path, reason: str, aus: int) -> Sequence:
     """The line of skipped.csv about a table that cannot be used at all."""
     nothing = Coded(np.empty(0, int), np.empty((0, aus), np.int8), [Skip(path, None, reason)])
-    return Sequence(path.stem, path.stem, 0, partial(all_skipped, nothing, path, reason))
+    return Sequence("", "", 0, partial(all_skipped, nothing, path, reason))
 
 
 def _sequences(pictures: TablePictures) -> list[Sequence]:
@@ -147,6 +152,11 @@ def _sequences(pictures: TablePictures) -> list[Sequence]:
         groups.setdefault((row.subject, row.task), []).append(row)
     if not groups:
         groups[table.path.stem, table.path.stem] = []
+    for rows in groups.values():
+        files = {place.path if place.position is not None else None for row in rows
+                 if isinstance(place := pictures.places[row.line], Place)}
+        if len(files) > 1:
+            raise DataError(f"{table.path}: one subject and task in more than one video; give each video its own table")
     skips = [table.skips] + [[]] * (len(groups) - 1)
     return [Sequence(subject, task, len(rows) + len(lost), partial(_load, pictures, rows, lost))
             for ((subject, task), rows), lost in zip(groups.items(), skips, strict=True)]
@@ -161,9 +171,7 @@ def _load(pictures: TablePictures, rows: list[Row], skips: list[Skip]) -> Frames
     places = [pictures.places[row.line] for row in kept]
     points = [pictures.scaled(row.points, pictures.look(place.path), pictures.seen)
               for row, place in zip(kept, places, strict=True)]
-    files = sorted({place.path for place in places if place.position is not None})
-    if len(files) > 1 or (files and any(place.position is None for place in places)):
-        raise DataError(f"{table.path}: one subject and task in more than one video; give each video its own table")
+    files = [place.path for place in places if place.position is not None]
     images = Video(files[0], [place.position for place in places], pictures.seen) if files else [
         place.path for place in places]
     return Frames(np.array([row.frame for row in kept], int), images, np.array(points, np.float32).reshape(-1, 49, 2),

@@ -138,6 +138,8 @@ def read_table(path, aus=None, threshold: float | None = None, confidence: float
     """
     path = Path(path)
     found: list[tuple[float, Row]] = []
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise DataError(f"{path}: it is no file; give the CSV that the tool wrote")
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             lines = csv.reader(short_lines(file), skipinitialspace=True, strict=True)
@@ -416,6 +418,8 @@ def _number(cell: str, what: str) -> float:
     if cell.lower() in ("", "nan"):
         return math.nan
     try:
+        if "_" in cell or not cell.isascii():  # Python reads 1_000 and digits of any script
+            raise ValueError
         return float(cell)
     except ValueError:
         raise DataError(f"{what} is {cell[:20]!r}, not a number") from None

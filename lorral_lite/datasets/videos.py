@@ -139,6 +139,8 @@ def _pictures(path: Path) -> Iterator:
 def _opened(path: Path):
     """(container, its one video stream); a DataError where there is none, or several."""
     av = _av()
+    if path.exists() and not path.is_file():
+        raise DataError(f"{path}: it is no file; name the video itself")
     with av.open(str(path)) as container:
         cover = av.stream.Disposition.attached_pic
         streams = [stream for stream in container.streams.video if not stream.disposition & cover]

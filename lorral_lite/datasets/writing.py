@@ -61,6 +61,8 @@ class PreparedWriter:
 
     def _check_free(self) -> None:
         if self.out.exists():
+            if (self.out / "meta.json").exists():  # whole, but a kill may have come before its journal went
+                (self.out / "journal.json").unlink(missing_ok=True)
             raise DataError(f"{self.out}: exists already; remove it or choose another folder")
         if self.out.is_symlink():
             raise DataError(f"{self.out}: a link to a folder that is not there; name that folder, or "

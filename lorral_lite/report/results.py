@@ -16,8 +16,9 @@ from ..files import DataError, read_json
 from ..measure.statistics import Estimate, at_level, cohens_dz, holm, nested_f1, nested_gain
 from ..model.relations import RELATIONS, label_of
 from ..output import plain
+from ..training.config import RunConfig
 from ..training.origin import data_record, settings
-from .runs import BASELINE_FOLDER, OUTPUTS, STEP1, Run, is_baseline, load_runs, read_json_or_say
+from .runs import BASELINE_FOLDER, OUTPUTS, STEP1, Run, faces_of, is_baseline, load_runs, read_json_or_say
 
 CONTROLS = ("none", "mlp")
 
@@ -213,10 +214,10 @@ def check_cells(runs: list[Run]) -> None:
         said = run.config if "fold" in run.config else run.metrics
         if said and run.folder.name != (name := f"fold{said.get('fold')}_seed{said.get('seed')}"):
             raise DataError(f"{run.folder}: holds {name}; give it that name, or remove it")
-        if not run.config:
-            continue
-        mine = {key: value for key, value in settings(run.config).items() if key not in ("fold", "seed")}
-        mine["faces"] = (data_record(run.folder) or {}).get("fingerprint")
+        mine = {key: value for key, value in settings(said).items()
+                if key in RunConfig.__dataclass_fields__ and key not in ("fold", "seed")}
+        if said:
+            mine["faces"] = (data_record(run.folder) or {}).get("fingerprint") or faces_of(run.metrics)
         for file in run.folder.glob("*/config.json"):
             mine[f"options of {file.parent.name}"] = read_json(file).get("options")
         for key, value in mine.items():

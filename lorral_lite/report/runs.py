@@ -4,14 +4,13 @@ file that is missing or broken is left out and named.
 Nothing here trains or predicts: every figure comes from the ``metrics.json`` files.
 """
 
-import math
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from ..datasets.licensed_faces import licensed_by
 from ..facs import check_aus
-from ..files import DataError, load_tensors, read_json, read_log
+from ..files import DataError, is_of, load_tensors, read_json, read_log
 from ..measure.metrics import mean_or_none
 from ..model.relations import RELATIONS
 from ..training.config import RunConfig
@@ -104,15 +103,22 @@ def load_runs(run_folder) -> Run:
             run.logs[name] = rows
     if (folder / "meta.json").exists():
         raise DataError(f"{folder}: a prepared folder; name a run folder, which `lorral train` makes of it")
-    run.photo = read_json_or_say(run, folder / "photo" / "prediction.json", nme_percent=int | float, photo=str,
+    run.photo = read_json_or_say(run, folder / "photo" / "prediction.json", nme_percent=float, photo=str,
                                  reason=str)
     if (folder / "photo" / "overlay.png").is_file():
         run.overlay = (folder / "photo" / "overlay.png").read_bytes()
     run.notebooks = [p for p in sorted((folder / "notebooks").glob("*.ipynb")) if not p.name.endswith(".failed.ipynb")]
     times = read_json_or_say(run, folder / "times.json") or read_json_or_say(run, folder.parent / "times.json") or {}
-    run.times = times if only_numbers(times) else {}
+    run.times = {part: seconds for part, seconds in times.items() if is_of(seconds, float) and seconds >= 0}
+    if len(run.times) < len(times):
+        run.problems.append("times.json holds something else than seconds, which is left out.")
     _check_origin(run)
     return run
+
+
+def faces_of(metrics: dict) -> str | None:
+    """The fingerprint of the faces that something was scored on, None where that is not known."""
+    return (metrics.get("data") or {}).get("fingerprint")
 
 
 def _check_origin(run: Run) -> None:
@@ -120,6 +126,7 @@ def _check_origin(run: Run) -> None:
     weights = run.folder / "step1.safetensors"
     if weights.exists() and data_record(run.folder) is None:
         run.problems.append(f"{NO_FINGERPRINT}.")
+    faces = (data_record(run.folder) or {}).get("fingerprint")
     for name, metrics in run.scored.items():
         relation, baseline = (name, None) if name in run.relations else (None, None)
         file = run.folder / "step1_metrics.json" if name == STEP1 else run.folder / name / "metrics.json"
@@ -136,6 +143,11 @@ def _check_origin(run: Run) -> None:
             compare(weights, load_tensors(weights)[1], origin(run.folder), run.folder)
         if run.config and weights.exists() and (not relation or step2.exists()):
             check_results(file, metrics, run.folder, relation, baseline)
+        if faces is None and name == next(iter(run.scored)):
+            faces = faces_of(metrics)
+        if faces_of(metrics) != faces:  # also where no weights are left
+            raise DataError(f"{file}: scored on other faces than the rest of this run ({faces_of(metrics)}, not "
+                            f"{faces}); evaluate it again, or remove it")
     if run.photo and weights.exists():
         models = [None, *(name for name in run.relations if (run.folder / name / "step2.safetensors").exists())]
         made = {name: run.photo.get(name) for name in ("data", "weights")}
@@ -151,7 +163,7 @@ def read_json_or_say(run: Run, path: Path, **kinds) -> dict | None:
         return None
     try:
         value = read_json(path)
-        if all(isinstance(value.get(name), kind | None) for name, kind in kinds.items()):
+        if all(is_of(value.get(name), kind | None) for name, kind in kinds.items()):
             return value
         raise DataError("a value of another type")
     except DataError:
@@ -201,7 +213,8 @@ def _check(metrics: dict) -> None:
             for values in counts.values():
                 scores(values, 1e9)
     for part, names in ((metrics.get("landmarks") or {}, ("nme_percent", "failure_percent")),
-                        (metrics, ("seconds", "parameters", "fold", "folds", "seed", "frames", "subjects"))):
+                        (metrics, ("seconds", "parameters", "fold", "folds", "seed", "frames", "subjects",
+                                  "train_frames", "train_subjects"))):
         for name in names:
             scores(part.get(name), 1e15, many=False)
     if type((metrics.get("data") or {}).get("licensed", True)) is not bool:
@@ -209,13 +222,6 @@ def _check(metrics: dict) -> None:
 
 
 PER_AU = ("f1", "auc", "accuracy")
-
-
-def only_numbers(value) -> bool:
-    """Whether nested dicts and lists hold finite numbers and None, no text."""
-    if isinstance(value, dict | list):
-        return all(map(only_numbers, value.values() if isinstance(value, dict) else value))
-    return value is None or (isinstance(value, int | float) and math.isfinite(value))
 
 
 def _log(run: Run, path: Path) -> list[dict]:

@@ -76,9 +76,14 @@ def find_examples(run: Run, count: int = 8, seed: int = 0, show_licensed_faces: 
         return None
     if not {"rows", "labels", "au_logits", "landmarks", "true_landmarks"} <= found.keys():
         return None  # what ships leaves the landmarks out
-    rows = found["rows"].astype(int)
-    if run.metrics.get("aus") != list(folder.aus) or rows.max(initial=-1) >= len(folder):
-        return None  # another folder lies there now
+    rows = found["rows"]
+    count, points = rows.size, (rows.size, 49, 2)
+    shapes = {"rows": (count,), "labels": (count, len(folder.aus)), "au_logits": (count, len(folder.aus)),
+              "landmarks": points, "true_landmarks": points}
+    if (run.metrics.get("aus") != list(folder.aus) or any(found[name].shape != s for name, s in shapes.items())
+            or rows.dtype != np.int64 or rows.min(initial=0) < 0 or rows.max(initial=-1) >= len(folder)
+            or (found["labels"] != folder.labels[rows]).any()):
+        return None  # another folder lies there now, or other predictions
     subjects = folder.subjects[rows]
     seen: dict[str, int] = {}
     turns = []

@@ -18,7 +18,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from ..files import DataError, Scratch, read_json, without_paths, write_json, write_text
+from ..datasets.prepared import open_prepared
+from ..files import DataError, Scratch, is_of, read_json, without_paths, write_json, write_text
 from ..model.relations import RELATIONS
 from ..output import is_broken_pipe, nobody_reads, on_terminal
 from ..photo import portrait_file, predict_photo
@@ -26,7 +27,16 @@ from ..report.page import as_markdown
 from ..report.write import write_report
 from ..training.config import RunConfig
 from ..training.evaluation import evaluate
-from ..training.origin import NO_FINGERPRINT, data_record, found_path, open_fold, results_of, stored_path
+from ..training.origin import (
+    NO_FINGERPRINT,
+    check_faces,
+    data_record,
+    found_path,
+    open_fold,
+    results_of,
+    settings,
+    stored_path,
+)
 from ..training.run_folder import claim, load_model, read_run_config
 from ..training.steps import train_step1, train_step2
 from ..zoo.baselines import BASELINES, run_baseline
@@ -113,12 +123,16 @@ def read_plan(out) -> Plan:
     try:
         cells = tuple(Cell(int(cell["fold"]), int(cell["seed"])) for cell in values["cells"])
         names = {key: tuple(values[key]) for key in ("relations", "baselines", "notebooks")}
+        for key, kind in (("relations", tuple[str, ...]), ("baselines", tuple[str, ...]),
+                          ("notebooks", tuple[str, ...]), ("photograph", bool), ("command", str | None)):
+            if not is_of(values[key], kind):
+                raise TypeError(f"{key} is {values[key]!r:.40}")
         config = RunConfig.from_dict(values["config"])
         if "format" in values:  # else its path is as it was typed
             config = replace(config, data=found_path(config.data, out))
         return Plan(Path(out), values["data"], values["profile"], config, cells, **names,
                     photograph=values["photograph"], command=values["command"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path}: not the plan of a grid ({error}); give `lorral reproduce` once more") from None
 
 
@@ -156,15 +170,22 @@ def run_cell(plan: Plan, cell: Cell, device=None, progress: bool = True, say: Ca
 
 
 def same_kind(plan: Plan, cell: Cell) -> None:
-    """DataError when a cell that has begun is another one, or some of the grid were made before runs knew their faces
-    and this one is not there yet."""
+    """DataError when a cell that has begun is another one; where it is not there yet, when some of the grid are of
+    other faces or settings, or were made before runs knew their faces."""
     run, config = plan.run(cell), plan.config_of(cell)
     if (run / "step1.safetensors").exists():
         claim(run, replace(config, threads=config.threads or read_run_config(run).threads))
         open_fold(run, config)
-    elif old := [other.name for other in plan.cells if (plan.run(other) / "step1.safetensors").exists()
-                 and data_record(plan.run(other)) is None]:
-        raise DataError(f"{plan.out}: {old[0]} has {NO_FINGERPRINT}, nor mixed with newer cells; choose another --out")
+        return
+    for other in plan.cells:
+        if not (plan.run(other) / "step1.safetensors").exists():
+            continue
+        if data_record(plan.run(other)) is None:
+            raise DataError(f"{plan.out}: {other.name} has {NO_FINGERPRINT}, nor mixed with newer cells; choose "
+                            "another --out")
+        check_faces(plan.run(other), open_prepared(config.data))
+        if settings(read_run_config(plan.run(other)).to_dict()) != settings(plan.config_of(other).to_dict()):
+            raise DataError(f"{plan.out}: {other.name} has other settings than its grid.json; choose another --out")
 
 
 def attempt(plan: Plan, cell: Cell, device=None, progress: bool = True, say: Callable[[str], None] = print) -> str:

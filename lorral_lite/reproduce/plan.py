@@ -41,6 +41,9 @@ FACES = {"subjects": 90, "frames": 50}
 FACES_SEED = 0
 """All seeds of a grid train on the same people; ``lorral prepare faces --seed`` draws others."""
 
+USUAL = {"profile": "bp4d", "difficulty": "default", "relation_strength": 1.0, "structure": "real", "hidden": []}
+"""Of which population they are, as meta.json says."""
+
 SHIP_LIMIT = 8_000_000
 """Bytes of everything that :func:`publish` copies."""
 
@@ -80,6 +83,8 @@ def reproduce(out=None, data: str = "faces", root=None, profile: str = "smoke", 
     if notebooks:
         notebooks_folder()  # say now, not after the training, that there are none
     source = find_data(plan, root, subjects, frames)
+    if root and isinstance(source, PreparedFolder) and source.path != Path(root):
+        say(f"{source.path}: prepared already; {root} is not read again")
     say_cost(plan, source, subjects, frames, None if cluster == "slurm" else names[0], len(names), say)
     with only_one(plan.out, "reproducing"):
         if Path(plan.config.data).exists():
@@ -191,9 +196,12 @@ def find_data(plan: Plan, root, subjects=None, frames=None) -> PreparedFolder | 
     if plan.data == "faces" and not root:
         people = subjects or FACES["subjects"]
         asked = {"subjects": people, "frames": people * (frames or FACES["frames"]), "seed": FACES_SEED}
-        if any(there.get(key) != value for key, value in asked.items()):
-            raise DataError(f"{where}: holds {there['subjects']} subjects, {there['frames']} frames of seed "
-                            f"{there.get('seed')}, not what was asked for; choose another --out")
+        drawn = there.get("population") or {}
+        other = [f"{key} {drawn[key]}" for key, value in USUAL.items() if drawn.get(key, value) != value]
+        if other or any(there.get(key) != value for key, value in asked.items()):
+            raise DataError(f"{where}: holds {there.get('subjects')} subjects, {there['frames']} frames of seed "
+                            f"{', '.join([str(there.get('seed')), *other])}, not what was asked for; choose another "
+                            "--out")
     return folder
 
 
@@ -263,8 +271,8 @@ def publish(run, to) -> None:
     config, record = read_run_config(run), data_record(run)
     if record is None:
         raise DataError(f"{run}: {NO_FINGERPRINT}; train it again to publish it")
-    if record["source"] != "faces":
-        raise DataError(f"{run}: trained on faces from {record['source']}; only weights of drawn faces are published")
+    if (source := record.get("source")) != "faces":
+        raise DataError(f"{run}: trained on faces from {source}; only weights of drawn faces are published")
     names = ["config.json", RECORD, *[f"step1{end}" for end in (".safetensors", "_log.jsonl", "_metrics.json",
                                                         "_predictions.safetensors")]]
     for relation in RELATIONS:
@@ -273,8 +281,13 @@ def publish(run, to) -> None:
                                                         "predictions.safetensors")]
     if missing := [name for name in names if not (run / name).exists()]:
         raise DataError(f"{run / missing[0]}: missing; finish the run first")
-    partial = to.with_name(f".{to.name}.partial")
+    with only_one(to, "publishing"):
+        _publish(run, to, config, names, to.with_name(f".{to.name}.partial"))
+
+
+def _publish(run: Path, to: Path, config: RunConfig, names: list[str], partial: Path) -> None:
     new = partial / to.name
+    shutil.rmtree(partial, ignore_errors=True)  # of one that was stopped
     try:
         for name in names:
             (new / name).parent.mkdir(parents=True, exist_ok=True)

@@ -24,7 +24,7 @@ from ..datasets.prepared import FaceDataset, open_prepared
 from ..datasets.synthetic import prepare_faces
 from ..faces.population import Population
 from ..facs import check_aus
-from ..files import DataError, load_tensors, read_json, without_paths, write_json, write_text
+from ..files import DataError, load_tensors, only_one, read_json, without_paths, write_json, write_text
 from ..measure.statistics import Estimate, holm, jackknife
 from ..model.relations import RELATIONS
 from ..training.config import RunConfig, Schedule
@@ -88,9 +88,9 @@ def run_seed(out, hiding: str, seed: int, size: Size) -> int:
                 prepare_faces(data, frames=size.frames, relation_strength=strength, structure=structure, **faces)
             found = run_world(folder / world, data, step1, hiding, world, seed, size)
             write_json(folder / f"{world}.json", found)
-            shutil.rmtree(folder / world)
-            shutil.rmtree(data)
             done += 1
+        for place in (folder / world, folder / f"{world}_data"):  # also when a kill came between
+            shutil.rmtree(place, ignore_errors=True)
     return done
 
 
@@ -145,7 +145,11 @@ def run_experiment(out="runs/relations", seeds: int = 5, size: Size = Size(), jo
     With one job they are done in this process, else in processes of their own, whose logs lie in ``out``/jobs. A job
     that fails leaves one line while the others go on, and a DataError at the end.
     """
-    out = Path(out)
+    with only_one(Path(out), "experimenting in"):
+        return _run_experiment(Path(out), seeds, size, jobs, progress, say)
+
+
+def _run_experiment(out: Path, seeds: int, size: Size, jobs: int, progress: bool, say) -> dict:
     settings = asdict(size)
     if (out / "settings.json").exists() and read_json(out / "settings.json") != settings:
         raise DataError(f"{out}: holds an experiment of another size ({read_json(out / 'settings.json')}); "
@@ -159,9 +163,14 @@ def run_experiment(out="runs/relations", seeds: int = 5, size: Size = Size(), jo
 def collect(out, seeds: int) -> dict:
     """Everything that finished, as one dict for JSON: figures rounded to 0.01 points."""
     out = Path(out)
-    files = [out / hiding / f"seed{seed}" / f"{world}.json"
-             for hiding in HIDINGS for seed in range(seeds) for world in WORLDS]
-    cells = [_checked(file, read_json(file)) for file in files]
+    files = {(hiding, seed, world): out / hiding / f"seed{seed}" / f"{world}.json"
+             for hiding in HIDINGS for seed in range(seeds) for world in WORLDS}
+    cells = [_checked(file, read_json(file)) for file in files.values()]
+    for (hiding, seed, world), cell in zip(files, cells, strict=True):
+        if [cell[name] for name in ("hiding", "seed", "relation_strength", "structure")] != [
+                hiding, seed, *WORLDS[world]]:
+            raise DataError(f"{files[hiding, seed, world]}: of {cell['hiding']}, seed {cell['seed']}, strength "
+                            f"{cell['relation_strength']} {cell['structure']}; remove it: the same command makes it")
     settings = read_json(out / "settings.json")
     command = (f"lorral experiment --out {out} --seeds {seeds} --subjects {settings['subjects']} "
                f"--frames {settings['frames']} --step1-frames {settings['step1_frames']}"
@@ -280,8 +289,11 @@ def read_result(path) -> dict:
     result = read_json(path := Path(path))
     if not isinstance(result.get("cells"), list) or not result["cells"]:
         raise DataError(f"{path}: holds no cells of an experiment; name what `lorral experiment` wrote")
-    for cell in result["cells"]:
-        _checked(path, cell)
+    found = [tuple(_checked(path, cell)[name] for name in ("seed", "hiding", "relation_strength", "structure"))
+             for cell in result["cells"]]
+    whole = {(seed, hiding, *world) for seed, *_ in found for hiding in HIDINGS for world in WORLDS.values()}
+    if sorted(found) != sorted(whole):
+        raise DataError(f"{path}: its cells are not each world once for each seed; restore it")
     return result
 
 

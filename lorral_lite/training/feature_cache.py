@@ -9,11 +9,12 @@ the features depend on, has changed. Git ignores it and :func:`lorral_lite.repro
 import hashlib
 import os
 import shutil
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import numpy as np
 import torch
+from filelock import FileLock
 
 from .. import __version__
 from ..datasets.prepared import FaceDataset
@@ -95,9 +96,12 @@ def _fill(folder: Path, partial: Path, key: dict, model, dataset, views: int, de
                         files[name].write(array.tobytes())
                     bar.update()
         write_json(partial / "key.json", {**key, "sha256": {p.name: checksum(p) for p in partial.glob("*.npy")}})
-        if _open(folder, key) is None:  # else another process was faster
-            shutil.rmtree(folder, ignore_errors=True)
-            os.replace(partial, folder)
+        with FileLock(folder.with_name(".features.lock")) as lock:  # another relation may be here at this moment too
+            if _open(folder, key) is None:  # else another process was faster
+                shutil.rmtree(folder, ignore_errors=True)
+                os.replace(partial, folder)
+            with suppress(OSError):
+                Path(lock.lock_file).unlink()  # while it is held: who waits for it looks at the name again
     except OSError as error:
         raise DataError(f"{folder}: cannot be written ({error.strerror}); free some space or choose another run "
                         "folder") from error

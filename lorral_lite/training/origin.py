@@ -23,6 +23,8 @@ RECORD = "data.json"
 NO_FINGERPRINT = "no fingerprint: made before runs knew their faces, so nothing of it can be compared"
 MADE = {"data": "of other faces than {}", "settings": "with other settings than {}",
         "step1": "on another step 1 than {}", "weights": "by other weights than {}"}
+KEPT = {"fingerprint": str, "sha256": dict, "source": str, "fold": list, "train": list, "test": list}
+"""What every record says, and of which type."""
 RECIPE = ("profile", "difficulty", "relation_strength", "structure", "hidden")
 """What of a population fixes its faces, beside the numbers of people and frames, the size and the seed."""
 
@@ -67,7 +69,12 @@ def data_record(run) -> dict | None:
     """What a run keeps of its faces; None where it was made before runs knew them."""
     path = Path(run) / RECORD
     record = read_json(path) if path.exists() else {}
-    return record if record.get("fingerprint") else None
+    if not record.get("fingerprint"):
+        return None
+    for name, kind in KEPT.items():
+        if not isinstance(record.get(name), kind):
+            raise DataError(f"{path}: {name} is {record.get(name)!r:.40}; restore it, or begin a new run folder")
+    return record
 
 
 @cache
@@ -142,6 +149,9 @@ def origin(run, relation: str | None = None) -> dict:
     """What the weights of a step are to be made of: {data, settings, and with a relation step1}, as the run says."""
     run = Path(run)
     record, decided = data_record(run), settings(read_json(run / "config.json"))
+    if record and record["fold"] != (fold := [decided.get("fold"), decided.get("folds")]):
+        raise DataError(f"{run / RECORD}: of fold {record['fold']}, but its config.json is of fold {fold} ([which, of "
+                        "how many]); restore the one that is not of this run")
     found = {"data": record and record["fingerprint"], "settings": digest(decided)}
     if relation is not None:
         own = read_json(run / relation / "config.json")

@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 
 from ..device import pick_device
-from ..files import DataError, check_fit, load_tensors, read_json, save_tensors, write_json
+from ..files import DataError, check_fit, load_tensors, only_one, read_json, save_tensors, write_json
 from ..model.lorral import LoRRaL
 from .config import RunConfig, seed_of, upgraded
 from .origin import compare, data_record, faces_of, open_fold, origin, settings, stored_path, write_record
@@ -33,6 +33,8 @@ def read_run_config(run) -> RunConfig:
     try:
         config = RunConfig.from_dict(values)
         return replace(config, data=faces_of(run, values))
+    except DataError:  # of the record beside it
+        raise
     except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path}: not the config of a run folder ({error}); name the folder that holds "
                         "step1.safetensors") from None
@@ -94,14 +96,20 @@ def load_model(run, relation: str | None = None, device=None) -> LoRRaL:
 def step1_of(first: Path, run: Path, config: RunConfig) -> None:
     """Begin ``run``, with other settings or other faces of the same training people, with the step 1 of ``first``."""
     fold = open_fold(run, config)
-    write_record(run, config, *fold)
-    claim(run, config)
-    if (there := data_record(first)) is None or there["train"] != data_record(run)["train"]:
-        raise DataError(f"{first}: its step 1 was not trained on the people that {run} trains on; train it there")
-    if not (run / "step1.safetensors").exists():
-        weights, metadata = load_tensors(first / "step1.safetensors")
-        compare(first / "step1.safetensors", metadata, origin(first), first / "config.json")
-        save_weights(run / "step1.safetensors", weights, config.model.aus, origin(run))
+    with only_one(run, "training"):
+        write_record(run, config, *fold)
+        claim(run, config)
+        there, here = data_record(first), data_record(run)
+        if there is None or [there.get(name) for name in PEOPLE] != [here.get(name) for name in PEOPLE]:
+            raise DataError(f"{first}: its step 1 was not trained on the people that {run} trains on; train it there")
+        if not (run / "step1.safetensors").exists():
+            weights, metadata = load_tensors(first / "step1.safetensors")
+            compare(first / "step1.safetensors", metadata, origin(first), first / "config.json")
+            save_weights(run / "step1.safetensors", weights, config.model.aus, origin(run))
+
+
+PEOPLE = ("source", "seed", "train")
+"""Of a record what tells who was trained on: drawn people have the same names with every seed."""
 
 
 def save_weights(path: Path, weights: dict, aus, made: dict) -> None:

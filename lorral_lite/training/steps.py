@@ -22,7 +22,17 @@ from ..datasets.folds import hold_out
 from ..datasets.licensed_faces import protect
 from ..datasets.prepared import FaceDataset, PreparedFolder, as_batch, counter_uniform
 from ..device import cores, pick_device, threads
-from ..files import DataError, check_fit, load_tensors, only_one, parse_json, read_json, save_tensors, write_text
+from ..files import (
+    DataError,
+    check_fit,
+    check_log_line,
+    load_tensors,
+    only_one,
+    parse_json,
+    read_json,
+    save_tensors,
+    write_text,
+)
 from ..measure.metrics import summarise
 from ..model.lorral import Features, LoRRaL, Output
 from ..model.losses import Losses, au_weights_from_rates, lorral_loss
@@ -91,10 +101,10 @@ def _train_step1(run: Path, config: RunConfig, material: Material, device, progr
             crops_at = batch["landmarks"] + noise
         return model(batch["image"], crops_at)
 
-    length = len(rows) // config.batch_size or 1
+    length, made = len(rows) // config.batch_size or 1, origin(run)
     with threads(config.threads):
-        fit(1, run, model, batches, answer, config, material, length, progress, on_epoch)
-    save_weights(run / "step1.safetensors", model.state_dict(), config.model.aus, origin(run))
+        fit(1, run, model, batches, answer, config, material, made, length, progress, on_epoch)
+    save_weights(run / "step1.safetensors", model.state_dict(), config.model.aus, made)
     forget_resume(run, 1)
     return model
 
@@ -117,6 +127,7 @@ def _train_step2(run: Path, relation: str, config: RunConfig, material: Material
     out, rows = run / relation, material.rows
     protect(run, material.folder)
     model = load_model(run)
+    step1 = {name: value.cpu().clone() for name, value in model.state_dict().items()}
     model.set_relation(relation, seed=seed_of(config.seed, 2, 0), **options)  # D17 new heads
     model.freeze_step1(train_landmarks=config.views == 0)  # D18 what step 2 trains
     if not is_done(out, 2) and data_record(run) is None:
@@ -125,6 +136,7 @@ def _train_step2(run: Path, relation: str, config: RunConfig, material: Material
     if is_done(out, 2):
         forget_resume(out, 2)
         return load_model(run, relation, device)
+    made = origin(run, relation)  # now: what lies in the run may be exchanged while this trains
     model.to(device)
     dataset = FaceDataset(material.folder, rows, config.model.image_size, True, config.seed + 1, config.jitter)
     if config.views:
@@ -148,18 +160,17 @@ def _train_step2(run: Path, relation: str, config: RunConfig, material: Material
 
     length = -(-len(rows) // config.batch_size)
     with threads(1 if config.views else config.threads):  # D80 cached features: too little work to share
-        fit(2, out, model, batches, answer, config, material, length, progress, on_epoch)
-    step1, _ = load_tensors(run / "step1.safetensors")
+        fit(2, out, model, batches, answer, config, material, made, length, progress, on_epoch)
     state = {k: v.cpu() for k, v in model.state_dict().items()}
     changed = {k: v for k, v in state.items() if k not in step1 or not torch.equal(v, step1[k])}
-    save_weights(out / "step2.safetensors", changed, config.model.aus, origin(run, relation))
+    save_weights(out / "step2.safetensors", changed, config.model.aus, made)
     forget_resume(out, 2)
     return model
 
 
 def fit(step: int, out: Path, model: LoRRaL, batches: Callable[[int], Iterable[dict]],
-        answer: Callable[[dict, int], Output], config: RunConfig, material: Material, length: int, progress: bool,
-        on_epoch: Callable[[list[dict]], None] | None) -> None:
+        answer: Callable[[dict, int], Output], config: RunConfig, material: Material, made: dict, length: int,
+        progress: bool, on_epoch: Callable[[list[dict]], None] | None) -> None:
     """The loop of both steps: SGD with the paper's momentum and weight decay over the epochs of the step's schedule.
 
     ``batches(epoch)`` yields ``length`` dicts with labels and landmarks, ``answer(batch, epoch)`` is the model's
@@ -169,8 +180,7 @@ def fit(step: int, out: Path, model: LoRRaL, batches: Callable[[int], Iterable[d
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     optimiser = torch.optim.SGD(trained.values(), lr=schedule.lr, momentum=config.momentum,
                                 weight_decay=config.weight_decay, foreach=True)  # the same numbers, fewer calls
-    made = origin(out) if step == 1 else origin(out.parent, out.name)
-    log, best = resume(step, out, model, optimiser, trained, schedule.epochs, made)
+    log, best = resume(step, out, model, optimiser, trained, schedule.epochs, made, len(material.held) > 0)
     device = model.mean_shape.device
     au_weights = None if material.au_weights is None else material.au_weights.to(device)
     bar = progress_bar(total=schedule.epochs * length, initial=len(log) * length, disable=not progress,
@@ -312,9 +322,10 @@ def save_resume(step: int, out: Path, model, optimiser, trained: dict, log: list
     write_log(step, out, log)
 
 
-def resume(step: int, out: Path, model, optimiser, trained: dict, most: int, made: dict) -> tuple[list[dict], dict]:
+def resume(step: int, out: Path, model, optimiser, trained: dict, most: int, made: dict,
+           held: bool) -> tuple[list[dict], dict]:
     """(log, best weights) of the epochs done so far, not above ``most``; model and optimiser are set to their end.
-    DataError when they are not ``made`` of what this run is."""
+    DataError when they are not ``made`` of what this run is. ``held``: each epoch was scored on held-out people."""
     path = out / f"step{step}_resume.safetensors"
     if not path.exists():
         return [], {}
@@ -323,13 +334,17 @@ def resume(step: int, out: Path, model, optimiser, trained: dict, most: int, mad
     wanted = {f"model.{name}": value for name, value in state.items()}
     wanted |= {f"momentum.{name}": value for name, value in trained.items()}
     again = "delete it to start this step again"
-    check_fit(path, tensors, {**wanted, **{f"best.{name}": value for name, value in state.items()}}, again)
+    wanted |= {f"best.{name}": value for name, value in state.items()} if held else {}
+    check_fit(path, tensors, wanted, again)
     if missing := [name for name in wanted if name not in tensors]:
         raise DataError(f"{path}: lacks {missing[0]}; {again}")
     try:
         log = parse_json(metadata["log"])
+        for line in log:
+            check_log_line(line)
         whole = [line["epoch"] for line in log] == list(range(min(len(log), most))) != []
-    except (KeyError, TypeError, ValueError):
+        whole = whole and all((line.get("val_mean_f1") is not None) == held for line in log)
+    except (AttributeError, KeyError, TypeError, ValueError):
         whole = False
     if not whole:
         raise DataError(f"{path}: its log is not that of whole epochs from the first on; {again}")

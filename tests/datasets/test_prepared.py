@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from lorral_lite.datasets.prepared import FaceDataset, as_batch, counter_uniform, open_prepared
 from lorral_lite.datasets.preparing import Sequence, prepare_sequences
 from lorral_lite.datasets.writing import PreparedWriter
-from lorral_lite.files import DataError, only_one
+from lorral_lite.files import DataError, only_one, write_text, write_whole
 from lorral_lite.landmarks import MIRROR
 
 AUS = (1, 4, 12)
@@ -98,6 +98,42 @@ def test_the_current_folder_has_a_lock_too(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with only_one(Path("."), "training"), pytest.raises(DataError, match="another process is training it"):
         only_one(tmp_path, "training").__enter__()
+
+
+def test_a_link_and_its_target_have_one_lock(tmp_path):
+    (tmp_path / "target").mkdir()
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "link").symlink_to(tmp_path / "target")
+    with only_one(tmp_path / "target", "training"), pytest.raises(DataError, match="another process is training it"):
+        only_one(tmp_path / "there" / "link", "training").__enter__()
+
+
+def test_a_disk_without_locks_is_one_line(tmp_path, monkeypatch):
+    def acquire(self):
+        raise NotImplementedError("no locks here")
+
+    monkeypatch.setattr("lorral_lite.files.FileLock.acquire", acquire)
+    with pytest.raises(DataError, match=r"cannot be written \(no locks here\); choose another folder"):
+        only_one(tmp_path / "run", "training").__enter__()
+
+
+def test_two_processes_of_the_same_number_share_no_temporary_file(tmp_path):
+    """As in two containers with one disk."""
+    def write(temporary):
+        temporary.write_text("first")
+        write_text(tmp_path / "a.txt", "second")
+
+    write_whole(tmp_path / "a.txt", write)
+    assert (tmp_path / "a.txt").read_text() == "first"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_kill_before_the_journal_went_leaves_a_whole_folder(folder):
+    before = sorted(folder.iterdir())
+    (folder / "journal.json").write_text("{}")
+    with pytest.raises(DataError, match="exists already"):
+        PreparedWriter(folder, 20, AUS, {"source": "test"}, resume=1)
+    assert sorted(folder.iterdir()) == before
 
 
 def test_a_link_to_nowhere_is_said_before_the_work(tmp_path):

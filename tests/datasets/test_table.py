@@ -287,6 +287,10 @@ def test_landmarks_that_are_no_numbers_and_labels_out_of_range(faces, tmp_path):
     assert [(skip.row, skip.reason) for skip in skips] == [
         (2, "no landmarks"), (3, "no landmarks"), (4, "AU 1 is 5.5, outside 0 to 5"),
         (5, "the frame is 'third', not a number")]
+    for number in ("1_0", "\uff11", "\u0661"):  # Python's own spelling, and digits that are not ours
+        rows = openface(faces[1])
+        rows[1][40] = number
+        assert [skip.row for skip in read_table(save(tmp_path / "a.csv", rows)).skips] == [2]
 
 
 @pytest.mark.parametrize(("content", "said"), [
@@ -410,6 +414,26 @@ def test_the_command(home, tmp_path, capsys):
     assert (open_prepared(out).labels == (LEVELS[:, [3, 2]] >= 2)).all()
     assert main(["prepare", "table", str(tmp_path / "no.csv"), str(tmp_path / "o"), "--quiet"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_tables_that_cannot_be_used_leave_the_others_alone(home, faces, tmp_path):
+    """Broken ones of one name, one of two videos for one person, one whose name is no text."""
+    save(tmp_path / "good.csv", own(faces[1]))
+    rows = own(faces[1], frame=[1, 2, 3, 4])
+    for k, row in enumerate(rows[1:]):
+        row[0] = f"{k % 2}.avi"
+        write_video(tmp_path / row[0], faces[0], 25)
+    two = save(tmp_path / "two.csv", rows)
+    broken = [tmp_path / place / "\udcff.csv" for place in ("a", "b")]
+    for path in broken:
+        path.parent.mkdir()
+        path.write_text("x")
+    for k, picture in enumerate(faces[0]):
+        write_image(tmp_path / "rec" / f"{k}.png", picture)
+    folder = prepare_table(tmp_path / "out", [broken[0], two, tmp_path / "good.csv", broken[1]], size=16, **QUIET)
+    assert set(folder.subjects) == {"good"}
+    assert sum("not the header" in line for line in folder.meta["left_out"]) == 2
+    assert sum("more than one video" in line for line in folder.meta["left_out"]) == 1
 
 
 # --- fuzz

@@ -249,6 +249,13 @@ def test_test_faces_come_from_the_stored_predictions(tmp_path, faces):
         n = next(n for n in range(18) if (images[n, 4:92, 4:92] == found.images[i]).all())
         assert (labels[n] == found.labels[i]).all()
         assert ((found.probabilities[i] > 0.5) == (labels[n] == (n != 0))).all()
+    path = next((tmp_path / "run").rglob("self_attention/predictions.safetensors"))
+    stored = {name: t.clone() for name, t in load_tensors(path)[0].items()}
+    for name, t in (("rows", -stored["rows"]), ("rows", stored["rows"] + 0.5), ("rows", stored["rows"][:, None]),
+                    ("labels", stored["labels"] * 0 + 7), ("au_logits", stored["au_logits"][:2]),
+                    ("au_logits", stored["au_logits"][:, :1]), ("landmarks", stored["landmarks"][:, :5])):
+        save_tensors(path, {**stored, name: t})
+        assert find_examples(run) is None
     for path in (tmp_path / "run").rglob("*predictions.safetensors"):  # as published ones, which leave landmarks out
         save_tensors(path, {name: t for name, t in load_tensors(path)[0].items() if "landmarks" not in name})
     assert find_examples(run) is None
@@ -288,6 +295,9 @@ def test_an_empty_folder_gives_plain_sentences(tmp_path):
     ("bilstm/metrics.json", b"[" * 100_000, "metrics.json of bilstm cannot be read"),
     ("config.json", b'{"step1": {"epochs": "many"}}', "config.json of run is not that of a run"),
     ("photo/prediction.json", b'{"nme_percent": "4"}', "prediction.json of photo cannot be read"),
+    ("photo/prediction.json", b'{"nme_percent": true}', "prediction.json of photo cannot be read"),
+    ("times.json", b'{"step 1": {"a": 1}, "step 2": null}', "times.json holds something else than seconds"),
+    ("times.json", b'{"step 1": true, "step 2": -1, "report": 1e300}', "times.json holds something else than seconds"),
     ("photo/overlay.png", b"x" * 200_000, "overlay picture cannot be read"),
 ])
 def test_a_missing_or_broken_piece_is_named_and_left_out(tmp_path, piece, content, sentence):
@@ -305,6 +315,7 @@ def test_a_missing_or_broken_piece_is_named_and_left_out(tmp_path, piece, conten
     (("outputs", "local", "auc"), 80.0), (("outputs", "au", "per_subject", "P001", "tp", 0), 1e300), (("aus", 0), 99),
     (("always_positive", "f1"), [48.0]), (("landmarks", "nme_percent"), True), (("fold",), "1"), (("landmarks",), ""),
     (("seconds",), float("inf")), (("data", "licensed"), "no"), (("parameters",), [1]),
+    (("train_frames",), "many"), (("train_subjects",), [1]),
 ])  # fmt: skip
 def test_metrics_with_a_foreign_number_are_named_and_left_out(tmp_path, place, value):
     folder = make_run(tmp_path / "run", relations={"none": 0, "bilstm": 0.1})

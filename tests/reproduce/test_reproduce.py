@@ -22,9 +22,10 @@ from lorral_lite.model.relations import RELATIONS
 from lorral_lite.reproduce import cell as grid
 from lorral_lite.reproduce import cost, jobs
 from lorral_lite.reproduce import plan as job
-from lorral_lite.reproduce.cell import NOTEBOOKS, Cell, Plan, failure_notebook, read_plan
+from lorral_lite.reproduce.cell import NOTEBOOKS, Cell, Plan, failure_notebook, read_plan, same_kind
 from lorral_lite.training.config import RunConfig, Schedule
 from lorral_lite.training.jobs import CLUSTERS
+from lorral_lite.training.steps import train_step1
 
 ONE = Schedule(1, 0.01)
 
@@ -117,9 +118,11 @@ def test_a_plan_is_read_as_it_was_written(tmp_path):
     assert os.path.abspath(found.config.data) == str(tmp_path / "data")
     assert replace(found, config=plan.config) == plan
     assert replace(found.config, data=plan.config.data) == plan.config
-    (tmp_path / "grid.json").write_text('{"cells": []}')
-    with pytest.raises(DataError, match=r"grid\.json: not the plan of a grid"):
-        read_plan(tmp_path)
+    good = json.loads((tmp_path / "grid.json").read_text())
+    for change in ({"config": []}, {"relations": "none"}, {"baselines": [1]}, {"photograph": "no"}, {"cells": None}):
+        (tmp_path / "grid.json").write_text(json.dumps({**good, **change}))
+        with pytest.raises(DataError, match=r"grid\.json: not the plan of a grid"):
+            read_plan(tmp_path)
 
 
 @pytest.mark.parametrize(("args", "words"), [
@@ -164,6 +167,34 @@ def test_real_faces_are_not_mixed_with_a_stand_in(tmp_path):
     assert job.find_data(plan, made.root).meta["stand_in"]
     with pytest.raises(DataError, match=r"prepared from a stand-in, which .*real is not; choose another --out"):
         job.find_data(plan, tmp_path / "real")
+
+
+def test_drawn_faces_of_another_population_are_not_what_was_asked_for(tmp_path):
+    folder = make_data(tmp_path / "out" / "data")
+    meta = json.loads((folder / "meta.json").read_text())
+    meta |= {"source": "faces", "seed": 0, "population": {"difficulty": "default", "relation_strength": 0.0}}
+    (folder / "meta.json").write_text(json.dumps(meta))
+    plan = replace(job.make_plan(tmp_path / "out", "faces", None, "smoke"), config=tiny_config(folder))
+    with pytest.raises(DataError, match=r"of seed 0, relation_strength 0\.0, not what was asked for"):
+        job.find_data(plan, None, 6, 10)
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    ("faces", "not the faces of .*fold1_seed0"), ("recipe", "fold1_seed0 has other settings than its grid"),
+])
+def test_a_cell_begins_only_beside_cells_of_its_kind(tmp_path, change, words):
+    data = make_data(tmp_path / "data", 30)
+    config = quick(None, data, None, threads=1)
+    plan = Plan(tmp_path / "out", "faces", "fast", config, (Cell(1, 0), Cell(2, 0)), ("none",), (), (), False)
+    train_step1(plan.run(plan.cells[0]), plan.config_of(plan.cells[0]), "cpu", progress=False)
+    same_kind(plan, plan.cells[1])
+    if change == "faces":
+        shutil.rmtree(data)
+        make_data(data, 36)
+    else:
+        plan = replace(plan, config=replace(config, momentum=0.5))
+    with pytest.raises(DataError, match=words):
+        same_kind(plan, plan.cells[1])
 
 
 # ------------------------------------------------------------------------------------------- cells, in this process

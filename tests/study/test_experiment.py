@@ -1,11 +1,13 @@
 """The experiment on relations: what it computes from its cells, and one small run that can be stopped and goes on."""
 
+import shutil
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 from scipy import stats
 
-from lorral_lite.files import DataError, read_json
+from lorral_lite.files import DataError, only_one, read_json
 from lorral_lite.model.relations import RELATIONS
 from lorral_lite.study import experiment
 from lorral_lite.study.experiment import (
@@ -156,6 +158,18 @@ def test_a_stopped_run_goes_on_to_the_same_numbers(tmp_path, monkeypatch):
     assert len(found["cells"]) == 2
     write_result(tmp_path / "result.json", found)
     assert read_result(tmp_path / "result.json") == found
+    place = tmp_path / "eyes" / "seed0"
+    (place / "strength0_data").mkdir()  # as when a kill came after the figures were written
+    assert run_seed(tmp_path, "eyes", 0, size) == 0
+    assert not (place / "strength0_data").exists()
+    shutil.copy(place / "strength1_exclusion.json", place / "strength0.json")
+    with pytest.raises(DataError, match=r"strength0\.json: of eyes, seed 0, strength 1.0 exclusion; remove it"):
+        collect(tmp_path, 1)
+
+
+def test_one_experiment_at_a_time(tmp_path):
+    with only_one(tmp_path, "experimenting in"), pytest.raises(DataError, match="another process is experimenting"):
+        run_experiment(tmp_path, 1, Size(9, 6, 6), progress=False)
 
 
 def test_a_module_that_lacks_a_cell_is_in_no_comparison():

@@ -1,6 +1,9 @@
 """Cached features: the model's own, computed once for all relations, whole or not there, and changing nothing."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from threading import Barrier, BrokenBarrierError
 
 import numpy as np
 import pytest
@@ -131,3 +134,22 @@ def test_a_fill_that_is_stopped_leaves_nothing_and_what_a_kill_left_is_cleared(t
     cached_features(run, model, **material(tiny_data))
     assert sorted(p.name for p in run.glob("*features*")) == ["features"]
     assert not (run / ".features.partial").exists()
+
+
+def test_two_relations_that_fill_at_once_do_not_disturb_each_other(tiny_data, run, monkeypatch):
+    meeting, real = Barrier(2), feature_cache.shutil.rmtree
+
+    def rmtree(path, **options):
+        real(path, **options)
+        if path == run / "features":
+            with suppress(BrokenBarrierError):
+                meeting.wait(0.3)
+
+    def fill(name):
+        return cached_features(run, load_model(run, device="cpu"), scratch=run / name, **material(tiny_data))
+
+    monkeypatch.setattr(feature_cache.shutil, "rmtree", rmtree)
+    with ThreadPoolExecutor(2) as pool:
+        one, other = pool.map(fill, (".a.partial", ".b.partial"))
+    assert all(torch.equal(value, other[name]) for name, value in one.items())
+    assert not list(run.glob(".*"))

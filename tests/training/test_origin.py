@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from tiny_run import copy_run, make_data, tiny_config
 
 from lorral_lite.datasets.folds import fold_rows
 from lorral_lite.datasets.prepared import open_prepared
-from lorral_lite.files import DataError, load_tensors, read_json, read_metadata, save_tensors, write_json
+from lorral_lite.files import DataError, load_tensors, only_one, read_json, read_metadata, save_tensors, write_json
 from lorral_lite.report.results import load_grid, load_runs
 from lorral_lite.training.config import Schedule
 from lorral_lite.training.evaluation import evaluate
@@ -127,6 +128,14 @@ def test_other_faces_at_the_same_place_are_refused_and_nothing_is_written(home, 
             call()
         assert "\n" not in str(error.value)
     assert contents(run) == before
+
+
+@pytest.mark.parametrize("change", [{"sha256": None}, {"sha256": ["x"]}, {"fingerprint": 5}, {"source": 5}])
+def test_a_record_of_other_types_is_named(home, change):
+    path = home / "other" / RECORD
+    write_json(path, {**read_json(path), "fingerprint": "0" * 16, **change})
+    with pytest.raises(DataError, match=rf"^{re.escape(str(path))}: {next(iter(change))} is .*restore it"):
+        evaluate(home / "other", None, "cpu", progress=False)
 
 
 def test_a_step_that_was_stopped_does_not_go_on_with_other_faces_or_settings(home):
@@ -252,6 +261,7 @@ def no_record(home):
     (another_schedule, r"step1\.safetensors: made with other settings than ", False),
     (older_metrics, r"mlp/metrics\.json: no fingerprint: .*, nor mixed with newer files; begin a new run folder", True),
     (photo_of_other_weights, r"photo: predicted by other weights than those that are here; remove it", True),
+    (file_of("grid/fold2_seed0", RECORD), r"data\.json: of fold \[2, 3\], but its config\.json is", False),
     (no_record, r"fold1_seed0: no fingerprint: .*, nor mixed with newer files", False),
 ])
 def test_what_is_not_of_this_run_is_refused_by_the_report_and_by_training(home, damage, message, loads):
@@ -340,3 +350,68 @@ def test_checksums_are_compared_once_as_long_as_a_file_stays_as_it_is(home, monk
     evaluate(run, None, "cpu", progress=False)
     assert asked[4:] == ["labels.npy"]
     assert read_run_config(run).data == found_path("../data", run)
+
+
+@pytest.mark.parametrize("edit", [{"sha256": "x", "fingerprint": "x"}, {"train": 3}, {"fold": None},
+                                  {"fingerprint": [1]}])
+def test_a_record_of_other_types_is_one_line(home, edit):
+    run = home / "grid" / "fold1_seed0"
+    write_json(run / RECORD, {**read_json(run / RECORD), **edit})
+    for call in (lambda: evaluate(run, None, "cpu", progress=False), lambda: load_runs(run)):
+        with pytest.raises(DataError, match=r"data\.json: \w+ is .*; restore it, or begin a new"):
+            call()
+
+
+def test_a_step_1_that_is_exchanged_while_step_2_trains_is_noticed(home):
+    run = home / "grid" / "fold1_seed0"
+    shutil.rmtree(run / "mlp")
+    train_step2(run, "mlp", "cpu", progress=False, on_epoch=lambda log: step1_trained_again(home))
+    with pytest.raises(DataError, match=r"step2\.safetensors: made on another step 1 than"):
+        load_model(run, "mlp")
+
+
+def test_labels_exchanged_with_their_size_and_time_are_noticed_by_the_same_process(home):
+    run, labels = home / "grid" / "fold1_seed0", home / "data" / "labels.npy"
+    evaluate(run, None, "cpu", progress=False)
+    time = labels.stat().st_mtime_ns
+    permuted_labels(home / "data")
+    os.utime(labels, ns=(time, time))
+    with pytest.raises(DataError, match=r"labels\.npy: its content changed"):
+        evaluate(run, None, "cpu", progress=False)
+
+
+def test_metrics_of_other_faces_are_refused_where_no_weights_are_left(home):
+    run, path = home / "grid" / "fold1_seed0", home / "grid" / "fold1_seed0" / "none" / "metrics.json"
+    (run / "step1.safetensors").unlink()
+    load_runs(run)
+    metrics = read_json(path)
+    write_json(path, {**metrics, "data": {**metrics["data"], "fingerprint": "0" * 16}})
+    with pytest.raises(DataError, match=r"none/metrics\.json: scored on other faces than the rest"):
+        load_runs(run)
+    (run / RECORD).unlink()
+    with pytest.raises(DataError, match=r"none/metrics\.json: scored on other faces than the rest"):
+        load_runs(run)
+
+
+def test_a_cell_that_has_nothing_but_metrics_is_of_the_same_faces_and_folds_too(home):
+    cell = home / "grid" / "fold2_seed0"
+    for name in ("config.json", RECORD, "step1.safetensors"):
+        (cell / name).unlink()
+    assert load_grid(home / "grid").folds == [1, 2]
+    for key, value in (("data", {"source": "test", "fingerprint": "0" * 16}), ("folds", 2)):
+        before = {path: path.read_bytes() for path in cell.rglob("*metrics.json")}
+        for path in before:
+            write_json(path, {**read_json(path), key: value})
+        with pytest.raises(DataError, match=f"fold2_seed0: other {'faces' if key == 'data' else key} than"):
+            load_grid(home / "grid")
+        for path, raw in before.items():
+            path.write_bytes(raw)
+
+
+def test_drawn_people_of_another_seed_are_others_though_their_names_are_the_same(home):
+    first = home / "grid" / "fold1_seed0"
+    write_json(first / RECORD, {**read_json(first / RECORD), "seed": 1})
+    with pytest.raises(DataError, match="its step 1 was not trained on the people that"):
+        step1_of(first, home / "run", small(home / "data", loss="jaa"))
+    with only_one(home / "run", "training"), pytest.raises(DataError, match="another process is training it"):
+        step1_of(first, home / "run", small(home / "data", loss="jaa"))

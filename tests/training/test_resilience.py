@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load, load_file, save
 from tiny_run import tiny_config
 
-from lorral_lite.files import DataError, load_tensors
+from lorral_lite.files import DataError, load_tensors, save_tensors
 from lorral_lite.model.losses import lorral_loss
 from lorral_lite.training import steps as training
 from lorral_lite.training.steps import train_step1, train_step2
@@ -194,10 +194,12 @@ def test_other_faces_in_the_same_place_are_noticed(tiny_data, tmp_path):
     ("step1_resume.safetensors", 1, 1), ("step1_log.jsonl", 1, 2), ("step1.safetensors", 3, 3),
 ])
 def test_a_full_disk_stops_training_with_one_line_and_keeps_the_last_good_epoch(
-        tiny_data, peace, tmp_path, file, at, kept):
+        tiny_data, peace, tmp_path, monkeypatch, file, at, kept):
+    monkeypatch.setattr("lorral_lite.files.secrets.token_hex", lambda count: "x")
+
     def fill_the_disk(log):  # what is written to this name from now on goes to a device without space
         if len(log) == at:
-            (tmp_path / f".{file}.{os.getpid()}.partial").symlink_to("/dev/full")
+            (tmp_path / f".{file}.x.partial").symlink_to("/dev/full")
 
     with pytest.raises(DataError) as error:
         train_step1(tmp_path, tiny_config(tiny_data), "cpu", progress=False, on_epoch=fill_the_disk)
@@ -205,7 +207,7 @@ def test_a_full_disk_stops_training_with_one_line_and_keeps_the_last_good_epoch(
                                 "choose another folder")
     _, metadata = load_tensors(tmp_path / "step1_resume.safetensors")
     assert len(json.loads(metadata["log"])) == kept
-    assert not (tmp_path / f".{file}.{os.getpid()}.partial").is_symlink()
+    assert not (tmp_path / f".{file}.x.partial").is_symlink()
     train_again(tmp_path, tiny_config(tiny_data), peace)
 
 
@@ -253,3 +255,23 @@ def test_a_resume_file_that_is_damaged_or_not_of_this_run_is_refused(tiny_data, 
     epochs = []
     train_step1(tmp_path, tiny_config(tiny_data), "cpu", progress=False, on_epoch=lambda log: epochs.append(len(log)))
     assert epochs == [2, 3]
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    (lambda t, log: t.pop(first(t, "best.")), r"lacks best\."),
+    (lambda t, log: [t.pop(name) for name in list(t) if name.startswith("best.")], r"lacks best\."),
+    (lambda t, log: log[0].pop("val_mean_f1"), "its log is not that of whole epochs"),
+    (lambda t, log: log[0].update(val_mean_f1="high"), "its log is not that of whole epochs"),
+    (lambda t, log: log[0].update(seconds=None), "its log is not that of whole epochs"),
+])
+def test_a_resume_file_that_lost_the_best_epoch_is_refused(tiny_data, tmp_path, change, message):
+    config = tiny_config(tiny_data, select="held_out")
+    with pytest.raises(KeyboardInterrupt):
+        train_step1(tmp_path, config, "cpu", progress=False, on_epoch=stop)
+    path = tmp_path / "step1_resume.safetensors"
+    tensors, metadata = load_tensors(path)
+    log = json.loads(metadata["log"])
+    change(tensors, log)
+    save_tensors(path, tensors, {**metadata, "log": json.dumps(log)})
+    with pytest.raises(DataError, match=rf"step1_resume\.safetensors: {message}"):
+        train_step1(tmp_path, config, "cpu", progress=False)

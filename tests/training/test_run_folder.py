@@ -1,7 +1,6 @@
 """Run folders: configs go through JSON, files are whole or not there, broken or foreign ones are refused by name."""
 
 import json
-import os
 import pickle
 import shutil
 
@@ -133,16 +132,17 @@ def test_a_relation_subfolder_is_no_run_folder(tiny_finished):
         evaluate(tiny_finished / "self_attention", None, "cpu", progress=False)
 
 
-def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    monkeypatch.setattr("lorral_lite.files.secrets.token_hex", lambda count: "x")
     path = tmp_path / "metrics.json"
     write_json(path, {"f1": 1})
     with pytest.raises(TypeError):
         write_json(path, {"f1": object()})
-    (tmp_path / f".weights.safetensors.{os.getpid()}.partial").mkdir()
+    (tmp_path / ".weights.safetensors.x.partial").mkdir()
     with pytest.raises(DataError, match=r"weights\.safetensors: cannot be written \(Is a directory\); free some space"):
         save_tensors(tmp_path / "weights.safetensors", {"a": torch.zeros(2)})
     assert json.loads(path.read_text()) == {"f1": 1}
-    assert sorted(p.name for p in tmp_path.iterdir()) == [f".weights.safetensors.{os.getpid()}.partial", "metrics.json"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".weights.safetensors.x.partial", "metrics.json"]
 
 
 def test_files_of_a_run_can_be_read_by_whom_the_umask_lets(tiny_finished):
