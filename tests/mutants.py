@@ -34,8 +34,13 @@ TESTS = {
 """File of the package → the file or files of the tests that guard it."""
 
 MUTANTS = [
-    (PATCH, "self.part_conv = nn.Conv2d(folded, folded, 3, padding=1, groups=grid * grid)",
-     'self.part_conv = nn.Conv2d(folded, folded, 3, padding=1, groups=grid * grid, padding_mode="replicate")'),
+    (PATCH, "self.part_conv = nn.Conv2d(folded, folded, 3, padding=0 if halo else 1, groups=grid * grid)",
+     'self.part_conv = nn.Conv2d(folded, folded, 3, padding=0 if halo else 1, groups=grid * grid, '
+     'padding_mode="replicate")'),
+    (PATCH, "return x + unfold(parts, self.grid) if self.identity else unfold(parts, self.grid)",
+     "return x + unfold(parts, self.grid)"),
+    (PATCH, "parts = x.unfold(2, h + 2, h).unfold(3, w + 2, w)  # B, C, row, column, y, x",
+     "parts = x.unfold(3, w + 2, w).unfold(2, h + 2, h)  # B, C, row, column, y, x"),
     (PATCH, "parts = parts.permute(0, 2, 4, 1, 3, 5).reshape(b, h // grid, w // grid, grid * grid * c)",
      "parts = parts.permute(0, 2, 4, 3, 1, 5).reshape(b, h // grid, w // grid, grid * grid * c)"),
     (PATCH, "return x.permute(0, 3, 1, 4, 2, 5).reshape(b, grid * h, grid * w, c // grid**2).permute(0, 3, 1, 2)",

@@ -77,9 +77,9 @@ def find_examples(run: Run, count: int = 8, seed: int = 0, show_licensed_faces: 
     if not {"rows", "labels", "au_logits", "landmarks", "true_landmarks"} <= found.keys():
         return None  # what ships leaves the landmarks out
     rows = found["rows"]
-    count, points = rows.size, (rows.size, 49, 2)
-    shapes = {"rows": (count,), "labels": (count, len(folder.aus)), "au_logits": (count, len(folder.aus)),
-              "landmarks": points, "true_landmarks": points}
+    of_aus, points = (rows.size, len(folder.aus)), (rows.size, 49, 2)
+    shapes = {"rows": (rows.size,), "labels": of_aus, "au_logits": of_aus, "landmarks": points,
+              "true_landmarks": points}
     if (run.metrics.get("aus") != list(folder.aus) or any(found[name].shape != s for name, s in shapes.items())
             or rows.dtype != np.int64 or rows.min(initial=0) < 0 or rows.max(initial=-1) >= len(folder)
             or (found["labels"] != folder.labels[rows]).any()):

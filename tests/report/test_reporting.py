@@ -242,7 +242,7 @@ def test_page_and_json_carry_the_same_figures_and_the_page_says_what_they_are_wo
 def test_test_faces_come_from_the_stored_predictions(tmp_path, faces):
     run = load_runs(make_run(tmp_path / "run", faces))
     found = find_examples(run, count=9)
-    assert len(set(found.names)) == 9  # one per person
+    assert len(found.names) == len(set(found.names)) == 9  # one per person
     assert find_examples(run, count=9, seed=1).names != found.names
     images, _, labels = faces
     for i in range(9):
