@@ -17,6 +17,7 @@ import numpy as np
 
 from ..datasets.prepared import open_prepared
 from ..datasets.synthetic import prepare_faces
+from ..device import pick_device
 from ..files import read_json, write_json
 from ..training.config import RunConfig
 from ..training.evaluation import evaluate
@@ -82,8 +83,11 @@ def run_readings(place, results, jobs: int = 2, device=None, progress: bool = Tr
             prepare_faces(place / f"seed{seed}", SUBJECTS, FRAMES, seed=seed, device=device, progress=progress)
     step1 = {name: reading for name, reading in READINGS.items() if reading.relation is None}
     step2 = {name: reading for name, reading in READINGS.items() if reading.relation is not None}
-    for group in (step1, step2):
-        run_group(place, results, group, jobs, device, progress, say)
+    run_group(place, results, step1, jobs, device, progress, say)
+    begun = {f"letter, seed {seed}": (place, READINGS["letter"], "letter", seed, device) for seed in SEEDS
+             if not all(cell_file(results, name, seed).exists() for name in step2)}
+    run_cells(step1_run, begun, jobs, place, "step 1", progress, say, **gpus(device))
+    run_group(place, results, step2, jobs, device, progress, say)
     if names := [name for name in chosen(gains(results)) if name in step1]:
         run_group(place, results, {"together": together(names)}, jobs, device, progress, say)
 
@@ -92,22 +96,35 @@ def run_group(place, results, readings: dict[str, Reading], jobs: int, device, p
     """The cells of some readings that are not there yet."""
     cells = {f"{name}, seed {seed}": (place, results, name, reading, seed, device)
              for seed in SEEDS for name, reading in readings.items() if not cell_file(results, name, seed).exists()}
-    run_cells(run_cell, cells, jobs, place, "readings", progress, say, gpus_per_node=int(str(device) != "cpu"))
+    run_cells(run_cell, cells, jobs, place, "readings", progress, say, **gpus(device))
 
 
-def run_cell(place, results, name: str, reading: Reading, seed: int, device=None) -> None:
+def gpus(device) -> dict[str, int]:
+    """What submitit is to give a job on ``device``, None being a GPU where there is one."""
+    return {"gpus_per_node": int(pick_device(device).type == "cuda")}
+
+
+def config_of(place: Path, reading: Reading, seed: int) -> RunConfig:
+    """lite() as the first version had it, but for what the reading changes."""
+    data = place / f"seed{seed}"
+    config = RunConfig.lite(data, open_prepared(data).aus, seed=seed, threads=1, **{**LIGHT, **reading.changes})
+    return replace(config, model=replace(config.model, **{**LETTER, **reading.model}))
+
+
+def step1_run(place: Path, reading: Reading, name: str, seed: int, device=None) -> Path:
+    """The run folder of a reading, after step 1."""
+    run = place / f"{name}_seed{seed}"
+    train_step1(run, config_of(place, reading, seed), device, progress=False)
+    return run
+
+
+def run_cell(place: Path, results, name: str, reading: Reading, seed: int, device=None) -> None:
     """One training, and what it gave. A reading of step 2 begins with the step 1 of the letter."""
-    def config_of(changed: Reading) -> RunConfig:
-        data = Path(place) / f"seed{seed}"
-        config = RunConfig.lite(data, open_prepared(data).aus, seed=seed, threads=1, **{**LIGHT, **changed.changes})
-        return replace(config, model=replace(config.model, **{**LETTER, **changed.model}))
-
-    run, first = Path(place) / f"{name}_seed{seed}", Path(place) / f"letter_seed{seed}"
     if reading.relation is None:
-        train_step1(run, config_of(reading), device, progress=False)
+        run = step1_run(place, reading, name, seed, device)
     else:
-        train_step1(first, config_of(READINGS["letter"]), device, progress=False)
-        step1_of(first, run, config_of(reading))
+        run = place / f"{name}_seed{seed}"
+        step1_of(place / f"letter_seed{seed}", run, config_of(place, reading, seed))
         train_step2(run, reading.relation, device, progress=False, **reading.options)
     metrics = evaluate(run, reading.relation, device, progress=False)
     write_json(cell_file(results, name, seed), scores(metrics, name, seed))
