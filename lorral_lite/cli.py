@@ -294,7 +294,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--difficulty", choices=["easy", "default", "hard"], default="default", help="how faint AUs are")
     sub.add_argument("--relation-strength", type=within(0, 1, float), default=1.0,
                      help="0 (independent AUs) to 1 (the real data)")
-    sub.add_argument("--structure", choices=["real", "cooccurrence", "exclusion"], default="real",
+    sub.add_argument("--structure", choices=["real", "cooccurrence", "exclusion", "copy"], default="real",
                      help="which relations the AUs have")
     sub.add_argument("--hidden", type=int, nargs="*", default=[], metavar="AU", help="AUs whose evidence is covered")
     sub.add_argument("--seed", type=within(0, MOST_SEED), default=0)

@@ -39,13 +39,16 @@ from .expression import AUS
 
 FRAMES_PER_SECOND = {"bp4d": 25, "disfa": 20}
 
-STRUCTURES = ("real", "cooccurrence", "exclusion")
+STRUCTURES = ("real", "cooccurrence", "exclusion", "copy")
 
 EXCLUSION_PAIRS: dict[str, tuple[tuple[int, int], ...]] = {
     "bp4d": ((4, 12), (12, 15), (10, 24)),
     "disfa": ((4, 12), (4, 25)),
 }
 """Pairs that ``structure="exclusion"`` keeps apart: smiles from frowns, open from pressed lips."""
+
+COPIED, COPY = (7, 12), 0.99
+"""The pair that ``structure="copy"`` relates, AUs of equal rates in BP4D, and its latent correlation."""
 
 EXCLUSION_SHARE = 0.9
 """An excluded pair is pushed to this share of the lowest phi that its two rates allow."""
@@ -90,6 +93,7 @@ class Population:
     relation_strength: 0 to 1, scales the latent correlations between AUs; the rates stay.
     structure: "real"; "cooccurrence", negative pairs set to 0; "exclusion", :data:`EXCLUSION_PAIRS` pushed to 90 %
         of the lowest phi that their rates allow. Both change other pairs where they must, see :meth:`describe`.
+        "copy" (BP4D only): AU 7 does as AU 12 does, all others are independent; for tests of who can listen.
     subject_effects: whether subjects differ in their rates.
     difficulty: "easy", "default" or "hard": fewer or more faint AUs.
     hidden: AUs whose own place on the face is to be covered, see :attr:`occluders`. Labels do not change.
@@ -148,6 +152,12 @@ class Population:
     def _structured(self, latent: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The latent correlations that ``structure`` asks for, and which of them a repair has to keep."""
         fixed = np.zeros(latent.shape, bool)
+        if self.structure == "copy":
+            if not set(COPIED) <= set(self.aus):
+                raise ValueError(f'structure "copy" needs AU {COPIED[0]} and {COPIED[1]}: choose the profile "bp4d"')
+            mine = np.isin(self.aus, COPIED)
+            fixed = np.outer(mine, mine)
+            return np.where(np.eye(len(latent)) > 0, 1.0, np.where(fixed, COPY, 0.0)), fixed
         if self.structure == "cooccurrence":
             fixed = latent < 0
             return np.where(fixed, 0.0, latent), fixed

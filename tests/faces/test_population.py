@@ -124,6 +124,18 @@ def test_cooccurrence_has_no_negative_pair_and_keeps_the_positive_ones(profile):
     np.testing.assert_allclose(population.expected_phi[kept], expected[kept], atol=change + 1e-4)
 
 
+def test_in_the_world_of_copies_one_pair_is_as_good_as_one_au_and_no_other_is_related():
+    population = Population(structure="copy", seed=5)
+    realised, pair = phi(population.draw(DRAWS)), [population.aus.index(au) for au in (7, 12)]
+    others = ~np.eye(len(realised), dtype=bool)
+    others[np.ix_(pair, pair)] = False
+    assert realised[tuple(pair)] == pytest.approx(population.expected_phi[tuple(pair)], abs=0.02) > 0.88
+    np.testing.assert_allclose(population.expected_phi[others], 0, atol=1e-9)
+    np.testing.assert_allclose(realised[others], 0, atol=0.02)
+    with pytest.raises(ValueError, match='structure "copy" needs AU 7 and 12: choose the profile "bp4d"'):
+        Population("disfa", structure="copy")
+
+
 @pytest.mark.parametrize("profile", PROFILES)
 def test_exclusion_pushes_the_named_pairs_near_the_lowest_phi(profile):
     population = Population(profile, structure="exclusion", seed=5)

@@ -8,6 +8,7 @@ What attention weights say about co-occurrence and exclusion is a question, not 
 from .identity import RELATIONS, MLPRelation, NoRelation, Relation  # isort: split
 
 from .bilstm import BiLSTMRelation
+from .deaf import deafen
 from .hopfield import HopfieldRelation, HopfieldRetrieval, energy, hopfield_retrieve
 from .self_attention import SelfAttentionRelation, position_encoding, self_attention
 from .series import SeriesRelation
@@ -20,6 +21,6 @@ def label_of(name: str) -> str:
 
 __all__ = [
     "RELATIONS", "BiLSTMRelation", "HopfieldRelation", "HopfieldRetrieval", "MLPRelation",
-    "NoRelation", "Relation", "SelfAttentionRelation", "SeriesRelation", "energy",
+    "NoRelation", "Relation", "SelfAttentionRelation", "SeriesRelation", "deafen", "energy",
     "hopfield_retrieve", "label_of", "position_encoding", "self_attention",
 ]

@@ -38,6 +38,7 @@ class AttentionLayer(nn.Module):
     """
 
     attention: Tensor | None = None
+    deaf = False  # see deafen
 
     def __init__(self, dim: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -55,7 +56,11 @@ class AttentionLayer(nn.Module):
         """All heads at once, (B, A, dim) → (B, A, dim), before residual and LayerNorm."""
         heads = (self.heads, x.shape[-1] // self.heads)
         q, k, v = (f(x).unflatten(-1, heads).transpose(1, 2) for f in (self.query, self.key, self.value))
-        heard, weights = self.associate(q, k, v)  # (B, heads, A, dim / heads), (B, heads, A, A)
+        if self.deaf:  # every token is a sequence of its own
+            heard, weights = (x[..., 0, :] for x in self.associate(*(x.unsqueeze(-2) for x in (q, k, v))))
+            weights = weights.squeeze(-1).diag_embed()
+        else:
+            heard, weights = self.associate(q, k, v)  # (B, heads, A, dim / heads), (B, heads, A, A)
         self.attention = weights.detach()
         return self.out(heard.transpose(1, 2).flatten(-2))
 
