@@ -203,22 +203,19 @@ def _report(run, check, write, show_licensed_faces) -> int | None:
 def _experiment(part, out, seeds, jobs, results, progress, device, **size) -> None:
     from .study.experiment import Size, run_experiment, summary, write_result
 
-    if part == "readings":
-        from .study.readings import run_readings, table
+    out = Path(out or f"runs/{part}")
+    if part != "relations":
+        from .study import parts, readings, teaching
 
-        results = Path(results or "data/results/readings")
-        run_readings(out or "runs/readings", results, jobs, device, progress)
-        print(f"{table(results)}\n{results}")
+        results = Path(results or f"data/results/{part}")
+        if part == "readings":
+            readings.run_readings(out, results, jobs, device, progress)
+        else:
+            run = {"parts": parts.run_parts, "teaching": teaching.run_teaching}[part]
+            run(out, results, readings.adopted("data/results/readings"), jobs, device, progress)
+        print({"readings": readings, "parts": parts, "teaching": teaching}[part].table(results))
+        print(results)
         return
-    if part == "parts":
-        from .study.parts import run_parts, table
-        from .study.readings import adopted
-
-        results = Path(results or "data/results/parts")
-        run_parts(out or "runs/parts", results, adopted("data/results/readings"), jobs, device, progress)
-        print(f"{table(results)}\n{results}")
-        return
-    out = out or "runs/relations"
     result = run_experiment(out, seeds, Size(**size), jobs, progress)
     results = Path(results or Path(out) / "results.json")
     write_result(results, result)
@@ -404,8 +401,10 @@ def parser() -> argparse.ArgumentParser:
 
     sub = command(commands, "experiment", _experiment,
                   "do relation modules help, and when: strength, structure, hidden evidence, modules, seeds")
-    sub.add_argument("part", nargs="?", choices=["relations", "readings", "parts"], default="relations",
-                     help="readings: which reading of the paper works best; parts: when do PatchConv's parts pay?")
+    sub.add_argument("part", nargs="?", choices=["relations", "readings", "parts", "teaching"],
+                     default="relations",
+                     help="readings: which reading of the paper works best; parts: when do PatchConv's parts pay; "
+                     "teaching: with which rate and epochs of step 2 can relations listen?")
     sub.add_argument("--out", help="a folder, default runs/PART; what was stopped goes on")
     sub.add_argument("--seeds", type=within(1, 1000), default=5, help="each has its own people, faces and training")
     sub.add_argument("--subjects", type=within(1), default=90, help="people of each world; two thirds train")

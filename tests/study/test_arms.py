@@ -1,0 +1,65 @@
+"""Arms of the trial: equal starts, equal batches, and only what step 2 may change changes."""
+
+import numpy as np
+import pytest
+import torch
+from tiny_run import tiny_config
+
+from lorral_lite.datasets.prepared import open_prepared
+from lorral_lite.model.relations import RELATIONS
+from lorral_lite.study.arms import MODULES, arm, ask, look, moved, schedule_of, teach
+from lorral_lite.training.run_folder import new_model
+
+
+@pytest.fixture(scope="module")
+def stage(tiny_data):
+    """(model after step 1, what it sees of some faces)."""
+    model, folder = new_model(tiny_config(tiny_data)).eval(), open_prepared(tiny_data)
+    return model, look(model, folder, np.arange(24), views=2), look(model, folder, np.arange(24, 40)), folder
+
+
+def test_what_is_seen_is_what_the_model_gives(stage):
+    _, views, centre, folder = stage
+    assert views.labels.shape == (48, 3)
+    assert torch.equal(views.labels[:24], views.labels[24:])
+    assert not torch.equal(views.features.local[:24], views.features.local[24:])
+    np.testing.assert_array_equal(centre.labels.numpy(), folder.labels[24:40])
+
+
+@pytest.mark.parametrize("relation", MODULES)
+def test_a_twin_starts_as_its_module_and_both_heads_start_alike_in_all_arms(stage, relation):
+    model = stage[0]
+    own, twin, other = arm(model, relation, False, 3), arm(model, relation, True, 3), arm(model, "none", False, 3)
+    assert all(torch.equal(a, b) for a, b in zip(own.state_dict().values(), twin.state_dict().values(), strict=True))
+    for head in ("local_head", "au_head"):
+        for a, b in zip(getattr(own, head).parameters(), getattr(other, head).parameters(), strict=True):
+            assert torch.equal(a, b)
+    assert model.config.relation == "none"
+
+
+def test_teaching_lowers_the_loss_moves_the_relation_and_leaves_step_1_as_it_was(stage):
+    model, seen, other, folder = stage
+    start, made = arm(model, "mlp", False, 3), arm(model, "mlp", False, 3)
+    losses = teach(made, seen, schedule_of(0.1, 8), 3)
+    assert losses[-1] < losses[0]
+    assert moved(start, made) > 0
+    assert moved(arm(model, "none", False, 3), arm(model, "none", False, 3)) == 0
+    before, after = model.state_dict(), made.state_dict()
+    for name in before:
+        if not name.startswith(("relation.", "au_head.", "local_head.")):
+            assert torch.equal(before[name], after[name]), name
+    again = arm(model, "mlp", False, 3)
+    assert teach(again, seen, schedule_of(0.1, 8), 3) == losses
+    found = ask(made, other, folder.subjects[24:40])
+    assert found["local"]["log_loss"] > 0
+    assert len(found["au"]["auc"]) == 3
+
+
+def test_the_rate_falls_twice():
+    for epochs in (16, 48):
+        rates = {round(schedule_of(0.1, epochs).at(e), 6) for e in range(epochs)}
+        assert rates == {0.1, 0.03, 0.009}
+
+
+def test_modules_are_relations():
+    assert set(MODULES) <= set(RELATIONS)
