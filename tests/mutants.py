@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PATCH, FEAT, CROPS = "model/patch_conv.py", "model/feat_conv.py", "model/au_crops.py"
 ATTENTION, HOPFIELD = "model/relations/self_attention.py", "model/relations/hopfield.py"
 BILSTM, CONTROLS = "model/relations/bilstm.py", "model/relations/identity.py"
+DEAF = "model/relations/deaf.py"
 SERIES, LORRAL, LOSSES = "model/relations/series.py", "model/lorral.py", "model/losses.py"
 METRICS, STEPS, CONFIG = "measure/metrics.py", "training/steps.py", "training/config.py"
 CACHE = "training/feature_cache.py"
@@ -26,7 +27,8 @@ TESTS = {
     PATCH: "model/test_patch_conv.py", FEAT: "model/test_feat_conv.py", CROPS: "model/test_au_crops.py",
     ATTENTION: "model/relations/test_self_attention.py", HOPFIELD: "model/relations/test_hopfield.py",
     BILSTM: "model/relations/test_bilstm.py", CONTROLS: "model/relations/test_controls.py",
-    SERIES: "model/relations/test_series.py", "landmarks.py": "test_landmarks.py", LOSSES: "model/test_losses.py",
+    DEAF: "model/relations/test_deaf.py", SERIES: "model/relations/test_series.py",
+    "landmarks.py": "test_landmarks.py", LOSSES: "model/test_losses.py",
     METRICS: "measure/test_metrics.py", LORRAL: "model/test_model.py model/test_readings.py",
     CONFIG: "training/test_training.py",
     STEPS: "training/test_training.py", CACHE: "training/test_feature_cache.py",
@@ -108,8 +110,11 @@ MUTANTS = [
     (BILSTM, "self.lstm = nn.LSTM(dim, dim // 2, batch_first=True, bidirectional=True)",
      "self.lstm = nn.LSTM(dim, dim, batch_first=True)"),
     (BILSTM, "return tokens + new if self.residual else new", "return tokens + new"),
-    (BILSTM, "new, _ = self.lstm(self.check_tokens(tokens))",
-     "new, _ = self.lstm(self.check_tokens(tokens).flip(1))"),
+    (BILSTM, "new, _ = self.lstm(read.flatten(0, 1)[:, None] if self.deaf else read)",
+     "new, _ = self.lstm(read.flatten(0, 1)[:, None] if self.deaf else read.flip(1))"),
+    (DEAF, "if isinstance(part, AttentionLayer | BiLSTMRelation):", "if isinstance(part, AttentionLayer):"),
+    (DEAF, "if isinstance(part, AttentionLayer | BiLSTMRelation):", "if isinstance(part, BiLSTMRelation):"),
+    (DEAF, "part.deaf = True", "part.deaf = False"),
     (CONTROLS, "return self.check_tokens(tokens) + self.mlp(tokens)", "return self.mlp(self.check_tokens(tokens))"),
     (CONTROLS, "return self.check_tokens(tokens) + self.mlp(tokens)",
      "return self.check_tokens(tokens) + self.mlp(tokens.mean(1, keepdim=True))"),
