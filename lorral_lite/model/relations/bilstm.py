@@ -22,7 +22,6 @@ class BiLSTMRelation(Relation):
     """
 
     name, label, colour, marker = "bilstm", "BiLSTM", "#E69F00", "s"
-    deaf = False  # see deafen
 
     def __init__(self, dim: int, num_aus: int, residual: bool = False) -> None:
         super().__init__(dim, num_aus)
@@ -32,9 +31,7 @@ class BiLSTMRelation(Relation):
         self.lstm = nn.LSTM(dim, dim // 2, batch_first=True, bidirectional=True)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        read = self.check_tokens(tokens)
-        new, _ = self.lstm(read.flatten(0, 1)[:, None] if self.deaf else read)
-        new = new.reshape_as(read)
+        new, _ = self.lstm(self.check_tokens(tokens))
         return tokens + new if self.residual else new
 
     def extra_repr(self) -> str:

@@ -3,9 +3,18 @@
 What a relation gains over its twin is company: size, residual paths, position and optimisation are the same.
 """
 
-from .bilstm import BiLSTMRelation
+from torch import Tensor, nn
+
 from .identity import Relation
 from .self_attention import AttentionLayer
+
+
+class LoneLSTM(nn.LSTM):
+    """An LSTM to which every token is a sequence of its own: (B, A, D) → (B, A, directions · hidden), no states."""
+
+    def forward(self, tokens: Tensor) -> tuple[Tensor, None]:
+        new, _ = super().forward(tokens.flatten(0, 1)[:, None])
+        return new.unflatten(0, tokens.shape[:2]).squeeze(2), None
 
 
 def deafen(relation: Relation) -> Relation:
@@ -20,6 +29,8 @@ def deafen(relation: Relation) -> Relation:
     True
     """
     for part in relation.modules():
-        if isinstance(part, AttentionLayer | BiLSTMRelation):
+        if isinstance(part, AttentionLayer):
             part.deaf = True
+        elif isinstance(part, nn.LSTM):
+            part.__class__ = LoneLSTM  # the same weights
     return relation
