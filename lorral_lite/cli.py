@@ -207,14 +207,10 @@ def _experiment(part, out, seeds, jobs, results, progress, device, **size) -> No
     if part != "relations":
         from .study import parts, readings, teaching
 
-        results = Path(results or f"data/results/{part}")
-        if part == "readings":
-            readings.run_readings(out, results, jobs, device, progress)
-        else:
-            run = {"parts": parts.run_parts, "teaching": teaching.run_teaching}[part]
-            run(out, results, readings.adopted("data/results/readings"), jobs, device, progress)
-        print({"readings": readings, "parts": parts, "teaching": teaching}[part].table(results))
-        print(results)
+        study, results = {"readings": readings, "parts": parts, "teaching": teaching}[part], results or out / "cells"
+        taken = [] if part == "readings" else [readings.adopted(data_file("results", "readings"))]
+        study.run(out, results, *taken, jobs=jobs, device=device, progress=progress)
+        print(f"{study.table(results)}\n{results}")
         return
     result = run_experiment(out, seeds, Size(**size), jobs, progress)
     results = Path(results or Path(out) / "results.json")
@@ -412,7 +408,8 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--step1-frames", type=within(1), default=50, help="frames of each person for step 1")
     sub.add_argument("--epochs", type=within(1), help="of each step; default: the full schedules")
     sub.add_argument("--jobs", type=within(1, 1024), default=min(2, cores()), help="processes, one thread each")
-    sub.add_argument("--results", metavar="FILE.json", help="default: results.json in OUT")
+    sub.add_argument("--results", metavar="PATH", help="default: results.json in OUT; of the other parts a folder of "
+                     "cells, default: OUT/cells; what is there is not done again")
     return top
 
 

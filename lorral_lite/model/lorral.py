@@ -26,7 +26,7 @@ class LoRRaLConfig:
     """Everything that fixes the architecture. Start from :meth:`paper` or :meth:`lite`; both accept any field.
 
     ``image_size`` is cut out of aligned faces of ``frame_size`` pixels. ``relation_options`` go to the relation's
-    class, for example ``{"steps": 3, "beta": 1.0}``. The last six read the paper otherwise where it is silent.
+    class, for example ``{"steps": 3, "beta": 1.0}``. The last seven read the paper where it is silent.
     """
 
     aus: tuple[int, ...] = AU_SETS["bp4d"]
@@ -49,6 +49,7 @@ class LoRRaLConfig:
     kept_heads: bool = False  # D17 new heads: step 2 goes on with those of step 1
     patch_identity: bool = False  # D4 PatchConv parts: the map is added to what its parts make of it
     patch_halo: bool = False  # D4 PatchConv parts: each sees one pixel of its neighbours, no zeros
+    bilstm_residual: bool = False  # D9 BiLSTM: the token is added to what it gives, also where it stands in series
 
     def __post_init__(self) -> None:
         for field in fields(self):  # JSON has lists where we have tuples
@@ -108,7 +109,8 @@ class LoRRaLConfig:
         return made_of(cls, values, 4096)
 
 
-READINGS = ("mean_head", "detached_head", "local_before", "kept_heads", "patch_identity", "patch_halo")
+READINGS = ("mean_head", "detached_head", "local_before", "kept_heads", "patch_identity", "patch_halo",
+            "bilstm_residual")
 """The fields that read the paper otherwise than we do."""
 
 
@@ -181,7 +183,8 @@ class LoRRaL(nn.Module):
             nn.Linear(read + 2 * self.flat, c.head_hidden), nn.PReLU(c.head_hidden), nn.Dropout(c.dropout),
             nn.Linear(c.head_hidden, num_aus),
         )  # fmt: skip
-        self.relation = RELATIONS[c.relation](dim, num_aus, **(c.relation_options or {}))
+        own = {"residual": True} if c.bilstm_residual and c.relation in ("bilstm", "series") else {}  # D9 BiLSTM
+        self.relation = RELATIONS[c.relation](dim, num_aus, **{**own, **(c.relation_options or {})})
 
     def set_mean_shape(self, points) -> None:
         """Where the landmark head starts: (49, 2) pixels of the model's input, the mean of the training set (D6)."""

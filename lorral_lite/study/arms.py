@@ -18,8 +18,8 @@ from ..model.losses import au_cross_entropy
 from ..model.relations import deafen
 from ..training.config import Schedule, seed_of
 
-MODULES: dict[str, dict] = {"bilstm": {"residual": True}, "self_attention": {}, "hopfield": {}, "series": {}}
-"""The modules on trial and their options."""
+MODULES = ("bilstm", "self_attention", "hopfield", "series")
+"""The modules on trial."""
 OUTPUTS = ("local", "au")
 BATCH, MOMENTUM, WEIGHT_DECAY = 16, 0.9, 5e-4  # as step 2 of RunConfig
 

@@ -21,7 +21,6 @@ from ..training.evaluation import predict_rows
 from ..training.jobs import run_cells
 from ..training.steps import train_step1
 from ..zoo.baselines import decide, fit_svms
-from .readings import gpus
 
 KINDS = {"parts_8_4": (8, 4), "parts_4_2": (4, 2), "parts_2_2": (2, 2), "one_part": (1, 1), "linear_svm": None}
 """Name → parts a side of the two PatchConvs."""
@@ -33,16 +32,16 @@ PASSES = 3
 """Over the most faces, in as many epochs of falling rate; fewer faces are passed over more often."""
 
 
-def run_parts(place, results, reading: dict, jobs: int = 2, device=None, progress: bool = True, say=print) -> None:
+def run(place, results, reading: dict, jobs: int = 2, device=None, progress: bool = True, say=print) -> None:
     """Train and test all kinds on all numbers of faces; what is there already is left."""
     place = Path(place)
     drawn = {f"{faces} faces, seed {seed}": (place, faces, seed, device, False) for faces in FACES for seed in SEEDS}
-    run_cells(training_faces, drawn, jobs, place, "faces", progress, say, **gpus(device))
+    run_cells(training_faces, drawn, jobs, place, "faces", progress, say, device)
     tested_faces(place, device, progress)
     cells = {f"{kind}, {faces} faces, seed {seed}": (place, results, kind, faces, seed, reading, device, False)
              for faces in reversed(FACES) for seed in SEEDS for kind in KINDS
              if not (Path(results) / f"{kind}_{faces}_seed{seed}.json").exists()}
-    run_cells(run_cell, cells, jobs, place, "parts", progress, say, **gpus(device))
+    run_cells(run_cell, cells, jobs, place, "parts", progress, say, device)
 
 
 def run_cell(place, results, kind: str, faces: int, seed: int, reading: dict | None = None, device=None,

@@ -17,9 +17,8 @@ import numpy as np
 
 from ..datasets.prepared import open_prepared
 from ..datasets.synthetic import prepare_faces
-from ..device import pick_device
 from ..files import read_json, write_json
-from ..training.config import RunConfig
+from ..training.config import RunConfig, Schedule
 from ..training.evaluation import evaluate
 from ..training.jobs import run_cells
 from ..training.run_folder import step1_of
@@ -33,48 +32,46 @@ SUBJECTS, FRAMES = 90, 50  # as `make reproduce`
 
 @dataclass(frozen=True)
 class Reading:
-    """What is otherwise than in ``against``: fields of the model, of :class:`RunConfig`, options of the relation."""
+    """What is otherwise than in ``against``: fields of the model, or of :class:`RunConfig`. The rule may choose it when
+    it is a candidate."""
 
     number: str
     what: str
     model: dict = field(default_factory=dict)
     changes: dict = field(default_factory=dict)
     relation: str | None = None
-    options: dict = field(default_factory=dict)
     against: str = "letter"
-
-    @property
-    def candidate(self) -> bool:
-        """Whether the rule may choose it."""
-        return self.what.startswith("candidate: ")
+    candidate: bool = True
 
 
-LETTER = {"patch_grids": (8, 4), "patch_identity": False, "patch_halo": False, "detached_head": False}
-LIGHT = {"jitter": 1.0}
+LETTER = {"patch_grids": (8, 4), "patch_identity": False, "patch_halo": False, "detached_head": False,
+          "kept_heads": False, "bilstm_residual": False}
+FIRST = {"jitter": 1.0, "step2": Schedule(10, 0.01, 0.3, 4)}
 """Fields of the model and of RunConfig as the first version read them; lite() may have others by now."""
 
 READINGS = {
-    "letter": Reading("–", "nearest the letter: 8×8 and 4×4 parts, no identity path, zeros at the seams, light varied"),
-    "parts_4_2": Reading("D4", "candidate: 4×4 and 2×2 parts", {"patch_grids": (4, 2)}),
-    "parts_2_2": Reading("D4", "candidate: 2×2 and 2×2 parts", {"patch_grids": (2, 2)}),
-    "identity": Reading("D4", "candidate: identity path around the parts", {"patch_identity": True}),
-    "halo": Reading("D4", "candidate: parts see one pixel of their neighbours", {"patch_halo": True}),
-    "detached_head": Reading("D23", "candidate: no gradient of the AU head in the tokens", {"detached_head": True}),
-    "light_as_is": Reading("D70", "candidate: light of the training faces left as it is", changes={"jitter": 0.0}),
-    "one_part": Reading("D4", "control: no parts, a plain stack", {"patch_grids": (1, 1)}),
-    "attention": Reading("–", "the letter with self-attention", relation="self_attention"),
-    "kept_heads": Reading("D17", "candidate: step 2 goes on with the AU heads of step 1", {"kept_heads": True},
+    "letter": Reading("–", "nearest the letter: 8×8 and 4×4 parts, no identity path, zeros at the seams, light varied",
+                      candidate=False),
+    "parts_4_2": Reading("D4", "4×4 and 2×2 parts", {"patch_grids": (4, 2)}),
+    "parts_2_2": Reading("D4", "2×2 and 2×2 parts", {"patch_grids": (2, 2)}),
+    "identity": Reading("D4", "identity path around the parts", {"patch_identity": True}),
+    "halo": Reading("D4", "parts see one pixel of their neighbours", {"patch_halo": True}),
+    "detached_head": Reading("D23", "no gradient of the AU head in the tokens", {"detached_head": True}),
+    "light_as_is": Reading("D70", "light of the training faces left as it is", changes={"jitter": 0.0}),
+    "one_part": Reading("D4", "control: no parts, a plain stack", {"patch_grids": (1, 1)}, candidate=False),
+    "attention": Reading("–", "the letter with self-attention", relation="self_attention", candidate=False),
+    "kept_heads": Reading("D17", "step 2 goes on with the AU heads of step 1", {"kept_heads": True},
                           relation="self_attention", against="attention"),
-    "bilstm": Reading("–", "the letter with a BiLSTM", relation="bilstm"),
-    "residual": Reading("D9", "candidate: a residual around the BiLSTM", relation="bilstm",
-                        options={"residual": True}, against="bilstm"),
+    "bilstm": Reading("–", "the letter with a BiLSTM", relation="bilstm", candidate=False),
+    "residual": Reading("D9", "a residual around the BiLSTM", {"bilstm_residual": True}, relation="bilstm",
+                        against="bilstm"),
 }
 
 
 # ------------------------------------------------------------------------------------------------- training the cells
 
 
-def run_readings(place, results, jobs: int = 2, device=None, progress: bool = True, say=print) -> None:
+def run(place, results, jobs: int = 2, device=None, progress: bool = True, say=print) -> None:
     """Train and test all readings, then those chosen together; what is there already is left. Faces and run folders lie
     in ``place``, figures in ``results``."""
     place = Path(place)
@@ -86,7 +83,7 @@ def run_readings(place, results, jobs: int = 2, device=None, progress: bool = Tr
     run_group(place, results, step1, jobs, device, progress, say)
     begun = {f"letter, seed {seed}": (place, READINGS["letter"], "letter", seed, device) for seed in SEEDS
              if not all(cell_file(results, name, seed).exists() for name in step2)}
-    run_cells(step1_run, begun, jobs, place, "step 1", progress, say, **gpus(device))
+    run_cells(step1_run, begun, jobs, place, "step 1", progress, say, device)
     run_group(place, results, step2, jobs, device, progress, say)
     if names := [name for name in chosen(gains(results)) if name in step1]:
         run_group(place, results, {"together": together(names)}, jobs, device, progress, say)
@@ -96,18 +93,13 @@ def run_group(place, results, readings: dict[str, Reading], jobs: int, device, p
     """The cells of some readings that are not there yet."""
     cells = {f"{name}, seed {seed}": (place, results, name, reading, seed, device)
              for seed in SEEDS for name, reading in readings.items() if not cell_file(results, name, seed).exists()}
-    run_cells(run_cell, cells, jobs, place, "readings", progress, say, **gpus(device))
-
-
-def gpus(device) -> dict[str, int]:
-    """What submitit is to give a job on ``device``, None being a GPU where there is one."""
-    return {"gpus_per_node": int(pick_device(device).type == "cuda")}
+    run_cells(run_cell, cells, jobs, place, "readings", progress, say, device)
 
 
 def config_of(place: Path, reading: Reading, seed: int) -> RunConfig:
     """lite() as the first version had it, but for what the reading changes."""
     data = place / f"seed{seed}"
-    config = RunConfig.lite(data, open_prepared(data).aus, seed=seed, threads=1, **{**LIGHT, **reading.changes})
+    config = RunConfig.lite(data, open_prepared(data).aus, seed=seed, threads=1, **{**FIRST, **reading.changes})
     return replace(config, model=replace(config.model, **{**LETTER, **reading.model}))
 
 
@@ -125,7 +117,7 @@ def run_cell(place: Path, results, name: str, reading: Reading, seed: int, devic
     else:
         run = place / f"{name}_seed{seed}"
         step1_of(place / f"letter_seed{seed}", run, config_of(place, reading, seed))
-        train_step2(run, reading.relation, device, progress=False, **reading.options)
+        train_step2(run, reading.relation, device, progress=False)
     metrics = evaluate(run, reading.relation, device, progress=False)
     write_json(cell_file(results, name, seed), scores(metrics, name, seed))
 
@@ -167,7 +159,7 @@ def chosen(gained: dict[str, list[float]]) -> list[str]:
     best: dict[tuple, str] = {}
     for name in sorted(passed, key=lambda name: -np.mean(gained[name])):
         reading = READINGS[name]
-        best.setdefault((*reading.model, *reading.changes, *reading.options), name)
+        best.setdefault((*reading.model, *reading.changes), name)
     return list(best.values())
 
 
@@ -190,9 +182,9 @@ def taken(results) -> list[str]:
 
 
 def adopted(results) -> dict[str, dict]:
-    """{"model": fields of the model, "changes": fields of RunConfig} of the readings of step 1 that were taken."""
-    reading = together([name for name in taken(results) if READINGS[name].relation is None])
-    return {"model": {**LETTER, **reading.model}, "changes": {**LIGHT, **reading.changes}}
+    """{"model": fields of the model, "changes": fields of RunConfig} with the readings that were taken."""
+    reading = together(taken(results))
+    return {"model": {**LETTER, **reading.model}, "changes": {**FIRST, **reading.changes}}
 
 
 def table(results) -> str:

@@ -30,7 +30,6 @@ from ..training.jobs import run_cells
 from ..training.run_folder import load_model
 from ..training.steps import train_step1
 from .arms import MODULES, arm, ask, look, moved, schedule_of, teach
-from .readings import gpus
 
 SEEDS = (900, 901)
 RATES, EPOCHS = (0.01, 0.03, 0.1), (16, 48)
@@ -43,7 +42,7 @@ SUBJECTS, STEP1_FRAMES, FRAMES, FOLDS, VIEWS = 120, 50, 30, 2, 2
 """Half of the people are trained on, the other half asked about."""
 
 
-def run_teaching(place, results, reading: dict, jobs: int = 2, device=None, progress: bool = True, say=print) -> None:
+def run(place, results, reading: dict, jobs: int = 2, device=None, progress: bool = True, say=print) -> None:
     """All worlds, arms and seeds; what is there already is left. ``reading``: fields of the model and of RunConfig."""
     place = Path(place)
     cells = {f"{world}, {name}, seed {seed}": (place, results, world, name, seed)
@@ -51,7 +50,7 @@ def run_teaching(place, results, reading: dict, jobs: int = 2, device=None, prog
              if not cell_file(results, world, name, seed).exists()}
     seeds = {f"step 1, seed {seed}": (place, reading, seed, device) for seed in SEEDS
              if any(cell[-1] == seed for cell in cells.values())}
-    run_cells(begin, seeds, jobs, place, "step 1", progress, say, **gpus(device))
+    run_cells(begin, seeds, jobs, place, "step 1", progress, say, device)
     run_cells(run_cell, cells, jobs, place, "arms", progress, say)
 
 
@@ -81,7 +80,7 @@ def run_cell(place: Path, results, world: str, name: str, seed: int) -> None:
     cell = {"world": world, "arm": name, "seed": seed, "aus": list(faces.aus), "taught": []}
     for rate, epochs in SCHEDULES:
         started = time.perf_counter()
-        start, made = (arm(model, relation, deaf, seed, **MODULES[relation]) for _ in range(2))
+        start, made = (arm(model, relation, deaf, seed) for _ in range(2))
         losses = teach(made, seen, schedule_of(rate, epochs), seed)
         last = epochs // 4
         found = ask(made, asked, faces.subjects[test])

@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from ..device import threads
+from ..device import pick_device, threads
 from ..files import DataError, strip_logs
 from ..output import forgive_characters, progress_bar
 
@@ -50,13 +50,14 @@ def side_by_side(call: Callable[..., str], jobs: dict[str, tuple], places: list,
 
 
 def run_cells(call: Callable[..., None], cells: dict[str, tuple], jobs: int, out: Path, what: str,
-              progress: bool = True, say: Callable[[str], None] = print, **options) -> None:
+              progress: bool = True, say: Callable[[str], None] = print, device="cpu") -> None:
     """``call(*cells[name])`` for each name, ``jobs`` at a time in processes with logs in ``out``/jobs, or one after the
-    other in this one. One that fails is a line while the others go on, and a DataError at the end."""
+    other in this one. Each gets a GPU where ``device`` is one, None being a GPU where there is one. One that fails is a
+    line while the others go on, and a DataError at the end."""
     if jobs > 1 and os.name != "nt":  # submitit does not run on Windows
         calls = {name: (call, name, cell) for name, cell in cells.items()}
         ends = side_by_side(attempt, calls, list(range(jobs)), out / "jobs", say=lambda line: None,
-                            timeout_min=60 * 24 * 365, **options)
+                            timeout_min=60 * 24 * 365, gpus_per_node=int(pick_device(device).type == "cuda"))
     else:
         ends = ((name, attempt(call, name, cell)) for name, cell in cells.items())
     failed = 0

@@ -11,6 +11,7 @@ from torch.testing import assert_close
 
 from lorral_lite.model.lorral import READINGS, LoRRaL
 from lorral_lite.model.losses import lorral_loss
+from lorral_lite.model.relations import BiLSTMRelation
 from lorral_lite.training.config import RunConfig, upgraded
 from lorral_lite.training.run_folder import load_model, read_run_config
 from lorral_lite.training.steps import train_step1, train_step2
@@ -35,10 +36,14 @@ def reading(name: str, data="x", **changes):
     return replace(config, model=replace(config.model, **{name: True}))
 
 
-def test_no_reading_is_taken_unasked():
-    assert not set(READINGS) & set(tiny_config("x").to_dict()["model"])
+TAKEN = ()
+
+
+def test_no_other_reading_is_taken_unasked():
+    for recipe in (RunConfig.paper, RunConfig.lite):
+        assert set(READINGS) & set(recipe("x", (1, 2)).to_dict()["model"]) == set(TAKEN)
     assert reading("mean_head").to_dict()["model"]["mean_head"] is True
-    assert not any(name in repr(make()) for name in READINGS)
+    assert [name for name in READINGS if name in repr(make())] == list(TAKEN)
 
 
 @torch.no_grad()
@@ -85,6 +90,19 @@ def test_kept_heads_are_those_of_step_1_beside_the_same_new_relation():
             assert torch.equal(value, anew.state_dict()[name])
 
 
+@pytest.mark.parametrize("relation", ["bilstm", "series"])
+def test_the_residual_is_the_bilstms_alone_or_in_series_and_an_option_goes_before_it(relation):
+    found = {}
+    for asked in (True, False):
+        model = make(relation=None)
+        model.config = replace(model.config, bilstm_residual=asked)
+        model.set_relation(relation, seed=5)
+        found[asked] = {part.residual for part in model.relation.modules() if isinstance(part, BiLSTMRelation)}
+        model.set_relation(relation, seed=5, residual=not asked)
+        assert {part.residual for part in model.relation.modules() if isinstance(part, BiLSTMRelation)} == {not asked}
+    assert found == {True: {True}, False: {False}}
+
+
 @pytest.mark.parametrize("name", READINGS)
 def test_a_run_remembers_its_reading(tiny_data, tiny_finished, tmp_path, name):
     config = reading(name, tiny_data, threads=1)
@@ -99,7 +117,8 @@ def test_a_run_remembers_its_reading(tiny_data, tiny_finished, tmp_path, name):
     assert replace(read_run_config(tmp_path), data=config.data) == config
     plain, read = (load_file(run / "step1.safetensors") for run in (tiny_finished, tmp_path))
     same = all(torch.equal(value, plain[key]) for key, value in read.items() if value.shape == plain[key].shape)
-    assert same == (name in ("local_before", "kept_heads")), "only readings of step 2 leave step 1 as it was"
+    later = name in ("local_before", "kept_heads", "bilstm_residual")
+    assert same == later, "only readings of step 2 leave step 1 as it was"
 
 
 def test_errors():

@@ -41,7 +41,7 @@ def test_a_reading_of_a_relation_is_judged_on_that_relation(results):
     gain(results, "bilstm", -9, -9, -9)
     gain(results, "residual", 2, 2, 2)
     assert taken(results) == ["residual"]
-    assert adopted(results)["model"] == readings.LETTER
+    assert adopted(results)["model"] == {**readings.LETTER, "bilstm_residual": True}
 
 
 def test_a_control_is_never_taken_and_of_two_that_change_one_field_the_better_one_is(results):
@@ -72,15 +72,15 @@ def test_cells_are_trained_once_and_hold_their_figures(tmp_path, monkeypatch):
         monkeypatch.setattr(readings, name, value)
     some = {name: READINGS[name] for name in ("letter", "parts_2_2", "bilstm", "residual")}
     monkeypatch.setattr(readings, "READINGS", some)
-    readings.run_readings(tmp_path / "runs", tmp_path / "cells", 1, "cpu", progress=False)
+    readings.run(tmp_path / "runs", tmp_path / "cells", 1, "cpu", progress=False)
     cells = {path.stem: read_json(path) for path in (tmp_path / "cells").glob("*.json")}
     assert {f"{name}_seed900" for name in some} <= cells.keys()
     assert all(0 <= cell["au_mean_auc"] <= 100 and len(cell["au_f1"]) == 12 for cell in cells.values())
     monkeypatch.setattr(readings, "train_step1", None)  # what is there is not trained again
-    readings.run_readings(tmp_path / "runs", tmp_path / "cells", 1, "cpu", progress=False)
+    readings.run(tmp_path / "runs", tmp_path / "cells", 1, "cpu", progress=False)
     for name, value in (("FACES", (500, 1_000)), ("PASSES", 1), ("TEST_PEOPLE", 2), ("SEEDS", (900,)),
                         ("KINDS", {"parts_2_2": (2, 2), "linear_svm": None})):
         monkeypatch.setattr(parts, name, value)
-    parts.run_parts(tmp_path / "runs2", tmp_path / "curve", adopted(tmp_path / "cells"), 1, "cpu", progress=False)
+    parts.run(tmp_path / "runs2", tmp_path / "curve", adopted(tmp_path / "cells"), 1, "cpu", progress=False)
     assert len(list((tmp_path / "curve").glob("*.json"))) == 4
     assert "linear_svm" in parts.table(tmp_path / "curve")

@@ -52,7 +52,7 @@ def test_an_arm_is_taught_in_every_world(tmp_path, monkeypatch):
                         ("SCHEDULES", ((0.1, 4),)), ("ARMS", {k: v for k, v in ARMS.items() if "bilstm" in k})):
         monkeypatch.setattr(teaching, name, value)
     reading = {"model": {**LETTER, "patch_grids": (2, 2)}, "changes": {"jitter": 0.0}}
-    teaching.run_teaching(tmp_path / "runs", tmp_path / "cells", reading, 1, "cpu", progress=False)
+    teaching.run(tmp_path / "runs", tmp_path / "cells", reading, 1, "cpu", progress=False)
     cells = [read_json(path) for path in (tmp_path / "cells").glob("*.json")]
     assert len(cells) == 2 * len(WORLDS)
     assert all(cell["taught"][0]["moved"] > 0 for cell in cells)

@@ -9,8 +9,8 @@ class BiLSTMRelation(Relation):
     """Read the AUs in their natural order, forwards and backwards; each output has seen all others.
 
     Source: paper section 3.1 ("AU1, AU2, ..., AU23, and AU24"). Not stated there: dim / 2 hidden units per direction,
-    so that the two directions together are a token again, one layer, and the output replaces the token (D9);
-    ``residual=True`` adds the token instead.
+    so that the two directions together are a token again, one layer, and whether the output replaces the token or, with
+    ``residual=True``, is added to it (D9).
 
     The order matters: unlike attention, a BiLSTM gives other results when the AUs are permuted.
 

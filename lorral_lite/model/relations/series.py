@@ -13,7 +13,7 @@ class SeriesRelation(Relation):
 
     Source: the abstract of HiCOMEX, by the same authors, which puts in series what LoRRaL tries one at a time. Its
     text is not public: this is our reading of the abstract (D21). ``steps`` and ``beta`` are those of the Hopfield
-    relation; further options (heads, layers, dropout, position) go to both attentions.
+    relation, ``residual`` that of the BiLSTM; further options (heads, layers, dropout, position) go to both attentions.
 
     Shape: (B, A, dim) → (B, A, dim), dim even and divisible by heads; ``attention`` is that of the Hopfield relation,
     ``self_attention.attention`` that before it.
@@ -25,9 +25,10 @@ class SeriesRelation(Relation):
 
     name, label, colour, marker = "series", "in series", "#009E73", "v"
 
-    def __init__(self, dim: int, num_aus: int, steps: int = 2, beta: float | None = None, **options) -> None:
+    def __init__(self, dim: int, num_aus: int, steps: int = 2, beta: float | None = None,
+                 residual: bool = False, **options) -> None:
         super().__init__(dim, num_aus)
-        self.bilstm = BiLSTMRelation(dim, num_aus)
+        self.bilstm = BiLSTMRelation(dim, num_aus, residual)
         self.self_attention = SelfAttentionRelation(dim, num_aus, **options)
         self.hopfield = HopfieldRelation(dim, num_aus, steps, beta, **options)
 
