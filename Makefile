@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/ready
 NOTEBOOKS := $(BIN)/pytest --papermill --nbval-cell-timeout 300 -p no:cacheprovider -n 2 --dist loadfile
 
-.PHONY: help reproduce test test-all unit mutants notebooks portable portable-quick lint lab setup clean weights experiment pictures benchmarks outputs slides handout site browser
+.PHONY: help reproduce seeds test test-all unit mutants notebooks portable portable-quick lint lab setup clean weights experiment pictures benchmarks outputs slides handout site browser
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -65,6 +65,11 @@ handout: $(READY)  ## the notebooks for a class, without solutions: handout/ and
 weights: $(READY)  ## keep the weights, metrics and report of runs/faces as the ones that ship (then: make outputs)
 	$(BIN)/python -c "from lorral_lite.reproduce.plan import publish; publish('runs/faces/fold1_seed0', 'data/weights/faces_lite')"
 	mkdir -p data/results && cp runs/faces/fold1_seed0/report.json data/results/faces_lite.json
+	$(BIN)/lorral report --write
+
+seeds: $(READY)  ## two trainings more on the faces of make reproduce: how much does another seed change? (15 minutes)
+	$(BIN)/lorral reproduce runs/faces/data --out runs/seeds --seed 0 1 2 --no-notebooks
+	cp runs/seeds/report.json data/results/faces_seeds.json
 	$(BIN)/lorral report --write
 
 experiment: $(READY)  ## which reading works, when do parts pay, do relation modules help? (6 hours on 2 cores; goes on when stopped)

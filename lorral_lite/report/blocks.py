@@ -100,6 +100,18 @@ def _faces_lite(found: dict) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+def _over_the_svm(found: dict) -> str:
+    """How far the network lies above the linear SVM, AU output, from `lorral reproduce` with several seeds."""
+    rows = [row for row in found["over_the_svm"] if row["output"] == "au"]
+    seeds = list(rows[0]["by_seed"])
+    points = partial(signed, places=1)
+    return _table(["Procedural faces, AU output, points of mean F1 above the linear SVM", *(f"seed {s}" for s in seeds),
+                   "mean (95 % t interval over seeds)", "95 % interval over people"],
+                  [[name_of(row["name"]), *(points(value) for value in row["by_seed"].values()),
+                    span(row["gain"], row["seeds_low"], row["seeds_high"], points),
+                    f"{points(row['low'])} to {points(row['high'])}"] for row in rows])
+
+
 def _difficulty(found: dict) -> str:
     """How hard the faces are, from `python -m benchmarks difficulty`."""
     table = found["tables"][0]
@@ -139,6 +151,7 @@ def _relations(found: dict) -> str:
 
 BLOCKS: dict[str, tuple[Callable[[dict], str], tuple[str, ...], str]] = {
     "faces_lite": (_faces_lite, ("data", "results", "faces_lite.json"), "run yet: `make reproduce`"),
+    "over_the_svm": (_over_the_svm, ("data", "results", "faces_seeds.json"), "run yet: `make seeds`"),
     "difficulty": (_difficulty, ("benchmarks", "difficulty.json"), "measured yet: `python -m benchmarks difficulty`"),
     "relations": (_relations, ("data", "results", "relations.json"), "run yet: `make experiment`"),
 }

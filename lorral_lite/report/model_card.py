@@ -11,6 +11,8 @@ from ..training.run_folder import read_run_config
 from .page import template
 from .results import STEP1
 
+SVM = "baselines/linear_svm"
+
 
 def model_card(folder) -> str:
     """The README.md of a folder with a run's weights, metrics and ``data.json``, as Markdown (model_card.md.jinja)."""
@@ -21,10 +23,12 @@ def model_card(folder) -> str:
     found |= {name: read_json(folder / name / "metrics.json") for name in RELATIONS
               if (folder / name / "metrics.json").exists()}
     relations = [name for name in found if name != STEP1]
+    svm = folder / SVM / "metrics.json"
     return template("model_card.md.jinja").render(
         folder=folder, config=read_run_config(folder), data=read_json(folder / "data.json"), recipe=RECIPE,
         found=found, one=found[STEP1], step2_seconds=sum(found[name]["seconds"] or 0 for name in relations),
         weights=[folder / "step1.safetensors", *(folder / name / "step2.safetensors" for name in relations)],
         schedule=lambda s: f"{s.epochs} epochs from {s.lr:g} × {s.gamma:g} every {s.every}",
         warning=PHOTO_WARNING[0].upper() + PHOTO_WARNING[1:], label_of=label_of,
+        svm=read_json(svm) if svm.exists() else None,
     )

@@ -41,6 +41,8 @@ def tables(grid: Grid, rows: list[dict]) -> list[PageTable]:
         made += [_au_table(grid, output) for output in OUTPUTS]
     if grid.gain_rows:
         made.append(_gain_table(grid))
+    if grid.svm_rows:
+        made.append(_svm_table(grid))
     audit = audit_published()
     made += _comparison_tables(rows)
     made += [_published_table(grid, dataset, audit) for dataset in AU_SETS]
@@ -145,6 +147,23 @@ def _gain_table(grid: Grid) -> PageTable:
            f"{least['disfa']:.2f} with the 27 of DISFA. " if least else "")
         + ("Another training seed is not in these intervals; its spread stands beside them." if several else
            "Another training seed is not in these intervals.") + " " + grid.footnote,
+    )
+
+
+def _svm_table(grid: Grid) -> PageTable:
+    several = len(grid.seeds) > 1
+    body = [[f"{grid.label(row['name'])} − linear SVM", row["output"] if row["output"] == "local" else "AU",
+             Entry(signed(row["gain"]), between(row["low"], row["high"], signed)),
+             *([Entry(", ".join(signed(value, 1) for value in row["by_seed"].values()),
+                      between(row["seeds_low"], row["seeds_high"], signed))] if several else [])]
+            for row in grid.svm_rows]
+    return PageTable(
+        "svm", "How far the network lies above a linear SVM", grid.data_name,
+        ["", "output", "difference (95 % interval)", *(["of each seed (interval over seeds)"] if several else [])],
+        body, "Points of mean F1, paired over subjects: 95 % jackknife interval over them"
+        + ("; each seed by itself: 95 % t interval over seeds. " if several else ". ")
+        + "The SVM reads a descriptor at the true landmarks (D94 to D96); the network is given the picture alone. "
+        + grid.footnote,
     )
 
 

@@ -128,7 +128,8 @@ def write_report(folder, out_html=None, *, examples: Examples | None = None, sho
     document = {
         "title": "lorral-lite report", "data": grid.data_name, "source": grid.source, "licensed": grid.licensed,
         "folds": grid.folds, "seeds": grid.seeds, "what_was_run": _what_was_run(grid), "summary": summary,
-        "results": grid.table, "gains": grid.gain_rows, "smallest_gain": smallest_gain(grid.gain_rows),
+        "results": grid.table, "over_the_svm": grid.svm_rows,
+        "gains": grid.gain_rows, "smallest_gain": smallest_gain(grid.gain_rows),
         "comparison": rows, "published": published(), "audit": audit_published(), "photograph": grid.first.photo,
         "problems": grid.problems,
     }
@@ -241,6 +242,8 @@ def _sections(grid: Grid, made: list[PageTable], examples, show_licensed, base: 
     results: list = [table[name] for name in ("summary", "folds-local", "folds-au") if name in table]
     for output in OUTPUTS if grid.relations else ():
         results += [_f1_picture(grid, output), table[f"f1-{output}"]]
+    if "svm" in table:
+        results.append(table["svm"])
     if not grid.relations:
         results.append("No relation has been trained and evaluated in this run yet: step 2 is missing.")
     sections.append(Section("results", "Results", results))

@@ -22,7 +22,7 @@ from ..facs import AU_SETS
 from ..files import DataError, load_tensors, only_one, read_json, save_tensors, without_paths, write_json, write_text
 from ..model.relations import RELATIONS
 from ..output import plain
-from ..report.model_card import model_card
+from ..report.model_card import SVM, model_card
 from ..report.results import load_runs
 from ..report.write import write_report
 from ..training.config import RunConfig
@@ -279,6 +279,8 @@ def publish(run, to) -> None:
         if (run / relation / "metrics.json").exists():
             names += [f"{relation}/{name}" for name in ("config.json", "step2.safetensors", "log.jsonl", "metrics.json",
                                                         "predictions.safetensors")]
+    if (run / SVM / "metrics.json").exists():
+        names.append(f"{SVM}/metrics.json")
     if missing := [name for name in names if not (run / name).exists()]:
         raise DataError(f"{run / missing[0]}: missing; finish the run first")
     with only_one(to, "publishing"):

@@ -2,7 +2,10 @@
 
 import copy
 import json
+import math
+import shutil
 
+import numpy as np
 import pytest
 from bs4 import BeautifulSoup
 from test_reporting import make_run, metrics
@@ -13,7 +16,7 @@ from lorral_lite.report import comparison as compared
 from lorral_lite.report import write as reporting
 from lorral_lite.report.comparison import COLUMNS, comparison, faults
 from lorral_lite.report.published import published
-from lorral_lite.report.results import estimate, load_grid
+from lorral_lite.report.results import estimate, load_grid, over_the_svm
 from lorral_lite.report.tables import tables
 from lorral_lite.report.write import write_report
 from lorral_lite.training.config import RunConfig
@@ -239,3 +242,26 @@ def test_a_grid_report_holds_together(tmp_path):
     assert document["results"]["self_attention"]["au"]["mean_f1"]["seeds"] == 2
     assert faults(document["comparison"], document["source"]) == []
     assert "the spread of 2 seeds stands beside them" in path.read_text(encoding="utf8")
+
+
+def test_how_far_all_that_was_trained_lies_above_the_svm(tmp_path):
+    grid = load_grid(make_grid(tmp_path / "grid", folds=2, seeds=3, source="faces", licensed=False, model="lite"))
+    rows = over_the_svm(grid)
+    assert [(r["name"], r["output"]) for r in rows] == [
+        (name, output) for name in ("step 1", "none", "self_attention", "hopfield") for output in ("local", "au")]
+    cells = {name: {cell: m["outputs"]["au"]["per_subject"] for cell, m in grid.of(name).items()}
+             for name in ("self_attention", "baselines/linear_svm")}
+    row = next(r for r in rows if (r["name"], r["output"]) == ("self_attention", "au"))
+    assert row["gain"] == nested_gain(*cells.values()).value
+    seeds = [nested_gain(*({c: v for c, v in side.items() if c[1] == seed} for side in cells.values())).value
+             for seed in range(3)]
+    assert list(row["by_seed"].values()) == seeds
+    half = 4.302653 * np.std(seeds, ddof=1) / 3**0.5  # the t quantile with 2 degrees of freedom
+    assert (row["seeds_high"] - row["seeds_low"]) / 2 == pytest.approx(half, rel=1e-6)
+    table = next(t for t in tables(grid, comparison(grid)) if t.id == "svm")
+    assert len(table.rows) == 8
+    shutil.rmtree(tmp_path / "grid" / "fold1_seed0" / "baselines" / "linear_svm")
+    assert over_the_svm(load_grid(tmp_path / "grid")) == []
+    alone = over_the_svm(load_grid(make_grid(tmp_path / "one", folds=1, source="faces", licensed=False)))
+    assert math.isnan(alone[0]["seeds_low"])
+    assert "svm" in (write_report(tmp_path / "one").read_text(encoding="utf8"))
