@@ -72,6 +72,36 @@ def _weight_of_cell_ten():
     return 1 - abs((50 + 0.5) * 22 / 88 - 0.5 - 2.5 - 10)
 
 
+PARTS_LOOK = {"parts_8_4": ("8×8, then 4×4 parts", RED, "s"), "parts_4_2": ("4×4, then 2×2 parts", ORANGE, "D"),
+              "parts_2_2": ("2×2, then 2×2 parts", BLUE, "o"), "one_part": ("no parts", GREEN, "v"),
+              "linear_svm": ("linear SVM", INK, "P")}
+
+
+@styled
+def parts_against_faces(found: dict, faces: Sequence[int]) -> Picture:
+    """AUC and F1 against the number of training faces, a line for each kind of parts and a dot for each seed.
+
+    ``found``: {kind: {"auc", "f1": (numbers of faces, seeds)}}, as :func:`lorral_lite.study.parts.curve` gives it.
+    """
+    words = "; ".join(f"{PARTS_LOOK[kind][0]}: " + ", ".join(f"{value:.1f}" for value in values["auc"].mean(1))
+                      for kind, values in found.items())
+    sizes = ", ".join(f"{n:,}" for n in faces)
+    fig = new_plot(11.6, 4.6, f"AUC on unseen people with {sizes} training faces. {words}.")
+    for ax, (measure, title) in zip(fig.subplots(1, 2), {"auc": "AUC (%)", "f1": "F1 (%)"}.items(), strict=True):
+        for kind, values in found.items():
+            label, colour, marker = PARTS_LOOK[kind]
+            ax.plot(faces, values[measure].mean(1), color=colour, marker=marker, ms=8, mec="white", mew=0.8,
+                    ls="--" if kind in ("one_part", "linear_svm") else "-", label=label)
+            for seed in values[measure].T:
+                ax.plot(faces, seed, ".", color=colour, ms=5, alpha=0.7)
+        ax.set(title=title, xscale="log", xlabel="training faces")
+        ax.set_xticks(faces, [f"{n:,}" for n in faces])
+        ax.minorticks_off()
+        ax.grid(axis="y")
+    ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
+    return fig
+
+
 FROZEN, MOVING = "#d9ecf7", "#fde3c8"
 """Ground of the boxes that step 2 freezes, and of those that it trains."""
 

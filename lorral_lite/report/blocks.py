@@ -22,6 +22,7 @@ from functools import partial
 from pathlib import Path
 
 from ..files import DataError, read_json
+from ..study import parts
 from ..study.experiment import all_gains, ceiling_gain, modules_of, relation_gain, select
 from .comparison import faults
 from .numbers import number, signed, span
@@ -48,7 +49,9 @@ def block(name: str, root: Path) -> str:
         raise DataError(f"results: {name}: no such block; there are {', '.join(BLOCKS)}")
     render, place, how = BLOCKS[name]
     path = root.joinpath(*place)
-    return render(read_json(path)) if path.is_file() else f"Not {how}.\n"
+    if not path.exists():
+        return f"Not {how}.\n"
+    return render(path if path.is_dir() else read_json(path))
 
 
 def clone() -> Path:
@@ -112,6 +115,32 @@ def _over_the_svm(found: dict) -> str:
                     f"{points(row['low'])} to {points(row['high'])}"] for row in rows])
 
 
+def _parts(results: Path) -> str:
+    """When do PatchConv's parts pay? Two sentences from `lorral experiment parts`."""
+    found = parts.curve(results)
+    levels = [f"with {faces:,} {how} " + ", ".join(
+        f"{number(found[kind]['auc'][i].mean())} ({number(found[kind]['f1'][i].mean())}) with {name}"
+        for kind, name in PARTS.items()) for faces, how, i in ((parts.FACES[0], "training faces AUC (F1) in % is", 0),
+                                                               (parts.FACES[-1], "it is", -1))]
+    better = []
+    for kind, name in PARTS.items():
+        if kind not in ("one_part", "linear_svm"):
+            faces = [f"{n:,}" for n in parts.pays(found, kind)]
+            better.append(f"{name} with {_and(faces) if faces else 'none of them'}")
+    return textwrap.fill(
+        f"On people that none has seen, after equally many updates, mean over {len(parts.SEEDS)} seeds: "
+        f"{'; '.join(levels)}. Of the numbers of faces tried, {_and([f'{faces:,}' for faces in parts.FACES])}, the AUC "
+        f"is better than that of no parts in every seed for {', '.join(better)}.", 120) + "\n"
+
+
+PARTS = {"parts_8_4": "8×8 and 4×4 parts", "parts_4_2": "4×4 and 2×2 parts", "parts_2_2": "2×2 and 2×2 parts",
+         "one_part": "no parts", "linear_svm": "a linear SVM"}
+
+
+def _and(words: list[str]) -> str:
+    return " and ".join([*([", ".join(words[:-1])] if words[1:] else []), words[-1]])
+
+
 def _difficulty(found: dict) -> str:
     """How hard the faces are, from `python -m benchmarks difficulty`."""
     table = found["tables"][0]
@@ -149,13 +178,15 @@ def _relations(found: dict) -> str:
             + "\n" + textwrap.fill(closing + ".", 120) + "\n")
 
 
-BLOCKS: dict[str, tuple[Callable[[dict], str], tuple[str, ...], str]] = {
+BLOCKS: dict[str, tuple[Callable, tuple[str, ...], str]] = {
     "faces_lite": (_faces_lite, ("data", "results", "faces_lite.json"), "run yet: `make reproduce`"),
     "over_the_svm": (_over_the_svm, ("data", "results", "faces_seeds.json"), "run yet: `make seeds`"),
+    "parts": (_parts, ("data", "results", "parts"), "run yet: `lorral experiment parts`"),
     "difficulty": (_difficulty, ("benchmarks", "difficulty.json"), "measured yet: `python -m benchmarks difficulty`"),
     "relations": (_relations, ("data", "results", "relations.json"), "run yet: `make experiment`"),
 }
-"""Name → what renders it, the JSON that it renders, and what the block says before there is one."""
+"""Name → what renders it, the JSON or the folder of cells that it renders, and what the block says before there is
+one."""
 
 
 # ----------------------------------------------------------------------------------------------------- write and check

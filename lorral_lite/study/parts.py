@@ -35,12 +35,14 @@ PASSES = 3
 def run(place, results, reading: dict, jobs: int = 2, device=None, progress: bool = True, say=print) -> None:
     """Train and test all kinds on all numbers of faces; what is there already is left."""
     place = Path(place)
-    drawn = {f"{faces} faces, seed {seed}": (place, faces, seed, device, False) for faces in FACES for seed in SEEDS}
-    run_cells(training_faces, drawn, jobs, place, "faces", progress, say, device)
-    tested_faces(place, device, progress)
     cells = {f"{kind}, {faces} faces, seed {seed}": (place, results, kind, faces, seed, reading, device, False)
              for faces in reversed(FACES) for seed in SEEDS for kind in KINDS
-             if not (Path(results) / f"{kind}_{faces}_seed{seed}.json").exists()}
+             if not cell_file(results, kind, faces, seed).exists()}
+    drawn = {f"{faces} faces, seed {seed}": (place, faces, seed, device, False)
+             for faces, seed in dict.fromkeys(cell[3:5] for cell in cells.values())}
+    run_cells(training_faces, drawn, jobs, place, "faces", progress, say, device)
+    if cells:
+        tested_faces(place, device, progress)
     run_cells(run_cell, cells, jobs, place, "parts", progress, say, device)
 
 
@@ -48,9 +50,6 @@ def run_cell(place, results, kind: str, faces: int, seed: int, reading: dict | N
              progress: bool = True) -> None:
     """Train one kind on so many faces and keep its figures; ``reading``: fields of the model and of RunConfig that are
     otherwise than in lite(), for all kinds alike."""
-    out = Path(results) / f"{kind}_{faces}_seed{seed}.json"
-    if out.exists():
-        return
     train, test = training_faces(place, faces, seed, device, progress), tested_faces(place, device, progress)
     started = time.perf_counter()
     rows = fold_rows(train, 1, FOLDS)[0]
@@ -76,7 +75,7 @@ def run_cell(place, results, kind: str, faces: int, seed: int, reading: dict | N
         measured = summarise(logits, test.labels, test.subjects)
         for measure in ("mean_auc", "mean_f1", "auc", "f1"):
             cell[f"{output}_{measure}"] = np.round(measured[measure], 2).tolist()
-    write_json(out, cell)
+    write_json(cell_file(results, kind, faces, seed), cell)
 
 
 def training_faces(place, faces: int, seed: int, device, progress: bool) -> PreparedFolder:
@@ -96,14 +95,29 @@ def _faces(out: Path, people: int, frames: int, seed: int, device, progress: boo
     return open_prepared(out)
 
 
+def curve(results) -> dict[str, dict[str, np.ndarray]]:
+    """{kind: {"f1", "auc": mean over AUs of the AU output in %, (numbers of faces, seeds)}}."""
+    cells = {kind: [[read_json(cell_file(results, kind, faces, seed)) for seed in SEEDS] for faces in FACES]
+             for kind in KINDS}
+    return {kind: {measure: np.array([[cell[f"au_mean_{measure}"] for cell in row] for row in rows])
+                   for measure in ("f1", "auc")} for kind, rows in cells.items()}
+
+
+def pays(found: dict, kind: str, than: str = "one_part") -> list[int]:
+    """With how many faces ``kind`` has the better AUC in every seed."""
+    more = found[kind]["auc"] - found[than]["auc"]
+    return [faces for faces, gains in zip(FACES, more, strict=True) if gains.min() > 0]
+
+
 def table(results) -> str:
     """F1 and AUC of the AU output, mean over seeds, against the number of training faces, in plain text."""
     lines = [f"{'':12}" + "".join(f"{f'{faces:,} faces':>26}" for faces in FACES)]
-    for kind in KINDS:
-        words = []
-        for faces in FACES:
-            cells = [read_json(Path(results) / f"{kind}_{faces}_seed{seed}.json") for seed in SEEDS]
-            f1, auc = ([cell[f"au_mean_{measure}"] for cell in cells] for measure in ("f1", "auc"))
-            words.append(f"F1 {np.mean(f1):.1f} (±{np.ptp(f1) / 2:.1f}) AUC {np.mean(auc):.1f}")
+    for kind, found in curve(results).items():
+        words = [f"F1 {f1.mean():.1f} (±{np.ptp(f1) / 2:.1f}) AUC {auc.mean():.1f}"
+                 for f1, auc in zip(found["f1"], found["auc"], strict=True)]
         lines.append(f"{kind:12}" + "".join(f"{word:>26}" for word in words))
     return "\n".join(lines)
+
+
+def cell_file(results, kind: str, faces: int, seed: int) -> Path:
+    return Path(results) / f"{kind}_{faces}_seed{seed}.json"

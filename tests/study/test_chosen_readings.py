@@ -4,7 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from lorral_lite.course.ch03_04_layers import parts_against_faces
 from lorral_lite.files import read_json, write_json
+from lorral_lite.report.blocks import BLOCKS
 from lorral_lite.study import parts, readings
 from lorral_lite.study.readings import READINGS, SEEDS, adopted, cell_file, chosen, table, taken, together
 from lorral_lite.training.config import RunConfig, Schedule
@@ -61,6 +63,35 @@ def test_a_sum_that_is_worse_than_the_best_alone_is_not_taken(results, sums, exp
     assert taken(results) == expected
     assert adopted(results)["changes"]["jitter"] == (0.0 if len(expected) == 2 else 1.0)
     assert "together" in table(results)
+
+
+@pytest.fixture
+def cells(tmp_path):
+    """Of the curve: parts catch up with faces, each seed a little otherwise; 2×2 parts overtake in one seed only."""
+    for place, kind in enumerate(parts.KINDS):
+        for size, faces in enumerate(parts.FACES):
+            for seed in parts.SEEDS:
+                auc = 80 + 2 * place + size * (4 - place) + (seed - 900) / 8
+                if (kind, faces, seed) == ("parts_2_2", 16_000, 901):
+                    auc = 10
+                write_json(parts.cell_file(tmp_path, kind, faces, seed), {"au_mean_auc": auc, "au_mean_f1": auc - 20})
+    return tmp_path
+
+
+def test_parts_pay_where_they_are_better_in_every_seed(cells):
+    found = parts.curve(cells)
+    assert found["parts_8_4"]["auc"].shape == (3, 2)
+    assert found["parts_8_4"]["auc"][2].tolist() == [88, 88.125]
+    assert parts.pays(found, "parts_8_4") == []  # 88 is not better than 88
+    assert parts.pays(found, "parts_2_2") == []
+    assert parts.pays(found, "parts_2_2", than="parts_4_2") == [1_000, 4_000]
+    said = " ".join(BLOCKS["parts"][0](cells).split())
+    assert "with 1,000 training faces AUC (F1) in % is 80.1 (60.1) with 8×8 and 4×4 parts, 82.1 (62.1)" in said
+    assert said.endswith("4×4 and 2×2 parts with none of them, 2×2 and 2×2 parts with none of them.")
+    assert "with 16,000 it is 88.1 (68.1) with 8×8" in said
+    assert parts.table(cells).count("AUC") == 15
+    picture = parts_against_faces(found, parts.FACES)
+    assert "no parts: 86.1, 87.1, 88.1" in picture.alt
 
 
 @pytest.mark.slow
