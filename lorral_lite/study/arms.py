@@ -1,4 +1,4 @@
-"""One arm of the trial: a relation, its deaf twin or a control, taught step 2 on the features that a step 1 gives.
+"""The arms of the trial: relations, their deaf twins and controls, taught step 2 on the features that a step 1 gives.
 
 Features are computed once for all arms of a seed; what an arm learns is its relation and both AU heads, from equal
 starts (D17), on equal batches.
@@ -20,6 +20,20 @@ from ..training.config import Schedule, seed_of
 
 MODULES = ("bilstm", "self_attention", "hopfield", "series")
 """The modules on trial."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A relation, deaf or not. An MLP has as many weights as the module ``like``."""
+
+    relation: str
+    deaf: bool = False
+    like: str | None = None
+
+
+ARMS = {"none": Arm("none"), **{f"mlp_{name}": Arm("mlp", like=name) for name in MODULES if name != "hopfield"},
+        **{f"{'deaf_' * deaf}{name}": Arm(name, deaf) for name in MODULES for deaf in (False, True)}}
+"""All arms by name. Self-attention and Hopfield have equally many weights, hence one MLP."""
 OUTPUTS = ("local", "au")
 BATCH, MOMENTUM, WEIGHT_DECAY = 16, 0.9, 5e-4  # as step 2 of RunConfig
 
@@ -52,11 +66,14 @@ def look(model: LoRRaL, folder: PreparedFolder, rows: np.ndarray, views: int = 0
     return Seen(features, torch.cat([one.labels for one in found]))
 
 
-def arm(model: LoRRaL, relation: str, deaf: bool, seed: int, **options) -> LoRRaL:
-    """A copy of a model after step 1 with a new relation and new heads, equal for all relations and their twins."""
-    made = copy.deepcopy(model)
-    made.set_relation(relation, seed=seed_of(seed, 2, 0), **options)
-    if deaf:
+def begin(model: LoRRaL, arm: Arm, seed: int) -> LoRRaL:
+    """A copy of a model after step 1 with the arm's new relation and new heads, which are equal for all arms."""
+    made, options = copy.deepcopy(model), {}
+    if arm.like:
+        made.set_relation(arm.like, seed=0)
+        options = {"parameters": made.parameter_count()["relation"]}
+    made.set_relation(arm.relation, seed=seed_of(seed, 2, 0), **options)
+    if arm.deaf:
         deafen(made.relation)
     made.freeze_step1(train_landmarks=False)
     return made

@@ -29,14 +29,13 @@ from ..training.config import RunConfig
 from ..training.jobs import run_cells
 from ..training.run_folder import load_model
 from ..training.steps import train_step1
-from .arms import MODULES, arm, ask, look, moved, schedule_of, teach
+from .arms import ARMS, MODULES, ask, begin, look, moved, schedule_of, teach
 
 SEEDS = (900, 901)
 RATES, EPOCHS = (0.01, 0.03, 0.1), (16, 48)
 SCHEDULES = tuple(itertools.product(RATES, EPOCHS))
 WORLDS = {"strength0": {"relation_strength": 0.0}, "strength1": {"relation_strength": 1.0},
           "copy": {"structure": "copy"}}
-ARMS = {f"{'deaf_' * deaf}{name}": (name, deaf) for name in MODULES for deaf in (False, True)}
 GATE = 5.0
 SUBJECTS, STEP1_FRAMES, FRAMES, FOLDS, VIEWS = 120, 50, 30, 2, 2
 """Half of the people are trained on, the other half asked about."""
@@ -50,11 +49,11 @@ def run(place, results, reading: dict, jobs: int = 2, device=None, progress: boo
              if not cell_file(results, world, name, seed).exists()}
     seeds = {f"step 1, seed {seed}": (place, reading, seed, device) for seed in SEEDS
              if any(cell[-1] == seed for cell in cells.values())}
-    run_cells(begin, seeds, jobs, place, "step 1", progress, say, device)
+    run_cells(prepare, seeds, jobs, place, "step 1", progress, say, device)
     run_cells(run_cell, cells, jobs, place, "arms", progress, say)
 
 
-def begin(place: Path, reading: dict, seed: int, device=None) -> None:
+def prepare(place: Path, reading: dict, seed: int, device=None) -> None:
     """Step 1 of a seed on independent faces, and the faces of its worlds."""
     faces = _faces(place / f"step1_faces_seed{seed}", seed, STEP1_FRAMES, device, relation_strength=0.0)
     config = RunConfig.lite(faces.path, faces.aus, seed=seed, folds=FOLDS, threads=1, **reading["changes"])
@@ -76,11 +75,10 @@ def run_cell(place: Path, results, world: str, name: str, seed: int) -> None:
     faces = open_prepared(place / f"{world}_faces_seed{seed}")
     rows, test = fold_rows(faces, 1, FOLDS)
     seen, asked = look(model, faces, rows, VIEWS, seed), look(model, faces, test)
-    relation, deaf = ARMS[name]
     cell = {"world": world, "arm": name, "seed": seed, "aus": list(faces.aus), "taught": []}
     for rate, epochs in SCHEDULES:
         started = time.perf_counter()
-        start, made = (arm(model, relation, deaf, seed) for _ in range(2))
+        start, made = (begin(model, ARMS[name], seed) for _ in range(2))
         losses = teach(made, seen, schedule_of(rate, epochs), seed)
         last = epochs // 4
         found = ask(made, asked, faces.subjects[test])

@@ -6,8 +6,9 @@ import torch
 from tiny_run import tiny_config
 
 from lorral_lite.datasets.prepared import open_prepared
+from lorral_lite.model.lorral import LoRRaL, LoRRaLConfig
 from lorral_lite.model.relations import RELATIONS
-from lorral_lite.study.arms import MODULES, arm, ask, look, moved, schedule_of, teach
+from lorral_lite.study.arms import ARMS, MODULES, Arm, ask, begin, look, moved, schedule_of, teach
 from lorral_lite.training.run_folder import new_model
 
 
@@ -29,7 +30,7 @@ def test_what_is_seen_is_what_the_model_gives(stage):
 @pytest.mark.parametrize("relation", MODULES)
 def test_a_twin_starts_as_its_module_and_both_heads_start_alike_in_all_arms(stage, relation):
     model = stage[0]
-    own, twin, other = arm(model, relation, False, 3), arm(model, relation, True, 3), arm(model, "none", False, 3)
+    own, twin, other = (begin(model, ARMS[name], 3) for name in (relation, f"deaf_{relation}", "none"))
     assert all(torch.equal(a, b) for a, b in zip(own.state_dict().values(), twin.state_dict().values(), strict=True))
     for head in ("local_head", "au_head"):
         for a, b in zip(getattr(own, head).parameters(), getattr(other, head).parameters(), strict=True):
@@ -39,16 +40,16 @@ def test_a_twin_starts_as_its_module_and_both_heads_start_alike_in_all_arms(stag
 
 def test_teaching_lowers_the_loss_moves_the_relation_and_leaves_step_1_as_it_was(stage):
     model, seen, other, folder = stage
-    start, made = arm(model, "mlp", False, 3), arm(model, "mlp", False, 3)
+    start, made = (begin(model, Arm("mlp"), 3) for _ in range(2))
     losses = teach(made, seen, schedule_of(0.1, 8), 3)
     assert losses[-1] < losses[0]
     assert moved(start, made) > 0
-    assert moved(arm(model, "none", False, 3), arm(model, "none", False, 3)) == 0
+    assert moved(*(begin(model, ARMS["none"], 3) for _ in range(2))) == 0
     before, after = model.state_dict(), made.state_dict()
     for name in before:
         if not name.startswith(("relation.", "au_head.", "local_head.")):
             assert torch.equal(before[name], after[name]), name
-    again = arm(model, "mlp", False, 3)
+    again = begin(model, Arm("mlp"), 3)
     assert teach(again, seen, schedule_of(0.1, 8), 3) == losses
     found = ask(made, other, folder.subjects[24:40])
     assert found["local"]["log_loss"] > 0
@@ -63,3 +64,14 @@ def test_the_rate_falls_twice():
 
 def test_modules_are_relations():
     assert set(MODULES) <= set(RELATIONS)
+
+
+def test_an_mlp_has_as_many_weights_as_its_module_within_two_percent():
+    model = LoRRaL(LoRRaLConfig.lite())
+    size = {name: begin(model, arm, 0).parameter_count()["relation"] for name, arm in ARMS.items()}
+    assert size["none"] == 0
+    assert size["hopfield"] == size["self_attention"]
+    for name in MODULES:
+        assert size[name] == size[f"deaf_{name}"]
+        if name != "hopfield":
+            assert size[f"mlp_{name}"] == pytest.approx(size[name], rel=0.02)

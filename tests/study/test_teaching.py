@@ -4,18 +4,18 @@ import pytest
 
 from lorral_lite.files import read_json, write_json
 from lorral_lite.study import teaching
-from lorral_lite.study.arms import MODULES
+from lorral_lite.study.arms import ARMS, MODULES
 from lorral_lite.study.readings import LETTER
-from lorral_lite.study.teaching import ARMS, SCHEDULES, SEEDS, WORLDS, cell_file, choose, listening, passes, table
+from lorral_lite.study.teaching import SCHEDULES, SEEDS, WORLDS, cell_file, choose, listening, passes, table
 
 
 def make(results, heard=None, loss=None):
     """Cells in which a module hears ``heard(schedule, seed)`` points more than its twin and has ``loss(schedule)``."""
     for world in WORLDS:
-        for name, (_, deaf) in ARMS.items():
+        for name, arm in ARMS.items():
             for seed in SEEDS:
                 taught = [{"rate": s[0], "epochs": s[1], "local": {
-                    "auc": [60, 60 + (0 if deaf or heard is None else heard(s, seed))],
+                    "auc": [60, 60 + (0 if arm.deaf or heard is None else heard(s, seed))],
                     "log_loss": loss(s) if loss else 0.5}} for s in SCHEDULES]
                 write_json(cell_file(results, world, name, seed), {"aus": [1, 7], "taught": taught})
     return results
@@ -54,6 +54,6 @@ def test_an_arm_is_taught_in_every_world(tmp_path, monkeypatch):
     reading = {"model": {**LETTER, "patch_grids": (2, 2)}, "changes": {"jitter": 0.0}}
     teaching.run(tmp_path / "runs", tmp_path / "cells", reading, 1, "cpu", progress=False)
     cells = [read_json(path) for path in (tmp_path / "cells").glob("*.json")]
-    assert len(cells) == 2 * len(WORLDS)
+    assert len(cells) == 3 * len(WORLDS)
     assert all(cell["taught"][0]["moved"] > 0 for cell in cells)
-    assert set(MODULES) >= {cell["arm"].removeprefix("deaf_") for cell in cells}
+    assert {cell["arm"] for cell in cells} == {"bilstm", "deaf_bilstm", "mlp_bilstm"}
