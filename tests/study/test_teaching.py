@@ -4,7 +4,7 @@ import pytest
 
 from lorral_lite.files import read_json, write_json
 from lorral_lite.study import teaching
-from lorral_lite.study.arms import ARMS, MODULES
+from lorral_lite.study.arms import ARMS
 from lorral_lite.study.readings import LETTER
 from lorral_lite.study.teaching import SCHEDULES, SEEDS, WORLDS, cell_file, choose, listening, passes, table
 
