@@ -19,7 +19,7 @@ RENDER_SCALE = 1.25  # faces are rendered larger than the aligned size, so that 
 
 def prepare_faces(
     out, subjects: int = 90, frames: int = 50, size: int = 100, profile: str = "bp4d", difficulty: str = "default",
-    relation_strength: float = 1.0, structure: str = "real", hidden=(), seed: int = 0, device=None,
+    relation_strength: float = 1.0, structure: str = "real", hidden=(), seed: int = 0, skip: int = 0, device=None,
     progress: bool = True,
 ) -> PreparedFolder:
     """Render ``subjects`` people with ``frames`` faces each, align them and write the prepared folder ``out``.
@@ -27,7 +27,8 @@ def prepare_faces(
     Each person keeps face, skin, hair and habits over their frames; pose, light and background change with every
     frame, which are independent draws of the population (D71), not a video. ``size`` is the aligned size in pixels:
     100 for the lite model, 200 for paper(). AUs under the cover of ``hidden`` ones keep their labels, but their
-    landmarks rest (D83). The other arguments are those of
+    landmarks rest (D83). ``skip`` passes over so many frames of each person, which another folder has: the same people
+    come back, and no frame does. The other arguments are those of
     :class:`lorral_lite.faces.population.Population`. ``device`` renders (a GPU when there is one); the last bits of a
     pixel may differ between CPU and GPU. DataError when ``out`` exists or cannot be written; ValueError names an
     argument outside its range.
@@ -37,21 +38,24 @@ def prepare_faces(
         raise ValueError(f"size must be a whole number of pixels from {MIN_SIZE} to {largest}, got {size!r}")
     if seed >= UNSEEN:
         raise ValueError(f"seed must be below {UNSEEN}, got {seed}: people from there on are kept for tests")
-    if not 0 < subjects * frames <= MOST_FACES:
-        raise ValueError(f"{subjects} subjects with {frames} frames each: from 1 to {MOST_FACES:,} faces can be drawn")
+    if min(subjects, frames, skip + 1) < 1 or subjects * (skip + frames) > MOST_FACES:
+        raise ValueError(f"{subjects} subjects with {skip + frames} frames each: from 1 to {MOST_FACES:,} faces can be "
+                         "drawn")
     people = Population(profile=profile, relation_strength=relation_strength, structure=structure, hidden=hidden,
                         difficulty=difficulty, seed=seed)
-    draw = people.subjects(subjects, frames)
-    labels = draw.labels.reshape(-1, len(people.aus))
-    strengths = people.to_render(draw, DISTRACTORS, people.unrest, seed).reshape(len(labels), -1)  # D67 faint movements
+    draw = people.subjects(subjects, skip + frames)
+    labels = draw.labels[:, skip:].reshape(-1, len(people.aus))
+    strengths = people.to_render(draw, DISTRACTORS, people.unrest, seed)[:, skip:]  # D67 faint movements
+    strengths = strengths.reshape(len(labels), -1)
     for name in people.occluders:  # D83 covered AUs rest, or the alignment would tell of them
         strengths[:, [AUS.index(au) for au in OCCLUDERS[name]]] = 0
-    index = [(f"P{s + 1:03d}", "T1", f + 1) for s in range(subjects) for f in range(frames)]
+    index = [(f"P{s + 1:03d}", "T1", f + 1) for s in range(subjects) for f in range(skip, skip + frames)]
     meta = {
         "source": "faces", "licensed": False, "seed": seed, "distractors": DISTRACTORS,
-        "population": people.describe(draw.labels),
+        "population": people.describe(draw.labels[:, skip:]), **({"skip": skip} if skip else {}),
     }
-    person, scene = cohort(seed, subjects, frames)
+    person, scene = (numbers.reshape(subjects, -1)[:, skip:].ravel()
+                     for numbers in cohort(seed, subjects, skip + frames))
     render_size = round(size * RENDER_SCALE)
     bar = progress_bar(total=len(index), desc="faces", unit="face", disable=not progress)
     with PreparedWriter(out, size, people.aus, meta) as writer, bar:

@@ -1,8 +1,9 @@
 """How must step 2 be taught so that its modules can listen? Rates and epochs, and the gate that each module must pass.
 
 Step 1 is trained on faces whose AUs are independent, so that company is in no token. Then the same people show other
-AUs in three worlds: independent ones, those of BP4D, and the one in which AU 7 copies AU 12. In each, every module and
-its deaf twin is taught with every rate and number of epochs, and asked about people held out.
+AUs in other frames, in three worlds: independent ones, those of BP4D, and the one in which AU 7 copies AU 12. In each,
+every module, its deaf twin and the controls are taught with every rate and number of epochs, and asked about people
+held out.
 
 **Gate.** A module can listen when its AU 7 in the world of copies is at least :data:`GATE` points of AUC better than
 its twin's, on the local output, in every development seed. What fails says nothing by its null.
@@ -60,7 +61,7 @@ def prepare(place: Path, reading: dict, seed: int, device=None) -> None:
     config = replace(config, model=replace(config.model, **reading["model"]))
     train_step1(place / f"step1_seed{seed}", config, device, progress=False)
     for world, recipe in WORLDS.items():
-        _faces(place / f"{world}_faces_seed{seed}", seed, FRAMES, device, **recipe)
+        _faces(place / f"{world}_faces_seed{seed}", seed, FRAMES, device, skip=STEP1_FRAMES, **recipe)
 
 
 def _faces(out: Path, seed: int, frames: int, device=None, **recipe) -> PreparedFolder:

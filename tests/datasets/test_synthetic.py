@@ -40,6 +40,18 @@ def test_same_seed_same_bytes_and_frames_differ(folder, tmp_path):
     assert len({frame.tobytes() for frame in folder.images}) == 15
 
 
+def test_frames_that_are_skipped_come_back_in_no_other_folder(folder, tmp_path):
+    whole = prepare_faces(tmp_path / "whole", 2, 5, seed=9, progress=False, device="cpu")
+    rest = prepare_faces(tmp_path / "rest", 2, 2, seed=9, skip=3, progress=False, device="cpu")
+    mine = [3, 4, 8, 9]  # the last two of five frames of each person
+    np.testing.assert_array_equal(rest.images, whole.images[mine])
+    np.testing.assert_array_equal(rest.labels, whole.labels[mine])
+    assert list(rest.subjects) == list(whole.subjects[mine])
+    assert rest.meta["skip"] == 3
+    with pytest.raises(ValueError, match="can be drawn"):
+        prepare_faces(tmp_path / "none", 2, 2, skip=-1, progress=False)
+
+
 def test_disfa_profile(tmp_path):
     folder = prepare_faces(tmp_path / "d", 3, 2, 48, profile="disfa", progress=False)
     assert folder.aus == (1, 2, 4, 6, 9, 12, 25, 26)
