@@ -205,9 +205,10 @@ def _experiment(part, out, seeds, jobs, results, progress, device, **size) -> No
 
     out = Path(out or f"runs/{part}")
     if part != "relations":
-        from .study import parts, readings, teaching
+        from .study import parts, question, readings, teaching
 
-        study, results = {"readings": readings, "parts": parts, "teaching": teaching}[part], results or out / "cells"
+        studies = {"readings": readings, "parts": parts, "teaching": teaching, "trial": question}
+        study, results = studies[part], results or out / "cells"
         taken = [] if part == "readings" else [readings.adopted(data_file("results", "readings"))]
         study.run(out, results, *taken, jobs=jobs, device=device, progress=progress)
         print(f"{study.table(results)}\n{results}")
@@ -397,10 +398,11 @@ def parser() -> argparse.ArgumentParser:
 
     sub = command(commands, "experiment", _experiment,
                   "do relation modules help, and when: strength, structure, hidden evidence, modules, seeds")
-    sub.add_argument("part", nargs="?", choices=["relations", "readings", "parts", "teaching"],
+    sub.add_argument("part", nargs="?", choices=["relations", "readings", "parts", "teaching", "trial"],
                      default="relations",
                      help="readings: which reading of the paper works best; parts: when do PatchConv's parts pay; "
-                     "teaching: with which rate and epochs of step 2 can relations listen?")
+                     "teaching: with which rate and epochs of step 2 can relations listen? trial: the written "
+                     "question, then its answer")
     sub.add_argument("--out", help="a folder, default runs/PART; what was stopped goes on")
     sub.add_argument("--seeds", type=within(1, 1000), default=5, help="each has its own people, faces and training")
     sub.add_argument("--subjects", type=within(1), default=90, help="people of each world; two thirds train")

@@ -171,9 +171,12 @@ def write_text(path: Path, text: str, private: bool = False) -> None:
     write_whole(path, write)
 
 
-def write_json(path: Path, value) -> None:
-    """Write a value as JSON, whole, as :func:`write_text` does."""
-    write_text(path, json.dumps(value, indent=1) + "\n")
+def write_json(path: Path, value, rows: bool = False) -> None:
+    """Write a value as JSON, whole, as :func:`write_text` does; ``rows``: a list of numbers is one line."""
+    text = json.dumps(value, indent=1)
+    if rows:
+        text = re.sub(r"\[[^][{}\"]*\]", lambda m: " ".join(m[0].split()), text)
+    write_text(path, text + "\n")
 
 
 def save_tensors(path: Path, tensors: dict, metadata: dict | None = None) -> None:
