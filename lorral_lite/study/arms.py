@@ -83,7 +83,7 @@ def teach(made: LoRRaL, seen: Seen, schedule: Schedule, seed: int) -> list[float
     """Step 2 of an arm, in place, by the cross-entropy of both outputs; returns the mean loss of each epoch."""
     made.train()
     taught = [p for p in made.parameters() if p.requires_grad]
-    optimiser = torch.optim.SGD(taught, lr=schedule.lr, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY, foreach=True)
+    optimiser = torch.optim.SGD(taught, lr=schedule.lr, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY, fused=True)
     losses = []
     for epoch in range(schedule.epochs):
         torch.manual_seed(seed_of(seed, 2, epoch))
