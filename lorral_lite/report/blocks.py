@@ -51,7 +51,12 @@ def block(name: str, root: Path) -> str:
     path = root.joinpath(*place)
     if not path.exists():
         return f"Not {how}.\n"
-    return render(path if path.is_dir() else read_json(path))
+    if path.is_file():
+        return render(read_json(path))
+    try:
+        return render(path)
+    except DataError:  # not all cells are there yet
+        return f"Not {how}.\n"
 
 
 def clone() -> Path:
