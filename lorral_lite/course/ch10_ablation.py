@@ -169,6 +169,62 @@ def effective_aus(result: dict, hiding: str, strength: float):
 
 
 @styled
+def plot_gate(heard: dict[str, dict[str, list[float]]], gate: float) -> Picture:
+    """AUC of the AU that copies another one, of each module and of its deaf twin, a pair of marks for each seed.
+
+    ``heard``: {module: {"module", "twin": one a seed}} in %; ``gate``: how far apart the two must lie.
+    """
+    words = "; ".join(f"{label_of(name)} {np.mean(pair['module']):.1f} against {np.mean(pair['twin']):.1f}"
+                      for name, pair in heard.items())
+    fig = new_plot(9.2, 3.9, f"AUC of the copied AU, module against deaf twin, {NOTE}: {words}")
+    ax = fig.subplots()
+    for k, (name, pair) in enumerate(heard.items()):
+        colour, marker = look_of(name)
+        for s, (module, twin) in enumerate(zip(pair["module"], pair["twin"], strict=True)):
+            x = k + 0.22 * (s - (len(pair["twin"]) - 1) / 2)
+            ax.plot([x, x], [twin, module], color=colour, lw=2)
+            ax.plot(x, module, marker, color=colour, ms=9, mec="white", mew=0.8)
+            ax.plot(x, twin, marker, color="white", ms=8, mec=colour, mew=1.8)
+            ax.plot([x - 0.09, x + 0.09], [twin + gate] * 2, color=INK, lw=1.4)
+    ax.plot([], [], "o", color=INK, ms=8, label="module")
+    ax.plot([], [], "o", color="white", ms=8, mec=INK, mew=1.8, label="deaf twin")
+    ax.plot([], [], color=INK, lw=1.4, label=f"gate, {gate:g} points above it")
+    ax.set_xticks(range(len(heard)), [label_of(name) for name in heard])
+    ax.set(ylabel="AUC of the copied AU (%)", xlim=(-0.6, len(heard) - 0.4))
+    ax.grid(axis="y")
+    ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
+    return fig
+
+
+@styled
+def plot_slopes(families: dict[str, list[dict]], least: float, xlabel: str = "points of AUC") -> Picture:
+    """What each module gains, a panel for each family of questions: a dot a seed, the mean with its 95 % t interval.
+
+    ``families``: {title: rows of :func:`lorral_lite.study.question.answer`}; ``least``: the smallest gain of interest,
+    a grey band around 0.
+    """
+    words = "; ".join(title.replace("\n", ", ") + ": " + ", ".join(
+        f"{label_of(row['name'])} {row['estimate'].value:+.2f} ({row['estimate'].low:+.2f} to "
+        f"{row['estimate'].high:+.2f}), {row['verdict']}" for row in rows) for title, rows in families.items())
+    fig = new_plot(5.6 * len(families) + 1.2, 3.9, f"Module minus deaf twin, {NOTE}. {words}")
+    axes = fig.subplots(1, len(families), squeeze=False, sharey=True)[0]
+    for ax, (title, rows) in zip(axes, families.items(), strict=True):
+        ax.axvspan(-least, least, color=PALE, alpha=0.55, lw=0, zorder=0)
+        ax.axvline(0, color=INK, lw=1.2, zorder=1)
+        for y, row in enumerate(rows):
+            (colour, marker), e = look_of(row["name"]), row["estimate"]
+            apart = np.linspace(-0.16, 0.16, len(row["values"])) if len(row["values"]) > 1 else [0]
+            ax.plot(row["values"], y + 0.24 + 0.5 * np.asarray(apart), ".", color=colour, ms=6, alpha=0.7)
+            ax.plot([e.low, e.high], [y - 0.08] * 2, color=colour, lw=2.6, solid_capstyle="butt")
+            ax.plot(e.value, y - 0.08, marker, color=colour, ms=9, mec="white", mew=0.8)
+            ax.annotate(row["verdict"], (1.01, y), xycoords=("axes fraction", "data"), fontsize=10.5, va="center")
+        ax.set(title=title, xlabel=xlabel, ylim=(len(rows) - 0.5, -0.5))
+        ax.set_yticks(range(len(rows)), [label_of(row["name"]) for row in rows])
+        ax.grid(axis="x")
+    return fig
+
+
+@styled
 def plot_relation_strength(strengths: Sequence[float]) -> Picture:
     """True phi between the AUs of procedural people at each relation strength; the AUs' rates stay the same.
 

@@ -37,12 +37,13 @@ from lorral_lite.course.ch05_07_relations import (
 )
 from lorral_lite.course.ch08_training import plot_schedule
 from lorral_lite.course.ch09_evaluation import plot_audit, plot_floor, plot_published, plot_threshold
-from lorral_lite.course.ch10_ablation import plot_relation_strength
+from lorral_lite.course.ch10_ablation import plot_gate, plot_relation_strength, plot_slopes
 from lorral_lite.course.portraits import STUDIO, Sample, face_patterns, studio_face
 from lorral_lite.draw.base import RED, png_bytes
 from lorral_lite.faces import render_faces
 from lorral_lite.faces.population import Population
 from lorral_lite.landmarks import ruler
+from lorral_lite.measure.statistics import jackknife
 from lorral_lite.model.relations import NoRelation, hopfield_retrieve
 from lorral_lite.report.published import FLOORS, audit_published
 from lorral_lite.training.config import Schedule
@@ -56,6 +57,8 @@ MAPS[LIVELY, 0, 0] = torch.tensor([1.0, 5, 2, 6, 3, 4])
 PLANE = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
 HEARD = torch.rand(2, 4, 12, 12, generator=torch.Generator().manual_seed(5)).softmax(-1)
 OFF = ~np.eye(12, dtype=bool)
+SLOPE = {"name": "series", "values": [1.0, 2.0, 3.0], "estimate": jackknife(np.array([1.0, 2.0, 3.0])),
+         "verdict": "gain"}
 
 
 @functools.cache
@@ -146,6 +149,10 @@ DRAWN = {
         sum(x.get_color() == RED and x.get_marker() == "o" for ax in fig.axes for x in ax.lines), 5)),
     "plot_relation_strength": (lambda: plot_relation_strength((0.0, 1.0)), lambda fig: (
         [shown(fig, k)[OFF] for k in (0, 1)], [np.zeros(132), Population().expected_phi[OFF]])),
+    "plot_gate": (lambda: plot_gate({"hopfield": {"module": [88, 87], "twin": [80, 79]}}, 5), lambda fig: (
+        [line(fig, 0, k)[:, 1] for k in (0, 3, 4, 7)], [[80, 88], [85, 85], [79, 87], [84, 84]])),
+    "plot_slopes": (lambda: plot_slopes({"local": [SLOPE, SLOPE]}, 0.5), lambda fig: (
+        [line(fig, 0, k)[:, 0].max() for k in (0, 1, 2, 3)], [0, 3, SLOPE["estimate"].high, 2])),
 }
 """What a picture is about → how it is drawn, and what is seen of it beside what was given (diagrams: nothing)."""
 
