@@ -156,6 +156,20 @@ def answer(results, asked: dict) -> dict[str, list[dict]]:
     return found
 
 
+def beside(results, asked: dict, family: str, measure: str, control: str | None = None) -> dict[str, Estimate]:
+    """{module: what a family asks, in another ``measure`` or against another ``control``}, without any test."""
+    return {name: jackknife(np.array(values(results, asked["seeds"], name, family, measure, control)))
+            for name in MODULES}
+
+
+def levels(results, asked: dict, step1: str, world: str, output: str, measure: str) -> dict[str, Estimate]:
+    """{arm: mean over the AUs, over seeds}; and "floor": F1 of always saying yes."""
+    cells = [read_json(cell_file(results, step1, world, seed)) for seed in asked["seeds"]]
+    found = {name: [mean(cell["arms"][name][output][measure]) for cell in cells] for name in ARMS}
+    return {name: jackknife(np.array(each)) for name, each in
+            {**found, "floor": [mean(cell["floor"]) for cell in cells]}.items()}
+
+
 def verdict(e: Estimate, p: float, least: float, passed: bool) -> str:
     """What follows for one module, by the rule above."""
     small = -least < e.low and e.high < least

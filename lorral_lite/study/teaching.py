@@ -111,13 +111,16 @@ def cell_file(results, world: str, name: str, seed: int) -> Path:
 # ------------------------------------------------------------------------------------------------- the gate, the choice
 
 
-def listening(results, name: str, schedule: tuple[float, int]) -> list[float]:
-    """AU 7's AUC of a module minus its deaf twin's in the world of copies, local output, in points, one a seed."""
-    def auc(arm: str, seed: int) -> float:
-        cell = read_json(cell_file(results, "copy", arm, seed))
-        return _taught(cell, schedule)["local"]["auc"][cell["aus"].index(COPIED[0])]
+def copied(results, arm: str, schedule: tuple[float, int]) -> list[float]:
+    """AU 7's AUC of an arm in the world of copies, local output, in %, one a seed."""
+    cells = [read_json(cell_file(results, "copy", arm, seed)) for seed in SEEDS]
+    return [_taught(cell, schedule)["local"]["auc"][cell["aus"].index(COPIED[0])] for cell in cells]
 
-    return [auc(name, seed) - auc(f"deaf_{name}", seed) for seed in SEEDS]
+
+def listening(results, name: str, schedule: tuple[float, int]) -> list[float]:
+    """How far a module's :func:`copied` lies above its deaf twin's, in points, one a seed."""
+    pairs = zip(copied(results, name, schedule), copied(results, f"deaf_{name}", schedule), strict=True)
+    return [module - twin for module, twin in pairs]
 
 
 def passes(results, name: str, schedule: tuple[float, int]) -> bool:
@@ -137,7 +140,7 @@ def choose(results) -> tuple[float, int] | None:
 
 
 def _taught(cell: dict, schedule: tuple[float, int]) -> dict:
-    return next(one for one in cell["taught"] if (one["rate"], one["epochs"]) == schedule)
+    return next(one for one in cell["taught"] if (one["rate"], one["epochs"]) == tuple(schedule))
 
 
 def table(results) -> str:
