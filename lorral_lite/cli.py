@@ -346,6 +346,8 @@ def parser() -> argparse.ArgumentParser:
                      help="bf16: faster where the processor computes it itself")
     sub.add_argument("--select", choices=["last", "held_out"], default="last",
                      help="keep the last epoch, or the best one on held-out training subjects")
+    sub.add_argument("--jitter", type=within(0, 1, float), default=0.0, metavar="STRENGTH",
+                     help="vary light and colours of the training faces, 0 to 1 (D70)")
     sub.add_argument("--threads", **threads)
     sub.add_argument("--workers", type=within(0, 256), default=0,
                      help="processes that read faces; the result is the same")

@@ -268,6 +268,7 @@ def test_an_experiment_takes_no_more_processes_than_cores(monkeypatch, count):
     "prepare faces OUT --seed -1", "prepare faces OUT --seed 2147483648", "prepare faces OUT --frames 0",
     "prepare faces OUT --seed 1e9", "prepare faces OUT --relation-strength nan", "train DATA RUN --workers -1",
     "train DATA RUN --seed 18446744073709551616", "train DATA RUN --threads 1000000000", "train DATA RUN --device meta",
+    "train DATA RUN --jitter 2",
     "prepare table T OUT --threshold nan", "prepare table T OUT --confidence inf", "prepare table T OUT --workers 0",
     "reproduce --seed -1", "reproduce --hours nan", "reproduce --hours -1", "experiment --seeds 1000000000",
     "experiment --jobs 1000000000",

@@ -102,8 +102,8 @@ def parts_against_faces(found: dict, faces: Sequence[int]) -> Picture:
     return fig
 
 
-FROZEN, MOVING = "#d9ecf7", "#fde3c8"
-"""Ground of the boxes that step 2 freezes, and of those that it trains."""
+FROZEN, BOTH, ANEW = "#d9ecf7", "#e8def3", "#fde3c8"
+"""Ground of the boxes that step 2 freezes, of those that it trains on, and of those that it begins anew."""
 
 EDGE = "#4d4d4d"
 
@@ -121,9 +121,10 @@ def _arrow(ax, start, end, dashed: bool = False) -> None:
 
 def _legend(ax, top: float) -> None:
     """What the two grounds mean, on the left below ``top``."""
-    for row, (colour, words) in enumerate(((FROZEN, "trained in step 1, frozen in step 2"),
-                                           (MOVING, "trained in step 2 too"))):
-        y = top - 0.28 - 0.42 * row
+    for row, (colour, words) in enumerate(((FROZEN, "trained in step 1, then frozen"),
+                                           (BOTH, "trained in both (lite: frozen too, D18)"),
+                                           (ANEW, "begun anew in step 2"))):
+        y = top - 0.28 - 0.37 * row
         _box(ax, 0.15, y, 0.35, 0.28, colour)
         ax.text(0.65, y + 0.14, words, fontsize=11.5, va="center")
 
@@ -138,12 +139,12 @@ def architecture() -> Picture:
         "image": (0.15, 2.2, 1.45, 1.0, "aligned\nface", "white"),
         "patch": (2.15, 2.2, 1.9, 1.0, "1 patch learning\nPatchConv ×2", FROZEN),
         "global": (4.7, 4.0, 2.3, 0.85, "2 global feature\nFeatConv ×3", FROZEN),
-        "land": (4.7, 2.28, 2.3, 0.85, "landmark feature\nFeatConv ×3", MOVING),
+        "land": (4.7, 2.28, 2.3, 0.85, "landmark feature\nFeatConv ×3", BOTH),
         "local": (4.7, 0.45, 2.3, 0.95, "3 local AU features\ncrops at AU centers", FROZEN),
-        "relation": (7.6, 0.45, 2.2, 0.95, "4 relation\n(step 2 only)", MOVING),
-        "localhead": (10.4, 0.45, 2.05, 0.95, "5 AU occurrence,\nlocal features", MOVING),
-        "landhead": (7.6, 2.28, 2.2, 0.85, "6 landmarks (49)", MOVING),
-        "head": (10.4, 3.45, 2.05, 1.4, "AU occurrence,\nall features", MOVING),
+        "relation": (7.6, 0.45, 2.2, 0.95, "4 relation", ANEW),
+        "localhead": (10.4, 0.45, 2.05, 0.95, "5 AU occurrence,\nlocal features", ANEW),
+        "landhead": (7.6, 2.28, 2.2, 0.85, "6 landmarks (49)", BOTH),
+        "head": (10.4, 3.45, 2.05, 1.4, "AU occurrence,\nall features", ANEW),
     }
     for x, y, w, h, text, colour in boxes.values():
         _box(ax, x, y, w, h, colour)
@@ -318,7 +319,7 @@ def architecture_flow(flow: dict, aus: Sequence[int], labels: Sequence[int]) -> 
         ax.text(3.47, 3.73 - 1.4 * k, f"{stage.shape[0]}×{stage.shape[1]}×{stage.shape[2]}", fontsize=9.5, ha="center",
                 va="top")
     for name, y, words, colour in (("global", 5.75, "2 global feature, FeatConvs", FROZEN),
-                                   ("landmark", 3.75, "landmark feature, FeatConvs", MOVING)):
+                                   ("landmark", 3.75, "landmark feature, FeatConvs", BOTH)):
         box(5.15, y, 2.6, 1.35, words, colour)
         for c, channel in enumerate(_liveliest(flow[name], 3)):
             _put(ax, channel, 5.27 + 0.82 * c, y + 0.27, 0.74)
@@ -331,21 +332,21 @@ def architecture_flow(flow: dict, aus: Sequence[int], labels: Sequence[int]) -> 
         ax.text(5.69, 1.99 - 0.69 * r, f"AU{au}", fontsize=9.5, ha="right", va="center")
     _arrow(ax, (7.1, 1.25), (7.5, 1.25))
     _put(ax, flow["tokens"], 7.75, 0.4, 1.3, 1.86)
-    box(9.65, 0.1, 1.55, 2.55, "4 relation", MOVING)
+    box(9.65, 0.1, 1.55, 2.55, "4 relation", ANEW)
     _put(ax, flow["related"], 9.78, 0.4, 1.3, 1.86)
     for x in (8.4, 10.43):
         ax.text(x, 0.36, "×".join(map(str, np.shape(flow["tokens"]))), fontsize=9.5, ha="center", va="top")
     for k, au in enumerate(aus):
         ax.text(7.7, 0.4 + 1.86 * (1 - (k + 0.5) / len(aus)), str(au), fontsize=8.5, ha="right", va="center")
-    box(8.25, 3.05, 1.8, 1.97, "6 landmarks", MOVING)
+    box(8.25, 3.05, 1.8, 1.97, "6 landmarks", BOTH)
     _put(ax, face, 8.4, 3.15, 1.5)
     p = as_points(flow["landmarks"]) + 0.5
     for line in LINES.values():
         ax.plot(8.4 + 1.5 * p[line, 0] / face.shape[1], 3.15 + 1.5 * (1 - p[line, 1] / face.shape[0]), color=SKY,
                 lw=1.3, zorder=3)
-    box(11.6, 0.1, 1.75, 2.55, "5 AUs, local", MOVING)
+    box(11.6, 0.1, 1.75, 2.55, "5 AUs, local", ANEW)
     bars(12.0, 0.32, flow["local_chances"])
-    box(11.6, 4.4, 1.75, 2.4, "AUs, all features", MOVING)
+    box(11.6, 4.4, 1.75, 2.4, "AUs, all features", ANEW)
     bars(12.0, 4.55, flow["chances"])
     _arrow(ax, (1.85, 3.75), (2.3, 3.75))
     for y in (6.42, 4.42, 1.4):

@@ -21,8 +21,11 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from ..files import DataError, read_json
-from ..study import parts
+from ..study import parts, readings, teaching
+from ..study.arms import MODULES
 from ..study.experiment import all_gains, ceiling_gain, modules_of, relation_gain, select
 from .comparison import faults
 from .numbers import number, signed, span
@@ -120,6 +123,34 @@ def _over_the_svm(found: dict) -> str:
                     f"{points(row['low'])} to {points(row['high'])}"] for row in rows])
 
 
+def _readings(results: Path) -> str:
+    """What each reading of the paper's silences is worth, and which are the default."""
+    points = partial(signed, places=1)
+    lines = []
+    for row in readings.rows(results):
+        reading = row["reading"]
+        taken = "yes" if row["taken"] else "no" if reading.candidate else "–"
+        against = f" (against: {readings.READINGS[reading.against].what})" if reading.against != "letter" else ""
+        lines.append([f"{reading.number}", reading.what + against, number(row["auc"]), number(row["f1"]),
+                      ", ".join(map(points, row["gains"])) or "–",
+                      points(np.mean(row["gains"])) if row["gains"] else "–", taken])
+    return _table(["", "procedural faces, lite model, AU output", "AUC", "F1",
+                   f"gain in AUC, seeds {_and(list(map(str, readings.SEEDS)))}", "mean", "taken"], lines)
+
+
+def _teaching(results: Path) -> str:
+    """Which schedules of step 2 let the modules listen: the gate, and the log loss that chooses."""
+    chosen, lines = teaching.choose(results), []
+    for schedule in teaching.SCHEDULES:
+        rate, epochs = schedule
+        heard = [" and ".join(signed(value, 1) for value in teaching.listening(results, name, schedule))
+                 for name in MODULES]
+        loss = np.mean([teaching.log_loss(results, name, schedule) for name in MODULES])
+        lines.append([f"{rate:g} × {epochs} epochs", *heard, number(float(loss), 4),
+                      "yes" if schedule == chosen else ""])
+    return _table(["step 2", *map(name_of, MODULES), "log loss, mean of all", "taken"], lines)
+
+
 def _parts(results: Path) -> str:
     """When do PatchConv's parts pay? Two sentences from `lorral experiment parts`."""
     found = parts.curve(results)
@@ -186,6 +217,8 @@ def _relations(found: dict) -> str:
 BLOCKS: dict[str, tuple[Callable, tuple[str, ...], str]] = {
     "faces_lite": (_faces_lite, ("data", "results", "faces_lite.json"), "run yet: `make reproduce`"),
     "over_the_svm": (_over_the_svm, ("data", "results", "faces_seeds.json"), "run yet: `make seeds`"),
+    "readings": (_readings, ("data", "results", "readings"), "run yet: `lorral experiment readings`"),
+    "teaching": (_teaching, ("data", "results", "teaching"), "run yet: `lorral experiment teaching`"),
     "parts": (_parts, ("data", "results", "parts"), "run yet: `lorral experiment parts`"),
     "difficulty": (_difficulty, ("benchmarks", "difficulty.json"), "measured yet: `python -m benchmarks difficulty`"),
     "relations": (_relations, ("data", "results", "relations.json"), "run yet: `make experiment`"),

@@ -166,8 +166,8 @@ def chosen(gained: dict[str, list[float]]) -> list[str]:
 def together(names: list[str]) -> Reading:
     """One reading of several."""
     parts = [READINGS[name] for name in names]
-    return Reading("–", " and ".join(names), {k: v for part in parts for k, v in part.model.items()},
-                   {k: v for part in parts for k, v in part.changes.items()})
+    return Reading("–", " and ".join(names) + " together", {k: v for part in parts for k, v in part.model.items()},
+                   {k: v for part in parts for k, v in part.changes.items()}, candidate=False)
 
 
 def taken(results) -> list[str]:
@@ -189,18 +189,26 @@ def adopted(results) -> dict[str, dict]:
 
 def table(results) -> str:
     """All readings in plain text: AUC and F1 in the mean over seeds, the gain in each seed and its mean."""
-    names, gained = taken(results), gains(results)
     seeds = f"gain in AUC, seeds {', '.join(map(str, SEEDS))}"
     lines = [f"{'reading':15}{'AUC':>7}{'F1':>7}  {seeds:34}{'mean':>6}  taken"]
-    readings = dict(READINGS)
+    for row in rows(results):
+        each = "  ".join(f"{value:+.2f}" for value in row["gains"])
+        mean = f"{np.mean(row['gains']):+.2f}" if row["gains"] else ""
+        yes = "yes" if row["taken"] else ""
+        lines.append(f"{row['name']:15}{row['auc']:7.2f}{row['f1']:7.2f}  {each:34}{mean:>6}  {yes:5}  "
+                     f"{row['reading'].what}")
+    return "\n".join(lines).replace("-", "−")
+
+
+def rows(results) -> list[dict]:
+    """Of all readings: name, reading, auc and f1 of the AU output (mean over seeds), gains (one a seed), taken."""
+    names, gained, readings = taken(results), gains(results), dict(READINGS)
     if cell_file(results, "together", SEEDS[0]).exists():
         readings["together"] = together([name for name in chosen(gained) if READINGS[name].relation is None])
         gained |= gains(results, {"together": readings["together"]})
+    found = []
     for name, reading in readings.items():
         cells = [read_json(cell_file(results, name, seed)) for seed in SEEDS]
-        auc, f1 = (np.mean([cell[f"au_mean_{measure}"] for cell in cells]) for measure in ("auc", "f1"))
-        each = "  ".join(f"{value:+.2f}" for value in gained.get(name, []))
-        mean = f"{np.mean(gained[name]):+.2f}" if name in gained else ""
-        yes = "yes" if name in names else ""
-        lines.append(f"{name:15}{auc:7.2f}{f1:7.2f}  {each:34}{mean:>6}  {yes:5}  {reading.what}")
-    return "\n".join(lines).replace("-", "−")
+        mean = {measure: float(np.mean([cell[f"au_mean_{measure}"] for cell in cells])) for measure in ("auc", "f1")}
+        found.append({"name": name, "reading": reading, **mean, "gains": gained.get(name, []), "taken": name in names})
+    return found

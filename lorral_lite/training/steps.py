@@ -179,7 +179,7 @@ def fit(step: int, out: Path, model: LoRRaL, batches: Callable[[int], Iterable[d
     schedule = config.step1 if step == 1 else config.step2
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     optimiser = torch.optim.SGD(trained.values(), lr=schedule.lr, momentum=config.momentum,
-                                weight_decay=config.weight_decay, foreach=True)  # the same numbers, fewer calls
+                                weight_decay=config.weight_decay, fused=True)  # one call for all weights
     log, best = resume(step, out, model, optimiser, trained, schedule.epochs, made, len(material.held) > 0)
     device = model.mean_shape.device
     au_weights = None if material.au_weights is None else material.au_weights.to(device)
