@@ -79,8 +79,12 @@ def begin(model: LoRRaL, arm: Arm, seed: int) -> LoRRaL:
     return made
 
 
-def teach(made: LoRRaL, seen: Seen, schedule: Schedule, seed: int) -> list[float]:
-    """Step 2 of an arm, in place, by the cross-entropy of both outputs; returns the mean loss of each epoch."""
+def teach(made: LoRRaL, seen: Seen, schedule: Schedule, seed: int, views: int = 1) -> list[float]:
+    """Step 2 of an arm, in place, by the cross-entropy of both outputs; returns the mean loss of each epoch.
+
+    ``seen`` holds so many views of each face, one view after the other (:func:`look`); an epoch shows one of them
+    (D103).
+    """
     made.train()
     taught = [p for p in made.parameters() if p.requires_grad]
     optimiser = torch.optim.SGD(taught, lr=schedule.lr, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY, fused=True)
@@ -88,16 +92,20 @@ def teach(made: LoRRaL, seen: Seen, schedule: Schedule, seed: int) -> list[float
     for epoch in range(schedule.epochs):
         torch.manual_seed(seed_of(seed, 2, epoch))
         optimiser.param_groups[0]["lr"] = schedule.at(epoch)
-        total = torch.zeros(())
-        for rows in torch.randperm(len(seen.labels)).split(BATCH):
-            batch = seen[rows]
-            answer = made.from_features(batch.features)
-            loss = sum(au_cross_entropy(logits, batch.labels) for logits in (answer.au_logits, answer.local_au_logits))
+        faces = len(seen.labels) // views
+        chosen = torch.randperm(faces) + faces * torch.randint(views, (faces,))
+        total, shuffled = torch.zeros(()), seen[chosen]
+        twice = shuffled.labels.repeat(1, 2)
+        for first in range(0, len(twice), BATCH):
+            rows = slice(first, first + BATCH)
+            answer = made.from_features(shuffled[rows].features)
+            both = torch.cat([answer.au_logits, answer.local_au_logits], dim=1)
+            loss = 2 * au_cross_entropy(both, twice[rows])  # the sum of the two: AUs are known in both or in neither
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
-            total += loss.detach() * len(rows)
-        losses.append(float(total) / len(seen.labels))
+            total += loss.detach() * len(both)
+        losses.append(float(total) / faces)
     return losses
 
 

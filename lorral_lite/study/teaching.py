@@ -85,7 +85,7 @@ def run_cell(place: Path, results, world: str, name: str, seed: int) -> None:
     for rate, epochs in SCHEDULES:
         started = time.perf_counter()
         start, made = (begin(model, ARMS[name], seed) for _ in range(2))
-        losses = teach(made, seen, schedule_of(rate, epochs), seed)
+        losses = teach(made, seen, schedule_of(rate, epochs), seed, VIEWS)
         last = epochs // 4
         found = ask(made, asked, faces.subjects[test])
         cell["taught"].append({

@@ -129,7 +129,7 @@ def run_cell(place: Path, results: Path, model: LoRRaL, step1: str, world: str, 
         if name in cell["arms"]:
             continue
         start, made = (begin(model, ARMS[name], seed) for _ in range(2))
-        losses = teach(made, seen, schedule_of(rate, epochs), seed)
+        losses = teach(made, seen, schedule_of(rate, epochs), seed, VIEWS)
         found, logits = figures(made, asked, known, faces.subjects[test])
         if name == "none":
             people = Population(seed=seed, **WORLDS[world][0])

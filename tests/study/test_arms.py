@@ -6,9 +6,9 @@ import torch
 from tiny_run import tiny_config
 
 from lorral_lite.datasets.prepared import open_prepared
-from lorral_lite.model.lorral import LoRRaL, LoRRaLConfig
+from lorral_lite.model.lorral import Features, LoRRaL, LoRRaLConfig
 from lorral_lite.model.relations import RELATIONS
-from lorral_lite.study.arms import ARMS, MODULES, Arm, ask, begin, look, moved, schedule_of, teach
+from lorral_lite.study.arms import ARMS, MODULES, Arm, Seen, ask, begin, look, moved, schedule_of, teach
 from lorral_lite.training.run_folder import new_model
 
 
@@ -51,6 +51,10 @@ def test_teaching_lowers_the_loss_moves_the_relation_and_leaves_step_1_as_it_was
             assert torch.equal(before[name], after[name]), name
     again = begin(model, Arm("mlp"), 3)
     assert teach(again, seen, schedule_of(0.1, 8), 3) == losses
+    twice = Seen(Features(*(torch.cat([v, v]) for v in seen.features)), torch.cat([seen.labels, seen.labels]))
+    once, again = (begin(model, Arm("none"), 3) for _ in range(2))
+    plain, views = teach(once, seen, schedule_of(0.01, 2), 3), teach(again, twice, schedule_of(0.01, 2), 3, views=2)
+    assert views == pytest.approx(plain, rel=0.02), "an epoch shows one view of each face: as many updates as with one"
     found = ask(made, other, folder.subjects[24:40])
     assert found["local"]["log_loss"] > 0
     assert len(found["au"]["auc"]) == 3
