@@ -11,7 +11,7 @@ from pathlib import Path
 from . import __doc__ as ABOUT
 from . import __version__
 from .device import cores, share_cores
-from .files import MOST_SEED, DataError, data_file, read_json
+from .files import MOST_SEED, DataError, data_file, only_one, read_json
 from .output import (
     drop_what_nobody_reads,
     forgive_characters,
@@ -210,7 +210,8 @@ def _experiment(part, out, seeds, jobs, results, progress, device, **size) -> No
         studies = {"readings": readings, "parts": parts, "teaching": teaching, "trial": question}
         study, results = studies[part], results or out / "cells"
         taken = [] if part == "readings" else [readings.adopted(data_file("results", "readings"))]
-        study.run(out, results, *taken, jobs=jobs, device=device, progress=progress)
+        with only_one(out, "experimenting in"):
+            study.run(out, results, *taken, jobs=jobs, device=device, progress=progress)
         print(f"{study.table(results)}\n{results}")
         return
     result = run_experiment(out, seeds, Size(**size), jobs, progress)

@@ -1,13 +1,16 @@
 """The rule that chooses readings, on figures that are made up; and that its cells can be trained."""
 
+import importlib
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from lorral_lite.cli import main
 from lorral_lite.course.ch03_04_layers import parts_against_faces
 from lorral_lite.files import read_json, write_json
 from lorral_lite.report.blocks import BLOCKS
-from lorral_lite.study import parts, readings
+from lorral_lite.study import parts, question, readings
 from lorral_lite.study.readings import READINGS, SEEDS, adopted, cell_file, chosen, table, taken, together
 from lorral_lite.training.config import RunConfig, Schedule
 
@@ -92,6 +95,19 @@ def test_parts_pay_where_they_are_better_in_every_seed(cells):
     assert parts.table(cells).count("AUC") == 15
     picture = parts_against_faces(found, parts.FACES)
     assert "no parts: 86.1, 87.1, 88.1" in picture.alt
+
+
+@pytest.mark.parametrize("part", ["readings", "parts", "teaching", "trial"])
+def test_the_command_runs_the_study_that_it_names(part, tmp_path, monkeypatch, capsys):
+    study, called = question if part == "trial" else importlib.import_module(f"lorral_lite.study.{part}"), []
+    monkeypatch.setattr(study, "run", lambda *given, **options: called.append((given, options)))
+    monkeypatch.setattr(study, "table", lambda results: f"table of {Path(results).name}")
+    assert main(["experiment", part, "--out", str(tmp_path / "runs"), "--jobs", "1", "--quiet"]) == 0
+    (place, results, *taken), options = called[0]
+    assert (place, results) == (tmp_path / "runs", tmp_path / "runs" / "cells")
+    assert [set(reading) for reading in taken] == ([] if part == "readings" else [{"model", "changes"}])
+    assert options == {"jobs": 1, "device": None, "progress": False}
+    assert capsys.readouterr().out.startswith("table of cells")
 
 
 @pytest.mark.slow
