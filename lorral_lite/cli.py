@@ -98,13 +98,15 @@ def _prepare_licensed(data, root, out, subjects, size, check, workers, fast_deco
     return 0
 
 
-def _train(data, run, profile, relations, device, progress, workers, **recipe) -> int:
+def _train(data, run, profile, relations, device, progress, workers, jitter, **recipe) -> int:
     from .datasets.prepared import open_prepared
     from .training.config import RunConfig
     from .training.evaluation import evaluate
     from .training.steps import train_step1, train_step2
 
     make = {"lite": RunConfig.lite, "paper": RunConfig.paper}[profile]
+    if jitter is not None:
+        recipe["jitter"] = jitter
     config = make(Path(data), open_prepared(data).aus, **recipe)
     train_step1(run, config, device, progress, workers=workers)
     if not (Path(run) / "step1_metrics.json").exists():
@@ -347,8 +349,8 @@ def parser() -> argparse.ArgumentParser:
                      help="bf16: faster where the processor computes it itself")
     sub.add_argument("--select", choices=["last", "held_out"], default="last",
                      help="keep the last epoch, or the best one on held-out training subjects")
-    sub.add_argument("--jitter", type=within(0, 1, float), default=0.0, metavar="STRENGTH",
-                     help="vary light and colours of the training faces, 0 to 1 (D70)")
+    sub.add_argument("--jitter", type=within(0, 1, float), metavar="STRENGTH",
+                     help="vary light and colours of the training faces, 0 to 1 (D70); default: as the profile does")
     sub.add_argument("--threads", **threads)
     sub.add_argument("--workers", type=within(0, 256), default=0,
                      help="processes that read faces; the result is the same")

@@ -271,7 +271,7 @@ def trial_step(model: LoRRaL, dataset: FaceDataset, config: RunConfig,
     learning rate is 0. ``answer(batch)`` is the model's output, by default that of the whole model for the faces."""
     device, rows = model.mean_shape.device, np.arange(min(config.batch_size, len(dataset)))
     trained = [p for p in model.train().parameters() if p.requires_grad]
-    optimiser = torch.optim.SGD(trained, lr=0.0, momentum=config.momentum, foreach=True)
+    optimiser = torch.optim.SGD(trained, lr=0.0, momentum=config.momentum, fused=True)
     answer = answer or (lambda batch: model(batch["image"]))
     return lambda: learn({key: value.to(device) for key, value in dataset[rows].items()}, answer, optimiser, config)
 
