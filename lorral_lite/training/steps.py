@@ -43,6 +43,9 @@ from .feature_cache import cached_features
 from .origin import NO_FINGERPRINT, compare, data_record, open_fold, origin, write_record
 from .run_folder import claim, load_model, new_model, read_run_config, save_weights
 
+GATHERED = 64
+"""So many batches of cached features are gathered at a time; the batches are slices of them."""
+
 
 class Material(NamedTuple):
     """What a step learns from: rows of a prepared folder, held-out rows for choosing an epoch (or none), the rows of
@@ -145,13 +148,17 @@ def _train_step2(run: Path, relation: str, config: RunConfig, material: Material
 
     def batches(epoch: int) -> Iterator[dict]:
         dataset.set_epoch(epoch)
-        for chosen in torch.randperm(len(rows)).split(config.batch_size):
-            if not config.views:
-                yield {key: value.to(device) for key, value in dataset[chosen.numpy()].items()}
-            else:
-                u = counter_uniform(config.seed, epoch, rows[chosen.numpy()], 1)[:, 0]
-                view = torch.from_numpy((u * config.views).astype(np.int64))
-                yield {key: value[view, chosen].to(device) for key, value in cache.items()}
+        chosen = torch.randperm(len(rows))
+        if not config.views:
+            for some in chosen.split(config.batch_size):
+                yield {key: value.to(device) for key, value in dataset[some.numpy()].items()}
+            return
+        u = counter_uniform(config.seed, epoch, rows[chosen.numpy()], 1)[:, 0]
+        view = torch.from_numpy((u * config.views).astype(np.int64))
+        for many in torch.arange(len(rows)).split(GATHERED * config.batch_size):
+            block = {key: value[view[many], chosen[many]].to(device) for key, value in cache.items()}
+            for first in range(0, len(many), config.batch_size):
+                yield {key: value[first : first + config.batch_size] for key, value in block.items()}
 
     def answer(batch: dict, epoch: int) -> Output:
         if not config.views:
