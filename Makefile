@@ -67,12 +67,12 @@ weights: $(READY)  ## keep the weights, metrics and report of runs/faces as the 
 	mkdir -p data/results && cp runs/faces/fold1_seed0/report.json data/results/faces_lite.json
 	$(BIN)/lorral report --write
 
-seeds: $(READY)  ## two trainings more on the faces of make reproduce: how much does another seed change? (15 minutes)
+seeds: $(READY)  ## three trainings on the faces of make reproduce: how much does another seed change?
 	$(BIN)/lorral reproduce runs/faces/data --out runs/seeds --seed 0 1 2 --no-notebooks
 	cp runs/seeds/report.json data/results/faces_seeds.json
 	$(BIN)/lorral report --write
 
-experiment: $(READY)  ## which reading works, when do parts pay, do relation modules help? (6 hours on 2 cores; goes on when stopped)
+experiment: $(READY)  ## which reading works, when do parts pay, do relation modules help? (hours; goes on when stopped)
 	set -e; for part in readings parts teaching; do $(BIN)/lorral experiment $$part --results data/results/$$part; done
 	$(BIN)/lorral experiment --out runs/relations --results data/results/relations.json
 	$(BIN)/lorral report --write

@@ -120,7 +120,7 @@ def _arrow(ax, start, end, dashed: bool = False) -> None:
 
 
 def _legend(ax, top: float) -> None:
-    """What the two grounds mean, on the left below ``top``."""
+    """What the three grounds mean, on the left below ``top``."""
     for row, (colour, words) in enumerate(((FROZEN, "trained in step 1, then frozen"),
                                            (BOTH, "trained in both (lite: frozen too, D18)"),
                                            (ANEW, "begun anew in step 2"))):

@@ -5,6 +5,7 @@ starts (D17), on equal batches.
 """
 
 import copy
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -135,3 +136,16 @@ def moved(before: LoRRaL, after: LoRRaL) -> float:
         return 0.0
     change = torch.stack([(b - a).norm() for a, b in pairs]).norm()
     return float(change / torch.stack([a.norm() for a, _ in pairs]).norm())
+
+
+def rounded(value):
+    """Numbers in nested dicts, lists and arrays with four digits; whole numbers stay, NaN becomes None."""
+    if isinstance(value, dict):
+        return {name: rounded(one) for name, one in value.items()}
+    if isinstance(value, np.ndarray):
+        return rounded(value.tolist())
+    if isinstance(value, list):
+        return [rounded(one) for one in value]
+    if isinstance(value, float):
+        return None if math.isnan(value) else round(value, 4)
+    return value

@@ -70,9 +70,10 @@ def write(path, tuning, pilot) -> dict:
     least = interest(pilot)
     wanted = max(seeds_for(least, CAUTION * sd) for sd in spread.values())
     seeds = SEEDS[:wanted]
+    heard = gate(tuning)
     asked = {
-        "commit": commit(), "schedules": schedules(tuning), "gate": gate(tuning),
-        "passed": {name: min(heard) >= teaching.GATE for name, heard in gate(tuning).items()},
+        "commit": commit(), "schedules": schedules(tuning), "gate": heard,
+        "passed": {name: min(each) >= teaching.GATE for name, each in heard.items()},
         "interest": round(least, 3), "pilot_seeds": PILOT, "pilot_sd": {k: round(v, 3) for k, v in spread.items()},
         "seeds": seeds, "found_in_80_of_100": {k: round(minimum_detectable(wanted, CAUTION * sd), 3)
                                                for k, sd in spread.items()},

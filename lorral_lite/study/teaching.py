@@ -30,7 +30,7 @@ from ..training.config import RunConfig
 from ..training.jobs import run_cells
 from ..training.run_folder import load_model
 from ..training.steps import train_step1
-from .arms import ARMS, MODULES, ask, begin, look, moved, schedule_of, teach
+from .arms import ARMS, MODULES, ask, begin, look, moved, rounded, schedule_of, teach
 
 SEEDS = (900, 901)
 RATES, EPOCHS = (0.01, 0.03, 0.1), (16, 48)
@@ -89,19 +89,10 @@ def run_cell(place: Path, results, world: str, name: str, seed: int) -> None:
         last = epochs // 4
         found = ask(made, asked, faces.subjects[test])
         cell["taught"].append({
-            "rate": rate, "epochs": epochs, **_rounded(found), "train_loss": round(losses[-1], 4),
+            "rate": rate, "epochs": epochs, **rounded(found), "train_loss": round(losses[-1], 4),
             "fell_in_last_quarter": round(1 - losses[-1] / losses[-1 - last], 4), "moved": round(moved(start, made), 3),
             "seconds": round(time.perf_counter() - started, 1)})
     write_json(cell_file(results, world, name, seed), cell)
-
-
-def _rounded(value):
-    """Numbers in nested dicts and lists with four digits; None stays."""
-    if isinstance(value, dict):
-        return {name: _rounded(one) for name, one in value.items()}
-    if isinstance(value, list):
-        return [_rounded(one) for one in value]
-    return None if value is None else round(float(value), 4)
 
 
 def cell_file(results, world: str, name: str, seed: int) -> Path:

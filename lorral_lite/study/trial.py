@@ -36,7 +36,7 @@ from ..training.config import RunConfig, Schedule
 from ..training.jobs import run_cells
 from ..training.run_folder import load_model
 from ..training.steps import train_step1
-from .arms import ARMS, MODULES, OUTPUTS, Seen, begin, look, moved, schedule_of, teach
+from .arms import ARMS, MODULES, OUTPUTS, Seen, begin, look, moved, rounded, schedule_of, teach
 from .ceiling import joint_posterior, pattern_probabilities
 from .influence import swap_effect
 
@@ -249,14 +249,3 @@ def mechanism(start: LoRRaL, made: LoRRaL, asked: Seen) -> dict:
         if getattr(relation, "attention", None) is not None:
             found[f"attention_{when}"] = relation.attention.mean((0, 1)).numpy()
     return found
-
-
-def rounded(value):
-    """Numbers in nested dicts, lists and arrays with four digits, whole numbers as they are."""
-    if isinstance(value, dict):
-        return {name: rounded(one) for name, one in value.items()}
-    if isinstance(value, list):
-        return [rounded(one) for one in value]
-    if isinstance(value, np.ndarray):
-        return value.tolist() if value.dtype.kind in "iu" else np.round(value.astype(np.float64), 4).tolist()
-    return value

@@ -8,7 +8,7 @@ from tiny_run import tiny_config
 from lorral_lite.datasets.prepared import open_prepared
 from lorral_lite.model.lorral import Features, LoRRaL, LoRRaLConfig
 from lorral_lite.model.relations import RELATIONS
-from lorral_lite.study.arms import ARMS, MODULES, Arm, Seen, ask, begin, look, moved, schedule_of, teach
+from lorral_lite.study.arms import ARMS, MODULES, Arm, Seen, ask, begin, look, moved, rounded, schedule_of, teach
 from lorral_lite.training.run_folder import new_model
 
 
@@ -79,3 +79,8 @@ def test_an_mlp_has_as_many_weights_as_its_module_within_two_percent():
         assert size[name] == size[f"deaf_{name}"]
         if name != "hopfield":
             assert size[f"mlp_{name}"] == pytest.approx(size[name], rel=0.02)
+
+
+def test_a_figure_that_is_not_known_can_be_written_and_read_again():
+    found = rounded({"auc": np.array([0.123456, np.nan]), "hits": np.array([[1, 2]]), "mean": None, "list": [1.23456]})
+    assert found == {"auc": [0.1235, None], "hits": [[1, 2]], "mean": None, "list": [1.2346]}

@@ -106,7 +106,9 @@ def test_one_process_trains_a_run_and_the_next_is_told(tiny_data, tmp_path):
 def test_what_is_done_is_read_while_another_process_trains_there(tiny_data, tiny_finished):
     """Two relations of a run may train at the same time, and each asks for step 1 first."""
     with only_one(tiny_finished, "training"):
-        train_step1(tiny_finished, tiny_config(tiny_data), "cpu", progress=False)
+        found = train_step1(tiny_finished, tiny_config(tiny_data), "cpu", progress=False).state_dict()
+    stored = load_model(tiny_finished, device="cpu").state_dict()
+    assert all(torch.equal(found[name], value) for name, value in stored.items())
 
 
 def test_a_mistake_leaves_the_run_folder_free_for_the_right_command(tiny_data, tmp_path):
